@@ -24,12 +24,14 @@ mod files;
 mod info;
 mod name;
 mod request;
-mod role;
 
 pub use authority::CertificateAuthority;
 pub use error::CertsError;
 pub use files::{MAX_FILE_BYTES, read};
 pub use info::{CertificateInfo, inspect, inspect_der};
 pub use name::{InvalidSan, San};
+/// The role of a certificate's holder in a broker.
+pub use pyroxene_common::identity::{
+    InvalidRole as InvalidCertificateRole, Role as CertificateRole,
+};
 pub use request::{CertificateRequest, DEFAULT_DAYS, IssuedCertificate, MAX_DAYS};
-pub use role::{CertificateRole, InvalidCertificateRole};

@@ -66,7 +66,7 @@ impl CertificateRequest {
 
     /// Whether the certificate is valid for a server.
     pub(crate) fn serves(&self) -> bool {
-        self.role.is_none_or(CertificateRole::serves)
+        self.role.is_none_or(may_serve)
     }
 
     /// The hosts, without duplicates.
@@ -148,6 +148,12 @@ impl fmt::Debug for IssuedCertificate {
             .field("certificate_pem", &self.certificate_pem)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether the holder of a role may be a server. A holder that may only call must not be able to impersonate a
+/// name server on its machine.
+fn may_serve(role: CertificateRole) -> bool {
+    matches!(role, CertificateRole::Admin | CertificateRole::Worker)
 }
 
 #[cfg(test)]

@@ -39,9 +39,11 @@ fn what_was_asked_for_is_told() {
         assert_eq!(info.name.as_deref(), Some("w1"));
         assert_eq!(info.role, role);
         assert!(!info.is_authority);
-        let hosts: &[&str] = match role.is_none_or(CertificateRole::serves) {
-            true => &["localhost", "127.0.0.1", "::1", "w1"],
-            false => &[],
+        let hosts: &[&str] = match role {
+            Some(CertificateRole::User | CertificateRole::Observer) => &[],
+            None | Some(CertificateRole::Admin | CertificateRole::Worker) => {
+                &["localhost", "127.0.0.1", "::1", "w1"]
+            }
         };
         assert_eq!(info.hosts, hosts);
         assert_eq!(info.issuer, authority.info().subject);

@@ -1,20 +1,11 @@
-//! The command line: the list of commands, and the flags that they share.
+//! The command line: the list of commands.
 
 mod parse;
-mod yes_or_no;
 
 pub(crate) use parse::{asks_for_json, contains_token, parse};
-pub(crate) use yes_or_no::YesOrNo;
 
-use crate::{
-    commands,
-    failure::Failure,
-    security::{ClientAuthArguments, LoginArguments, TlsArguments, with_security},
-};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use pyroxene_client::{Client, ClientConfig, Policy};
-use pyroxene_common::wire::{DEFAULT_MAX_MESSAGE, GREATEST_MAX_MESSAGE};
-use std::{fmt, time::Duration};
+use crate::commands;
+use clap::{Parser, Subcommand};
 
 /// An object broker: typed methods on remote objects, found by name, balanced and retried.
 ///
@@ -66,173 +57,6 @@ pub(crate) enum Command {
 
 /// The version, with the commit that the program was built from.
 pub(crate) const VERSION: &str = env!("PYROXENE_VERSION");
-
-/// The default address on which `up` and `nameserver` listen, and to which clients connect.
-pub(crate) const DEFAULT_NAMESERVER: &str = "127.0.0.1:9090";
-
-/// How long a command about tasks retries while no name server can answer.
-const TASKS_RETRY_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// The flags of every client command.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ClientArguments {
-    /// The name servers, separated by commas; one that answers is enough. The default port is 9090
-    #[arg(long, value_name = "A,B", env = "PYROXENE_NAMESERVER", default_value = DEFAULT_NAMESERVER)]
-    pub(crate) nameserver: String,
-    /// Print the documented JSON
-    #[arg(long, env = "PYROXENE_JSON", value_parser = YesOrNo)]
-    pub(crate) json: bool,
-    /// The largest answer to accept, in bytes, KiB, MiB or GiB
-    #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = DEFAULT_MAX_MESSAGE, value_parser = message_size)]
-    pub(crate) max_message: usize,
-    #[command(flatten)]
-    pub(crate) tls: TlsArguments,
-    #[command(flatten)]
-    pub(crate) login: LoginArguments,
-}
-
-impl ClientArguments {
-    /// Makes a client. It connects when it is first used.
-    pub(crate) fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::new(self.config()?))
-    }
-
-    /// Makes a client with a balancing policy.
-    pub(crate) fn client_with(&self, policy: Policy) -> Result<Client, Failure> {
-        Ok(Client::new(self.config()?.policy(policy)))
-    }
-
-    /// Makes a client for commands about tasks. It fails soon if no name server answers.
-    pub(crate) fn client_for_tasks(&self) -> Result<Client, Failure> {
-        Ok(Client::new(
-            self.config()?.retry_timeout(TASKS_RETRY_TIMEOUT),
-        ))
-    }
-
-    fn config(&self) -> Result<ClientConfig, Failure> {
-        let config = ClientConfig::new(&self.nameserver)?.max_message(self.max_message);
-        with_security(config, &self.tls, &self.login)
-    }
-}
-
-/// The flags of every daemon.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct DaemonArguments {
-    /// The format of log lines on standard error; RUST_LOG selects the lines
-    #[arg(long, value_enum, env = "PYROXENE_LOG", default_value_t)]
-    pub(crate) log: LogFormat,
-    /// The name of this process in its log lines
-    #[arg(long, value_name = "NAME", hide = true)]
-    pub(crate) log_name: Option<String>,
-    /// How long to retry at the start after a temporary problem, such as a database that cannot be reached, a
-    /// disk that is full or fails, or a name or address that a predecessor still holds; 'forever' means
-    /// without limit
-    #[arg(long, value_name = "TIME", env = "PYROXENE_START_TIMEOUT", default_value = "30s", value_parser = start_timeout)]
-    pub(crate) start_timeout: StartTimeout,
-    /// Allow listening without TLS or authentication on addresses that other machines can reach: everyone
-    /// there may do everything
-    #[arg(long, env = "PYROXENE_INSECURE", value_parser = YesOrNo)]
-    pub(crate) insecure: bool,
-    /// Stop when standard input closes
-    #[arg(long, hide = true)]
-    pub(crate) exit_with_parent: bool,
-    #[command(flatten)]
-    pub(crate) tls: TlsArguments,
-    #[command(flatten)]
-    pub(crate) client_auth: ClientAuthArguments,
-}
-
-/// The format of log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// Text for people.
-    #[default]
-    Pretty,
-    /// One JSON object per line.
-    Json,
-}
-
-impl LogFormat {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Pretty => "pretty",
-            Self::Json => "json",
-        }
-    }
-}
-
-/// Parses a duration such as `10s` or `250ms`. The longest is a year, so that it can be added to a time.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if duration > LONGEST {
-        return Err("it is longer than a year".to_owned());
-    }
-    Ok(duration)
-}
-
-/// How long a daemon retries at its start after a temporary problem; `None` means without limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StartTimeout(pub(crate) Option<Duration>);
-
-impl fmt::Display for StartTimeout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(time) => humantime::format_duration(time).fmt(f),
-            None => f.write_str("forever"),
-        }
-    }
-}
-
-/// Parses a duration, or `forever`.
-pub(crate) fn start_timeout(text: &str) -> Result<StartTimeout, String> {
-    match text {
-        "forever" => Ok(StartTimeout(None)),
-        _ => duration(text).map(|time| StartTimeout(Some(time))),
-    }
-}
-
-/// Parses a number of bytes such as `4096`, `64KiB` or `1GiB`.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
-    const UNITS: [(&str, u32); 5] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10), ("", 0)];
-    let unit = UNITS.iter().find_map(|(unit, power)| {
-        let number = text.strip_suffix(unit)?;
-        Some((number.trim_end(), power))
-    });
-    let (number, power) = unit.unwrap_or((text, &0));
-    let number: u64 = number
-        .parse()
-        .map_err(|error| format!("it is not a number of bytes, KiB, MiB, GiB or TiB: {error}"))?;
-    let bytes = number.checked_mul(1 << power);
-    bytes.ok_or_else(|| "it is too large".to_owned())
-}
-
-/// Parses the largest size of a message, like [`size`].
-pub(crate) fn message_size(text: &str) -> Result<usize, String> {
-    /// Hellos and heartbeats must fit.
-    const LEAST: usize = 16 * 1024;
-    let bytes = usize::try_from(size(text)?).unwrap_or(usize::MAX);
-    if (LEAST..=GREATEST_MAX_MESSAGE).contains(&bytes) {
-        return Ok(bytes);
-    }
-    Err(format!(
-        "it is not between {LEAST} and {GREATEST_MAX_MESSAGE} bytes"
-    ))
-}
-
-/// Parses the amount of memory for messages.
-pub(crate) fn message_memory(text: &str) -> Result<usize, String> {
-    /// With less memory hardly two large messages would fit at once.
-    const LEAST: usize = 1024 * 1024;
-    let bytes = usize::try_from(size(text)?).unwrap_or(usize::MAX);
-    match bytes >= LEAST {
-        true => Ok(bytes),
-        false => Err("it is less than 1 MiB".to_owned()),
-    }
-}
-
-/// The allowed numbers of calls in flight of a command.
-pub(crate) const CONCURRENCY: std::ops::RangeInclusive<i64> = 1..=65_536;
 
 #[cfg(test)]
 mod tests {
@@ -349,24 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_nothing_could_hold_are_refused() {
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert!(duration("1000000y").is_err());
-        assert!(duration("10").is_err());
-        assert_eq!(start_timeout("forever"), Ok(StartTimeout(None)));
-        assert_eq!(start_timeout("0s"), Ok(StartTimeout(Some(Duration::ZERO))));
-        assert!(start_timeout("ever").is_err());
-        assert_eq!(message_size("1048576"), Ok(1_048_576));
-        assert_eq!(message_size("2GiB"), Ok(2 << 30));
-        for text in ["1", "99999999999999", "4GiB", "-1", "64M"] {
-            assert!(message_size(text).is_err(), "{text}");
-        }
-        assert_eq!(size("4096"), Ok(4096));
-        assert_eq!(size("64KiB"), Ok(65_536));
-        assert_eq!(size("1 GiB"), Ok(1 << 30));
-        for text in ["", "GiB", "-1", "1.5GiB", "1GB", "99999999999TiB"] {
-            assert!(size(text).is_err(), "{text}");
-        }
+    fn numbers_that_nothing_could_hold_are_usage_errors() {
         let bench = |flag: &str| Cli::try_parse_from(["pyroxene", "bench", flag]).is_ok();
         assert!(bench("--payload=65536") && bench("--concurrency=1"));
         assert!(!bench("--payload=99999999999999") && !bench("--concurrency=0"));

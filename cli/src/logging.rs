@@ -3,7 +3,7 @@
 mod floods;
 mod named;
 
-use crate::cli::{DaemonArguments, LogFormat};
+use crate::flags::{DaemonArguments, LogFormat};
 use floods::FloodFilter;
 use named::NamedFormat;
 use pyroxene_common::clean;

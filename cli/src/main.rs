@@ -8,12 +8,15 @@ mod cli;
 mod commands;
 mod daemon;
 mod failure;
+mod flags;
 mod logging;
+mod messages;
 mod mistyped;
 mod nameservers;
 mod nearest;
 mod objects;
 mod output;
+mod progress;
 mod security;
 mod signature;
 mod start;
@@ -21,9 +24,10 @@ mod static_names;
 mod store;
 mod table;
 mod terminal;
+mod units;
 
 use clap::error::ErrorKind;
-use cli::{Command, LogFormat};
+use cli::Command;
 use failure::{Exit, Failure};
 use mimalloc::MiMalloc;
 use std::{env, process::ExitCode};
@@ -39,7 +43,7 @@ fn main() -> ExitCode {
     commands::completions::answer_if_asked();
     let words: Vec<_> = env::args_os().collect();
     if cli::asks_for_json(&words) {
-        output::write_messages_as_json();
+        messages::write_messages_as_json();
     }
     if cli::contains_token(&words) {
         return end(&token_on_the_command_line());
@@ -84,7 +88,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match &command {
         Command::Nameserver(arguments) => logging::start_daemon(&arguments.daemon),
         Command::Worker(arguments) => logging::start_daemon(&arguments.daemon),
-        _ => logging::start(LogFormat::default(), LevelFilter::WARN, None),
+        _ => logging::start(flags::LogFormat::default(), LevelFilter::WARN, None),
     }
     let runtime = match &command {
         Command::Nameserver(_) | Command::Worker(_) => pyroxene_worker::runtime(),

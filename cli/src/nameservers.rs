@@ -1,22 +1,20 @@
 //! Sends requests to every name server, and merges the answers.
 
-use crate::failure::{Exit, Failure, limit_hint, security_hint};
-use futures::{StreamExt, stream::FuturesUnordered};
-use pyroxene_client::{Backoff, CallError, Client, NameServerClient, NameServerService};
+use crate::failure::{Exit, Failure, without_answer};
+use pyroxene_client::{Client, NameServerClient, NameServerService, Problem};
 use pyroxene_common::interfaces::directory::{
     Directory, DirectoryError, Instance, InstanceState, ObjectEntry, ObjectFilter, WorkerEntry,
     directory::DirectoryClient,
 };
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    error::Error,
     time::Duration,
 };
 use tarpc::{client::RpcError, context};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-/// How long the first answer may take.
-const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may take to explain why an object is unavailable.
+const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the other answers may take after the first one, so that one frozen name server does not delay
 /// every command.
@@ -24,10 +22,7 @@ const LATER_ANSWERS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long name servers that hang up are asked again, if there is no deadline: as long as a call may take by
 /// default.
-const HANG_UP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The pause before a name server that hung up is asked again.
-const HANG_UP_PAUSE: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+pub(crate) const HANG_UP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The time to explain a failure that came just before the deadline, or after it.
 const EXPLANATION_TIME: Duration = Duration::from_millis(200);
@@ -69,93 +64,21 @@ async fn ask_nameservers_until<T, F>(
 where
     F: Future<Output = Result<T, RpcError>>,
 {
-    // The client's list may change meanwhile.
-    let nameservers = client.nameservers();
-    // Asks the name server with this index after a pause.
-    let ask = |index: usize, hang_ups: u32| {
-        let pause = match hang_ups.checked_sub(1) {
-            Some(retry) => HANG_UP_PAUSE.wait(retry, 1.0),
-            None => Duration::ZERO,
-        };
-        let asked_at = Instant::now() + pause;
-        let mut context = context::current();
-        context.deadline = deadline.min(asked_at + FIRST_ANSWER_TIMEOUT).into_std();
-        let (nameserver, question) = (nameservers.get(index).cloned(), &question);
-        async move {
-            sleep_until(asked_at).await;
-            let answer = match nameserver {
-                Some(nameserver) => question(nameserver, context).await,
-                None => Err(RpcError::Shutdown),
-            };
-            (index, hang_ups, answer.map_err(CallError::from))
-        }
-    };
-    let mut questions: FuturesUnordered<_> =
-        (0..nameservers.len()).map(|index| ask(index, 0)).collect();
-    let mut answers: Vec<Option<Result<T, Failure>>> = Vec::new();
-    answers.resize_with(nameservers.len(), || None);
-    let mut until = deadline;
-    // Those that have neither answered nor failed yet.
-    let mut undecided = nameservers.len();
-    while let Ok(Some((index, hang_ups, answer))) = timeout_at(until, questions.next()).await {
-        undecided -= usize::from(hang_ups == 0);
-        if answer.is_ok() {
-            until = until.min(Instant::now() + LATER_ANSWERS_TIMEOUT);
-        }
-        // A balancer hangs up while no name server is behind it. It is asked again unless another one answers.
-        if answer.as_ref().is_err_and(CallError::is_hang_up) {
-            questions.push(ask(index, hang_ups + 1));
-        }
-        if let Some(slot) = answers.get_mut(index) {
-            *slot = Some(answer.map_err(no_answer));
-        }
-        if undecided == 0 && answers.iter().flatten().any(Result::is_ok) {
-            break;
-        }
-    }
-    let silent = || Err(Failure::new(Exit::Unavailable, "no answer in time"));
-    nameservers
-        .into_iter()
-        .zip(
-            answers
-                .into_iter()
-                .map(|answer| answer.unwrap_or_else(silent)),
-        )
-        .collect()
-}
-
-/// The reason why a name server did not answer, without the name of the request.
-fn no_answer(error: CallError) -> Failure {
-    let reason = match error.attempts() {
-        [attempt] => causes(&attempt.error),
-        _ => error.to_string(),
-    };
-    let exit = match Failure::from(error).exit {
-        // Every request is safe to repeat, so a lost answer counts as no answer.
-        Exit::Failed => Exit::Unavailable,
-        // For the user a name server that does not answer in time is unavailable.
-        Exit::DeadlineExceeded => Exit::Unavailable,
-        exit => exit,
-    };
-    Failure::new(exit, reason)
-}
-
-/// The deepest cause of an error. The errors in between say only that nothing was sent.
-fn causes(error: &dyn Error) -> String {
-    let mut deepest = error;
-    while let Some(cause) = deepest.source() {
-        deepest = cause;
-    }
-    deepest.to_string()
+    let answers = client.all_answers(deadline, LATER_ANSWERS_TIMEOUT, question);
+    let answers = answers.await.into_iter();
+    let answers = answers.map(|(nameserver, answer)| (nameserver, answer.map_err(without_answer)));
+    answers.collect()
 }
 
 /// The answers that arrived; a failure if no name server answered.
-pub(crate) fn successful_answers<T>(answers: NameServerAnswers<T>) -> Result<Vec<T>, Failure> {
+pub(crate) fn successful_answers<T>(
+    answers: NameServerAnswers<T>,
+) -> Result<Vec<(NameServerClient, T)>, Failure> {
     let mut taken = Vec::new();
     let mut failures = Vec::new();
     for (nameserver, answer) in answers {
         match answer {
-            Ok(answer) => taken.push(answer),
+            Ok(answer) => taken.push((nameserver, answer)),
             Err(failure) => failures.push((nameserver, failure)),
         }
     }
@@ -180,14 +103,14 @@ pub(crate) fn no_nameserver_answered(failures: &[(NameServerClient, Failure)]) -
         })
         .collect();
     let reasons = reasons.join("; ");
-    let hint = match limit_hint(&reasons).or_else(|| security_hint(&reasons)) {
-        Some(hint) => hint,
-        None if exit == Exit::Unavailable => {
-            "start one with 'pyroxene up' or 'pyroxene nameserver'"
-        }
-        None => return Failure::new(exit, format!("no name server answers: {reasons}")),
-    };
-    Failure::new(exit, format!("no name server answers: {reasons}")).hint(hint)
+    let failure = Failure::new(exit, format!("no name server answers: {reasons}"));
+    let mut hints = failures
+        .iter()
+        .filter_map(|(_, failure)| failure.hint.as_ref());
+    match hints.next() {
+        Some(hint) => failure.hint(hint),
+        None => failure.hint_at((exit == Exit::Unavailable).then_some(Problem::NoNameServer)),
+    }
 }
 
 /// The objects that match a filter, merged from all name servers.
@@ -208,9 +131,23 @@ pub(crate) async fn list_until(
         let filter = filter.clone();
         async move { nameserver.directory().list(context, filter).await }
     });
-    let lists = successful_answers(answers.await)?;
-    let lists: Result<Vec<_>, DirectoryError> = lists.into_iter().collect();
+    let lists = successful_answers(answers.await)?.into_iter();
+    let lists: Result<Vec<_>, DirectoryError> = lists.map(|(_, list)| list).collect();
     Ok(merge_objects(lists?))
+}
+
+/// The object of this name, merged from all name servers, if any of them lists it. Every wait ends at the deadline.
+pub(crate) async fn listed(
+    client: &Client,
+    name: &str,
+    deadline: Instant,
+) -> Result<Option<ObjectEntry>, Failure> {
+    let filter = ObjectFilter {
+        prefix: Some(name.to_owned()),
+        ..ObjectFilter::default()
+    };
+    let objects = list_until(client, &filter, deadline).await?;
+    Ok(objects.into_iter().find(|object| object.name == name))
 }
 
 /// The live workers, merged from all name servers.
@@ -218,7 +155,8 @@ pub(crate) async fn workers(client: &Client) -> Result<Vec<WorkerEntry>, Failure
     let answers = ask_directories(client, |directory, context| async move {
         directory.workers(context).await
     });
-    Ok(merge_workers(successful_answers(answers.await)?))
+    let lists = successful_answers(answers.await)?.into_iter();
+    Ok(merge_workers(lists.map(|(_, list)| list).collect()))
 }
 
 /// Merges objects by name. An instance that several name servers list is in the result once.
@@ -297,7 +235,7 @@ pub(crate) async fn explain_unavailable(
     object: &str,
     failure: Failure,
 ) -> Failure {
-    let deadline = Instant::now() + FIRST_ANSWER_TIMEOUT;
+    let deadline = Instant::now() + EXPLAIN_TIMEOUT;
     explain_unavailable_until(client, object, failure, deadline).await
 }
 

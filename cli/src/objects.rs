@@ -1,12 +1,12 @@
 //! Finds objects by their names.
 
 use crate::{
-    cli::YesOrNo,
-    failure::{Failure, note},
-    nameservers::{ask_directories, list, list_until},
+    flags::YesOrNo,
+    messages::note,
+    nameservers::{HANG_UP_TIMEOUT, ask_directories, listed},
 };
 use pyroxene_client::{AttemptLog, CallError, Client, DynamicError, DynamicObject};
-use pyroxene_common::interfaces::directory::{NameServerStatus, ObjectFilter};
+use pyroxene_common::interfaces::directory::NameServerStatus;
 use std::{
     convert::Infallible,
     future::pending,
@@ -36,7 +36,8 @@ impl ObjectLookup {
         object: &str,
         context: Context,
     ) -> Result<DynamicObject, DynamicError> {
-        if self.no_wait && is_missing(client, object, Instant::from_std(context.deadline)).await {
+        let deadline = Instant::from_std(context.deadline);
+        if self.no_wait && matches!(listed(client, object, deadline).await, Ok(None)) {
             let trail = AttemptLog {
                 object: object.into(),
                 method: "*".into(),
@@ -48,26 +49,6 @@ impl ObjectLookup {
         let notice = |sentence: &str| note(&format!("{sentence} (--no-wait skips this)"));
         with_wait_reported(client, object, notice, client.dynamic(object, context)).await
     }
-}
-
-/// Whether name servers answer and none of them has an instance of the object.
-async fn is_missing(client: &Client, object: &str, deadline: Instant) -> bool {
-    let filter = ObjectFilter {
-        prefix: Some(object.to_owned()),
-        ..ObjectFilter::default()
-    };
-    let listed = list_until(client, &filter, deadline).await;
-    listed.is_ok_and(|objects| objects.iter().all(|known| known.name != object))
-}
-
-/// Whether a name server has an instance of the object.
-async fn listed(client: &Client, object: &str) -> Result<bool, Failure> {
-    let filter = ObjectFilter {
-        prefix: Some(object.to_owned()),
-        ..ObjectFilter::default()
-    };
-    let objects = list(client, &filter).await?;
-    Ok(objects.iter().any(|known| known.name == object))
 }
 
 /// Waits for something that needs workers that host the object. If it takes long because a name server has just
@@ -94,8 +75,10 @@ async fn report_wait(client: &Client, object: &str, notice: impl Fn(&str)) -> In
         let is_new = |(_, status): &(_, Result<NameServerStatus, _>)| {
             status.as_ref().is_ok_and(|s| !s.settled)
         };
+        let deadline = Instant::now() + HANG_UP_TIMEOUT;
+        let is_listed = async || matches!(listed(client, object, deadline).await, Ok(Some(_)));
         // The work itself may take long, and then nobody waits for workers.
-        if answers.iter().any(is_new) && !listed(client, object).await.unwrap_or(false) {
+        if answers.iter().any(is_new) && !is_listed().await {
             notice(&format!(
                 "the name server has just started; waiting for workers that host '{object}' to \
                  register again"

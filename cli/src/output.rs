@@ -1,24 +1,17 @@
-//! Standard output and standard error: results, JSON, tables and notes.
+//! Standard output: results, JSON and tables.
 //!
-//! All output of a command goes through this module, and is cleaned here (`common/src/clean.rs`): text from
+//! All output of a command goes through this module or `messages`, and is cleaned there (`common/src/clean.rs`): text from
 //! others cannot bring escape sequences or bidirectional controls to the terminal. Text that must stay on one
 //! line is cleaned with [`clean::line`] where that line is built; `cli/src/table.rs` does so with the cells
 //! of a table. Results that go to a file or a pipe are data, and stay unchanged.
 
-use crate::{
-    failure::{Failure, cannot_write},
-    table::wrapped,
-    terminal,
-};
+use crate::failure::{Exit, Failure, cannot_write};
 use jiff::{Timestamp, tz::TimeZone};
 use pyroxene_common::clean;
 use serde::Serialize;
-use serde_json::{Value, json};
 use std::{
     borrow::Cow,
-    fmt::Display,
     io::{self, BufWriter, IsTerminal, StdoutLock, Write},
-    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -76,41 +69,11 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 /// the value.
 pub(crate) fn to_json(value: &impl Serialize) -> Result<String, Failure> {
     let text = serde_json::to_string(value)
-        .map_err(|error| Failure::new(crate::failure::Exit::Failed, error.to_string()))?;
+        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     Ok(match clean::json(&text) {
         Cow::Borrowed(_) => text,
         Cow::Owned(cleaned) => cleaned,
     })
-}
-
-/// Whether messages on standard error are JSON.
-static MESSAGES_AS_JSON: AtomicBool = AtomicBool::new(false);
-
-/// From now on messages on standard error are JSON.
-pub(crate) fn write_messages_as_json() {
-    MESSAGES_AS_JSON.store(true, Ordering::Relaxed);
-}
-
-/// Whether messages on standard error are JSON.
-pub(crate) fn messages_are_json() -> bool {
-    MESSAGES_AS_JSON.load(Ordering::Relaxed)
-}
-
-/// Writes a message as one line to standard error: `note: …`, `warning: …`, or `{"note": "…"}`. On a terminal it
-/// is broken between words. A closed standard error is no error.
-pub(crate) fn write_message(kind: &str, sentence: impl Display) {
-    let sentence = sentence.to_string();
-    if messages_are_json() {
-        return write_json_message(&json!({kind: sentence}));
-    }
-    let line = format!("{kind}: {}", clean::line(&sentence));
-    let line = wrapped(&line, terminal::error_columns(), "  ");
-    let _ = writeln!(io::stderr(), "{line}");
-}
-
-/// Writes a message as one line of JSON to standard error.
-pub(crate) fn write_json_message(value: &Value) {
-    let _ = writeln!(io::stderr(), "{}", clean::json(&value.to_string()));
 }
 
 /// A time in RFC 3339, in UTC and to the millisecond. A time after the year 9999 becomes the last one of that

@@ -1,8 +1,8 @@
 //! The flags of every command and daemon for certificates, trust and logins.
 
 use crate::{
-    cli::duration,
     failure::{Exit, Failure},
+    units::duration,
 };
 use clap::Args;
 use pyroxene_client::{ClientConfig, Credentials};

@@ -2,7 +2,8 @@
 //! separately.
 
 use crate::{
-    failure::{Failure, warn},
+    failure::Failure,
+    messages::warn,
     nameservers::{NameServerAnswers, no_nameserver_answered},
 };
 use pyroxene_client::NameServerClient;

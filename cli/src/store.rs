@@ -1,8 +1,9 @@
 //! The flags for the location of durable state, and its default location.
 
 use crate::{
-    cli::{YesOrNo, duration},
     failure::{Exit, Failure},
+    flags::YesOrNo,
+    units::duration,
 };
 use clap::Args;
 use pyroxene_store::{InvalidStoreUrl, StoreError, StoreUrl};

@@ -1,35 +1,21 @@
 //! The client itself: its name servers, its objects, its budget.
 
 use crate::{
-    backoff::Backoff,
-    balance::Balancer,
-    budget::Budget,
     config::{ClientConfig, InvalidConfig},
-    connect::ConnectOptions,
+    connector::Connector,
     error::{AttemptLog, CallError},
     nameserver::NameServerClient,
     nameservers::ClientNameServers,
-    object::{Availability, WatchedObject},
+    object::WatchedObject,
     proxy::Proxy,
+    retry::CallPolicy,
+    watches::Watches,
 };
 use pyroxene_common::{endpoint::Endpoint, interface::Interface, reload::reload_on_change};
-use std::{
-    any::Any,
-    cell::Cell,
-    collections::HashMap,
-    fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 use tarpc::{client::RpcError, context};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until, timeout, timeout_at},
-};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 /// A client of a broker. Clones share connections, watches and the retry budget. Dropping the last clone
 /// closes them.
@@ -39,18 +25,10 @@ pub struct Client(Arc<ClientInner>);
 struct ClientInner {
     config: ClientConfig,
     nameservers: Arc<ClientNameServers>,
-    objects: Mutex<ObjectsInUse>,
-    budget: Mutex<Budget>,
-    /// Calls since the last withdrawal from the budget.
-    calls: AtomicU64,
-    /// The name server that last answered a task call. It is asked first.
-    preferred_nameserver: AtomicUsize,
+    watches: Arc<Watches>,
+    policy: Arc<CallPolicy>,
     stop: CancellationToken,
-    _stop_when_dropped: DropGuard,
 }
-
-/// The watched objects by name and interface. Each is an [`WatchedObject`] of the interface's response type.
-type ObjectsInUse = HashMap<(String, &'static str), Arc<dyn Any + Send + Sync>>;
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,15 +38,6 @@ impl fmt::Debug for Client {
 
 /// The timeout of [`Client::connect`] for the first answer of a name server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The pause before a name server that hung up is asked again.
-const HANG_UP_PAUSE: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
-
-/// After this time the answer of one name server suffices to report that an object is not hosted.
-const SLOW_NAMESERVER: Duration = Duration::from_millis(500);
-
-/// How often a waiting lookup polls, besides the updates that it is notified of.
-const LOOKUP_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Client {
     /// Connects to the name servers at `nameservers`, a comma-separated list of addresses. One answer
@@ -108,9 +77,7 @@ impl Client {
     pub async fn connect_with(config: ClientConfig) -> Result<Self, ConnectError> {
         let client = Self::new(config);
         let deadline = Instant::now() + CONNECT_TIMEOUT;
-        client
-            .first_answer(|nameserver| reached(nameserver, deadline))
-            .await?;
+        client.0.nameservers.reach(deadline).await?;
         Ok(client)
     }
 
@@ -139,12 +106,8 @@ impl Client {
         }
         Self(Arc::new(ClientInner {
             nameservers,
-            objects: Mutex::default(),
-            budget: Mutex::new(Budget::new(config.budget, Instant::now())),
-            calls: AtomicU64::new(0),
-            // Different clients prefer different name servers at first.
-            preferred_nameserver: AtomicUsize::new(rand::random_range(0..=u16::MAX).into()),
-            _stop_when_dropped: stop.clone().drop_guard(),
+            watches: Arc::default(),
+            policy: Arc::new(CallPolicy::new(&config, stop.clone().drop_guard())),
             stop,
             config,
         }))
@@ -152,8 +115,7 @@ impl Client {
 
     /// The name servers: first the configured ones in their order, then those that these reported.
     pub fn nameservers(&self) -> Vec<NameServerClient> {
-        let numbered = self.numbered_nameservers().into_iter();
-        numbered.map(|(_, nameserver)| nameserver).collect()
+        self.0.nameservers.list()
     }
 
     /// The same, each with a unique number that is never reused.
@@ -193,35 +155,39 @@ impl Client {
         self.0.nameservers.record_peers(by, Some(addresses));
     }
 
-    /// Asks all name servers at the same time and returns the first answer, or the last error if none
-    /// answers.
+    /// Asks every name server at the same time, and returns their answers in the order of
+    /// [`nameservers`](Self::nameservers). Those that have not answered within `grace` after the first answer are
+    /// not waited for, and none is after the deadline. One that hangs up is asked again meanwhile.
     ///
     /// ```no_run
-    /// use tarpc::context;
+    /// use std::time::Duration;
+    /// use tokio::time::Instant;
     ///
-    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// let status = client
-    ///     .first_answer(|nameserver| async move {
-    ///         nameserver.directory().status(context::current()).await
-    ///     })
-    ///     .await?;
-    /// println!("{} workers host {} objects", status.workers, status.objects);
-    /// # Ok(())
+    /// # async fn example(client: pyroxene_client::Client) {
+    /// let (deadline, grace) = (Instant::now() + Duration::from_secs(5), Duration::from_secs(1));
+    /// let answers = client.all_answers(deadline, grace, |nameserver, context| async move {
+    ///     nameserver.directory().status(context).await
+    /// });
+    /// for (nameserver, status) in answers.await {
+    ///     println!("{}: {status:?}", nameserver.endpoint());
+    /// }
     /// # }
     /// ```
-    pub async fn first_answer<T, F>(
+    pub async fn all_answers<T, F>(
         &self,
-        ask: impl Fn(NameServerClient) -> F,
-    ) -> Result<T, CallError>
+        deadline: Instant,
+        grace: Duration,
+        question: impl Fn(NameServerClient, context::Context) -> F,
+    ) -> Vec<(NameServerClient, Result<T, CallError>)>
     where
         F: Future<Output = Result<T, RpcError>>,
     {
-        let asked = self.nameservers().into_iter();
-        let asked = asked.map(|nameserver| Box::pin(ask(nameserver)));
-        match futures::future::select_ok(asked).await {
-            Ok((answer, _)) => Ok(answer),
-            Err(error) => Err(error.into()),
-        }
+        let nameservers = &self.0.nameservers;
+        nameservers.all_answers(deadline, grace, question).await
+    }
+
+    pub(crate) fn nameserver_set(&self) -> &ClientNameServers {
+        &self.0.nameservers
     }
 
     /// tarpc's client for an object of the interface `I`. Fails if no live worker hosts the object now.
@@ -299,51 +265,15 @@ impl Client {
         deadline: Instant,
     ) -> Result<Proxy<I>, CallError> {
         let object = self.watched_object::<I>(name);
-        let mut updates = object.updates();
-        let one_answer_suffices_at = Instant::now() + SLOW_NAMESERVER;
-        let known = async {
-            loop {
-                match object.availability() {
-                    Availability::Undecided if Instant::now() < one_answer_suffices_at => {}
-                    // A frozen name server must not delay the answer that the others give.
-                    Availability::Undecided if object.is_probably_not_hosted() => {
-                        return Availability::NotHosted;
-                    }
-                    // What was not sent is bounded by the deadline alone.
-                    Availability::Undecided | Availability::NoNameServerAnswers => {}
-                    known => return known,
-                }
-                // The channel stays open: `object` owns the sender. A timeout leads to the next poll.
-                let _ = timeout(LOOKUP_POLL_INTERVAL, updates.changed()).await;
-            }
-        };
-        let ended = |kind: fn(Box<AttemptLog>) -> CallError, reason: String| {
-            kind(Box::new(AttemptLog {
+        match object.found(&self.0.nameservers, deadline).await {
+            Ok(()) => Ok(self.stub(object, false)),
+            Err(none) => Err((none.kind)(Box::new(AttemptLog {
                 object: name.to_owned(),
                 method: "*".to_owned(),
-                reason: Some(reason),
+                reason: Some(none.reason),
+                problem: none.problem,
                 ..AttemptLog::default()
-            }))
-        };
-        let unavailable = |reason: &str| ended(CallError::Unavailable, reason.to_owned());
-        match timeout_at(deadline, known).await {
-            Ok(Availability::Some) => Ok(Proxy::new(self.clone(), object, false)),
-            Ok(Availability::NotHosted) => Err(unavailable("no live worker hosts it")),
-            Ok(Availability::Refused(sentence)) => Err(ended(CallError::Refused, sentence)),
-            Ok(Availability::NoNameServerReachable) => {
-                Err(unavailable("no name server can be reached"))
-            }
-            // The deadline passed. The other two states do not end the wait.
-            Ok(Availability::Undecided | Availability::NoNameServerAnswers) | Err(_) => {
-                Err(match (object.is_missing(), object.in_contact()) {
-                    (true, _) => unavailable("no live worker hosts it"),
-                    (false, true) => unavailable(
-                        "the name server has just started, and no worker that hosts it has registered \
-                         again yet",
-                    ),
-                    (false, false) => ended(CallError::DeadlineExceeded, self.no_answer_in_time()),
-                })
-            }
+            }))),
         }
     }
 
@@ -363,110 +293,45 @@ impl Client {
     /// # }
     /// ```
     pub fn weak_proxy<I: Interface>(&self, name: &str) -> Proxy<I> {
-        Proxy::new(self.clone(), self.watched_object::<I>(name), true)
+        self.stub(self.watched_object::<I>(name), true)
+    }
+
+    fn stub<I: Interface>(&self, object: Arc<WatchedObject<I::Response>>, weak: bool) -> Proxy<I> {
+        let (policy, nameservers) = (&self.0.policy, &self.0.nameservers);
+        Proxy::new(Arc::clone(policy), Arc::clone(nameservers), object, weak)
     }
 
     /// The object. The first lookup starts to watch it at every name server.
     fn watched_object<I: Interface>(&self, name: &str) -> Arc<WatchedObject<I::Response>> {
-        let mut objects = self
-            .0
-            .objects
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let known = objects.get(&(name.to_owned(), I::NAME)).cloned();
-        if let Some(object) = known.and_then(|known| known.downcast().ok()) {
-            return object;
-        }
-        let greeting = self.connect_options::<I>();
-        let object = Arc::new(WatchedObject::new(
-            name,
-            Balancer::new(self.0.config.policy),
-            self.0.config.endpoints().len(),
-            Arc::new(greeting),
-        ));
-        self.0.nameservers.begin_asking();
-        let nameservers = Arc::clone(&self.0.nameservers);
-        let following = Arc::clone(&object).follow_all(nameservers);
-        let stop = self.0.stop.clone();
-        tokio::spawn(stop.run_until_cancelled_owned(following));
-        let shared: Arc<dyn Any + Send + Sync> = Arc::clone(&object) as _;
-        objects.insert((name.to_owned(), I::NAME), shared);
-        object
+        let ClientInner {
+            config,
+            nameservers,
+            watches,
+            stop,
+            ..
+        } = &*self.0;
+        let connector = || self.connector::<I>();
+        watches.object::<I>(name, config.policy, connector, nameservers, stop)
     }
 
-    /// Counts a call for the budget. Each thread adds its calls in batches, because all threads share
-    /// the counter.
-    pub(crate) fn count_call(&self) {
-        const CALL_BATCH: u64 = 32;
-        thread_local! {
-            static UNCOUNTED: Cell<u64> = const { Cell::new(0) };
-        }
-        let uncounted = UNCOUNTED.get() + 1;
-        UNCOUNTED.set(uncounted % CALL_BATCH);
-        if uncounted == CALL_BATCH {
-            self.0.calls.fetch_add(CALL_BATCH, Ordering::Relaxed);
-        }
-    }
-
-    /// Withdraws one retry from the budget. Returns false if the budget is empty.
-    pub(crate) fn withdraw_retry(&self, now: Instant) -> bool {
-        let calls = self.0.calls.swap(0, Ordering::Relaxed);
-        let mut budget = self.0.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        budget.withdraw(calls, now)
-    }
-
-    /// Why a lookup or a call ended at its deadline, if no name server was in contact.
-    pub(crate) fn no_answer_in_time(&self) -> String {
-        let asked = self.nameservers().into_iter();
-        let asked: Vec<String> = asked.map(|one| one.endpoint().to_string()).collect();
-        format!("no name server answered in time: {}", asked.join(", "))
-    }
-
-    pub(crate) fn preferred_nameserver(&self) -> &AtomicUsize {
-        &self.0.preferred_nameserver
+    /// The number of watched objects.
+    #[cfg(test)]
+    pub(crate) fn watched_objects(&self) -> usize {
+        self.0.watches.count()
     }
 
     pub(crate) fn retry_timeout(&self) -> Duration {
         self.0.config.retry_timeout
     }
 
-    /// The options of connections to instances of an object.
-    pub(crate) fn connect_options<I: Interface>(&self) -> ConnectOptions {
-        let mut greeting = ConnectOptions::new::<I>(&self.0.config);
-        greeting.tickets = self.0.nameservers.client_tickets();
-        greeting
-    }
-
-    pub(crate) fn hedge_after(&self) -> Option<Duration> {
-        self.0.config.hedge_after
+    /// Connects to instances of an object with this interface.
+    pub(crate) fn connector<I: Interface>(&self) -> Connector {
+        Connector::new::<I>(&self.0.config, self.0.nameservers.client_tickets())
     }
 
     /// The largest message that this client sends and accepts, in bytes.
     pub fn max_message(&self) -> usize {
         self.0.config.max_message
-    }
-
-    pub(crate) fn max_attempts(&self) -> usize {
-        self.0.config.max_attempts as usize
-    }
-}
-
-/// Waits until a name server answers. One that hangs up is asked again until the deadline.
-async fn reached(nameserver: NameServerClient, deadline: Instant) -> Result<(), RpcError> {
-    let mut context = context::current();
-    context.deadline = deadline.into_std();
-    let mut hang_ups = 0;
-    loop {
-        let error = match nameserver.directory().status(context).await {
-            Ok(_) => return Ok(()),
-            Err(error) => CallError::from(error),
-        };
-        let again_at = Instant::now() + HANG_UP_PAUSE.wait(hang_ups, rand::random());
-        if !error.is_hang_up() || again_at >= deadline {
-            return Err(error.into());
-        }
-        hang_ups += 1;
-        sleep_until(again_at).await;
     }
 }
 

@@ -1,10 +1,10 @@
 //! The settings of a client.
 
 use crate::{
-    balance::Policy,
     breaker::BreakerConfig,
     budget::BudgetConfig,
-    delegates::DelegateTicketIssuer,
+    delegation::DelegateTicketIssuer,
+    policy::Policy,
     security::{ClientSecurity, Credentials},
 };
 use pyroxene_common::{
@@ -19,7 +19,7 @@ use std::{sync::Arc, time::Duration};
 /// The port of a name server whose address does not name one.
 pub const DEFAULT_PORT: u16 = 9090;
 
-/// The default of [`ClientConfig::patience`]. A restart of a name server takes less time than this.
+/// The default of [`ClientConfig::retry_timeout`]. A restart of a name server takes less time than this.
 const DEFAULT_RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A client's settings.

@@ -1,11 +1,10 @@
 //! Connections to the instances of an object, and their handshake.
 
-use crate::{
-    breaker::BreakerConfig, config::ClientConfig, delegates::DelegateTicketIssuer,
-    security::ClientSecurity, tickets::Tickets,
-};
+use crate::{config::ClientConfig, security::ClientSecurity};
 use pyroxene_common::{
-    channel::{AttemptError, ClientConnection, ConnectionLost, Settings, busy_poll},
+    channel::{
+        AttemptError, ClientConnection, ConnectionLost, Settings, Unauthenticated, busy_poll,
+    },
     endpoint::Endpoint,
     hello::{self, Hello, HelloError, HelloRefusal, RefusalCode, Welcome},
     host::LocalLink,
@@ -17,7 +16,7 @@ use pyroxene_common::{
     wire::{HELLO_TIMEOUT, STREAMS_SINCE},
 };
 use serde::de::DeserializeOwned;
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 use tokio::time::timeout;
 
 /// The options of connections to the instances of one object.
@@ -27,15 +26,10 @@ pub(crate) struct ConnectOptions {
     version: u32,
     client: String,
     max_message: usize,
-    pub(crate) breaker: BreakerConfig,
     busy_poll: Duration,
     security: ClientSecurity,
     /// The link to the name server, if it is in this process.
     pub(crate) local: Option<LocalLink>,
-    /// The tickets to present to workers, if the client logs in.
-    pub(crate) tickets: Option<Tickets>,
-    /// Issues the tickets for calls on behalf of others, if the client makes such calls.
-    pub(crate) delegate: Option<Arc<dyn DelegateTicketIssuer>>,
 }
 
 impl ConnectOptions {
@@ -45,12 +39,9 @@ impl ConnectOptions {
             version: I::VERSION,
             client: config.name.clone(),
             max_message: config.max_message,
-            breaker: config.breaker,
             busy_poll: config.busy_poll,
             security: config.security.clone(),
             local: config.local.clone(),
-            tickets: None,
-            delegate: config.delegate.clone(),
         }
     }
 
@@ -115,18 +106,24 @@ pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
 ) -> Result<ClientConnection<R>, AttemptError> {
     let endpoint = way.endpoint;
     if !matches!(shown, PresentedTicket::Nothing) && !way.options.security.is_private(endpoint) {
-        return Err(AttemptError::Refused(Refusal {
-            reason: RefusalReason::Unauthenticated,
-            retry_after_ms: 0,
-            message: format!("a ticket is not sent to {endpoint} in the clear; TLS is needed"),
-        }));
+        let sentence = format!("a ticket is not sent to {endpoint} in the clear; TLS is needed");
+        return Err(AttemptError::Unauthenticated(Unauthenticated::InTheClear(
+            sentence,
+        )));
     }
     let establish = |socket| async move {
         let said = timeout(HELLO_TIMEOUT, way.establish(socket, shown)).await;
         said.unwrap_or(Err(HelloError::Timeout))
     };
     let dialled = dial(endpoint, establish).await;
-    let (stream, welcome) = dialled.map_err(connect_error)?;
+    let (stream, welcome) = dialled.map_err(|error| match (connect_error(error), shown) {
+        (AttemptError::Refused(refusal), PresentedTicket::Nothing)
+            if refusal.reason == RefusalReason::Unauthenticated =>
+        {
+            AttemptError::Unauthenticated(Unauthenticated::Anonymous(refusal.message))
+        }
+        (error, _) => error,
+    })?;
     Ok(way.options.connection_over(stream, &welcome, settings))
 }
 
@@ -208,50 +205,6 @@ pub(crate) async fn connect_locally<R: DeserializeOwned + Send + 'static>(
     Ok(greeting.connection_over(stream, &welcome, settings))
 }
 
-/// Connects to a worker's object with the first ticket of this client that the worker accepts.
-pub(crate) async fn connect_with_tickets<R: DeserializeOwned + Send + 'static>(
-    way: Route<'_>,
-) -> Result<ClientConnection<R>, AttemptError> {
-    let settings = Settings::CLIENT;
-    let Some(passport) = &way.options.tickets else {
-        return connect(way, PresentedTicket::Nothing, settings).await;
-    };
-    let mut tickets = passport.tickets().await?;
-    if tickets.is_empty() {
-        return connect(way, PresentedTicket::Nothing, settings).await;
-    }
-    let mut tried = 0;
-    let mut asked_again = false;
-    loop {
-        let shown = tickets
-            .get(tried)
-            .map_or(PresentedTicket::Nothing, PresentedTicket::Ticket);
-        match connect(way, shown, settings).await {
-            Ok(connection) => {
-                passport
-                    .credential_sinks()
-                    .add(connection.credential_sink());
-                return Ok(connection);
-            }
-            // The worker may be registered with other name servers than the one that issued this ticket.
-            Err(AttemptError::Refused(refusal))
-                if refusal.reason == RefusalReason::Unauthenticated =>
-            {
-                tried += 1;
-                if tried == tickets.len() && !asked_again {
-                    asked_again = true;
-                    let others = passport.request_new_tickets(&tickets).await;
-                    tickets.extend(others);
-                }
-                if tried == tickets.len() {
-                    return Err(AttemptError::Refused(refusal));
-                }
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 fn connect_error(error: HelloError) -> AttemptError {
     let refused = |reason, message| {
         AttemptError::Refused(Refusal {
@@ -269,16 +222,16 @@ fn connect_error(error: HelloError) -> AttemptError {
             RefusalCode::Busy => refused(RefusalReason::Overloaded, message),
             RefusalCode::Draining => refused(RefusalReason::Draining, message),
             RefusalCode::WrongServer => AttemptError::NotSent(ConnectionLost::WrongServer(message)),
+            RefusalCode::TlsRequired => AttemptError::NotSent(ConnectionLost::TlsRequired(message)),
             RefusalCode::Malformed
             | RefusalCode::UnsupportedProtocol
             | RefusalCode::UnknownObject
             | RefusalCode::WrongInterface
             | RefusalCode::WrongVersion
-            | RefusalCode::TlsRequired
             | RefusalCode::Other => AttemptError::NotSent(ConnectionLost::Rejected(message)),
         },
-        HelloError::Tls(failure @ TlsFailure::Client(_)) => {
-            refused(RefusalReason::Unauthenticated, failure.to_string())
+        HelloError::Tls(failure @ (TlsFailure::Client(_) | TlsFailure::CertificateRequired)) => {
+            AttemptError::Unauthenticated(Unauthenticated::Certificate(failure))
         }
         HelloError::Tls(failure) => AttemptError::NotSent(ConnectionLost::Insecure(failure)),
         HelloError::Foreign(_) => {

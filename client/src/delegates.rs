@@ -8,11 +8,12 @@
 use crate::{
     attempt::SharedAttempt,
     connect::{PresentedTicket, Route, connect},
+    delegation::{DelegateTicketIssuer, DelegatedCall},
 };
 use arc_swap::ArcSwapOption;
 use pyroxene_common::{
     channel::{AttemptError, ClientConnection, Settings},
-    identity::{Addressee, Audience, Identity, Ticket},
+    identity::{Addressee, Audience, Identity},
 };
 use serde::de::DeserializeOwned;
 use std::{
@@ -21,7 +22,6 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 use tokio::time::sleep;
 
@@ -31,28 +31,6 @@ const MAX_SLOTS: usize = 64;
 /// The life of a ticket is divided into this many parts. After each part, a connection that was used in
 /// it gets a fresh ticket; an unused one is closed.
 const TICKET_LIFE_PARTS: u32 = 4;
-
-/// The identity on whose behalf a call is made, and the method.
-#[derive(Clone, Copy, Debug)]
-pub struct DelegatedCall<'a> {
-    /// The identity whose rights the call has.
-    pub identity: &'a Identity,
-    /// The name of the called method.
-    pub method: &'a str,
-}
-
-/// Issues the tickets for calls on behalf of others. They are bound to the key of this process.
-pub trait DelegateTicketIssuer: fmt::Debug + Send + Sync {
-    /// A ticket for an identity.
-    ///
-    /// # Errors
-    ///
-    /// Why the identity has no rights any more, as a message for a person.
-    fn ticket(&self, identity: &Identity, audience: Audience) -> Result<Ticket, String>;
-
-    /// How long its tickets are valid.
-    fn life(&self) -> Duration;
-}
 
 /// An open connection and its slot. The caller holds the slot while its call is in flight.
 pub(crate) type SlotConnection<R> = (Arc<ClientConnection<R>>, Arc<DelegateSlot<R>>);

@@ -1,11 +1,8 @@
 //! Calls to one instance at a known address, without a name server, balancing or retries.
 
 use crate::{
-    client::Client,
-    config::ClientConfig,
-    connect::{ConnectOptions, Route, connect_with_tickets, expect_answer},
-    nameserver::NameServerClient,
-    tickets::Tickets,
+    client::Client, config::ClientConfig, connect::expect_answer, connector::Connector,
+    nameserver::NameServerClient, tickets::Tickets,
 };
 use pyroxene_common::{
     channel::{AttemptError, ClientConnection, StreamInputs},
@@ -38,22 +35,18 @@ impl<I: Interface> DirectProxy<I> {
         object: &str,
         config: &ClientConfig,
     ) -> Result<Self, AttemptError> {
-        let mut greeting = ConnectOptions::new::<I>(config);
         let logins = config.endpoints().iter().filter_map(|nameserver| {
             NameServerClient::new(nameserver.clone(), config)
                 .login()
                 .cloned()
         });
         let logins: Vec<_> = logins.collect();
-        greeting.tickets = (!logins.is_empty()).then(|| Tickets::new(logins));
+        let tickets = (!logins.is_empty()).then(|| Tickets::new(logins));
+        let connector = Connector::new::<I>(config, tickets);
         let is_nameserver = config.endpoints().contains(endpoint);
-        let way = Route {
-            endpoint,
-            object,
-            addressee: is_nameserver.then_some(&Addressee::NameServer),
-            options: &greeting,
-        };
-        connect_with_tickets(way).await.map(Self)
+        let addressee = is_nameserver.then_some(&Addressee::NameServer);
+        let route = connector.route(endpoint, object, addressee);
+        connector.connect(route).await.map(Self)
     }
 
     /// Connects to an object at an endpoint with the tickets of `client`.
@@ -62,14 +55,9 @@ impl<I: Interface> DirectProxy<I> {
         endpoint: &Endpoint,
         object: &str,
     ) -> Result<Self, AttemptError> {
-        let greeting = client.connect_options::<I>();
-        let way = Route {
-            endpoint,
-            object,
-            addressee: None,
-            options: &greeting,
-        };
-        connect_with_tickets(way).await.map(Self)
+        let connector = client.connector::<I>();
+        let route = connector.route(endpoint, object, None);
+        connector.connect(route).await.map(Self)
     }
 
     /// tarpc's client over this stub.

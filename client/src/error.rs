@@ -1,6 +1,6 @@
 //! The error of a failed call.
 
-use crate::nameserver::is_hang_up;
+use crate::problem::Problem;
 use pyroxene_common::{
     channel::{AttemptError, ConnectionLost, StreamError, StreamFailure},
     message::RefusalReason,
@@ -61,6 +61,8 @@ pub struct AttemptLog {
     pub attempts: Vec<Attempt>,
     /// The number of attempts that are not listed. None of them was sent.
     pub unlisted: usize,
+    /// What the user can do about the reason, if that is known.
+    pub problem: Option<Problem>,
 }
 
 /// The maximum number of listed attempts. Attempts that may have been sent are always listed.
@@ -97,6 +99,15 @@ impl AttemptLog {
     pub fn may_have_run(&self) -> bool {
         self.attempts.iter().any(Attempt::may_have_run)
     }
+
+    /// Whether the last attempt reached another host than a worker.
+    fn leads_to_no_worker(&self) -> bool {
+        let last = self.attempts.last().map(|last| &last.error);
+        matches!(
+            last,
+            Some(AttemptError::NotSent(ConnectionLost::WrongServer(_)))
+        )
+    }
 }
 
 /// One attempt of a call that got no answer.
@@ -114,7 +125,10 @@ pub struct Attempt {
 
 impl Attempt {
     fn was_refused(&self) -> bool {
-        matches!(self.error, AttemptError::Refused(_))
+        matches!(
+            self.error,
+            AttemptError::Refused(_) | AttemptError::Unauthenticated(_)
+        )
     }
 
     fn may_have_run(&self) -> bool {
@@ -182,17 +196,34 @@ impl CallError {
     pub fn last_reason(&self) -> String {
         match (self.attempts().last(), &self.attempt_log().reason) {
             // The message of the refusal is enough without the text around it.
-            (
-                Some(Attempt {
-                    error: AttemptError::Refused(refusal),
-                    ..
-                }),
-                _,
-            ) => refusal.message.clone(),
-            (Some(attempt), _) => error_chain(&attempt.error),
+            (Some(attempt), _) => match &attempt.error {
+                AttemptError::Refused(refusal) => refusal.message.clone(),
+                AttemptError::Unauthenticated(reason) => reason.to_string(),
+                error => error_chain(error),
+            },
             (None, Some(reason)) => reason.clone(),
             (None, None) => self.to_string(),
         }
+    }
+
+    /// What the user can do about it, if that is known.
+    ///
+    /// ```
+    /// use pyroxene_client::CallError;
+    /// use tarpc::client::RpcError;
+    ///
+    /// let late = CallError::from(RpcError::DeadlineExceeded);
+    /// assert_eq!(late.problem(), None);
+    /// ```
+    pub fn problem(&self) -> Option<Problem> {
+        let log = self.attempt_log();
+        let attempts = log.attempts.iter().rev();
+        log.problem
+            .or_else(|| attempts.map(|attempt| &attempt.error).find_map(Problem::of))
+            .or_else(|| match self {
+                Self::Unavailable(log) if log.leads_to_no_worker() => Some(Problem::StaticName),
+                _ => None,
+            })
     }
 
     /// Whether the last attempt was refused because the caller's user has reached a limit at that server.
@@ -231,7 +262,10 @@ impl CallError {
             Some(AttemptError::Refused(refusal)) => !refusal.reason.is_about_the_caller(),
             Some(AttemptError::MaybeRan(_) | AttemptError::DeadlineExceeded { .. }) => true,
             Some(
-                AttemptError::TooLarge { .. } | AttemptError::Encoding(_) | AttemptError::Failed(_),
+                AttemptError::TooLarge { .. }
+                | AttemptError::Encoding(_)
+                | AttemptError::Failed(_)
+                | AttemptError::Unauthenticated(_),
             )
             | None => false,
         }
@@ -276,6 +310,22 @@ impl fmt::Display for CallError {
             write!(f, "; and {hidden} earlier attempts")?;
         }
         Ok(())
+    }
+}
+
+/// Whether a connection was accepted and then closed without an answer.
+pub(crate) fn is_hang_up(error: &AttemptError) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    match error {
+        AttemptError::NotSent(ConnectionLost::Closed) => true,
+        // A peer that closes the connection without having read the hello resets it.
+        AttemptError::NotSent(ConnectionLost::Io(error)) => {
+            matches!(
+                error.kind(),
+                BrokenPipe | ConnectionAborted | ConnectionReset
+            )
+        }
+        _ => false,
     }
 }
 

@@ -3,9 +3,11 @@
 use crate::{
     attempt::SharedAttempt,
     breaker::Breaker,
-    connect::{ConnectOptions, Route, connect_with_tickets},
+    connect::Route,
+    connector::Connector,
     cost::{ErrorRate, InstanceStats, Latency, PeerLoad},
-    delegates::{DelegateSlot, DelegatedCall, DelegatedConnections, SlotConnection},
+    delegates::{DelegateSlot, DelegatedConnections, SlotConnection},
+    delegation::DelegatedCall,
     membership::InstanceKey,
 };
 use arc_swap::ArcSwapOption;
@@ -41,7 +43,7 @@ const SLOW_CONNECT_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct ObjectInstance<R> {
     pub(crate) key: InstanceKey,
     target: String,
-    options: Arc<ConnectOptions>,
+    connector: Arc<Connector>,
     /// The connection, or the most recent one on behalf of another identity.
     connection: ArcSwapOption<ClientConnection<R>>,
     /// The connections on behalf of others.
@@ -102,12 +104,12 @@ impl<R> fmt::Debug for ObjectInstance<R> {
 }
 
 impl<R> ObjectInstance<R> {
-    pub(crate) fn new(listed: &Listed, greeting: Arc<ConnectOptions>) -> Self {
-        let breaker = Breaker::new(greeting.breaker);
+    pub(crate) fn new(listed: &Listed, connector: Arc<Connector>) -> Self {
+        let breaker = Breaker::new(connector.breaker);
         let instance = Self {
             key: InstanceKey::of(listed),
             target: listed.target.clone(),
-            options: greeting,
+            connector,
             connection: ArcSwapOption::empty(),
             delegates: Arc::default(),
             addressee: listed.key.map(|key| Addressee::Worker {
@@ -344,6 +346,10 @@ impl<R> ObjectInstance<R> {
                     self.draining.store(true, Ordering::Relaxed);
                 }
             }
+            AttemptError::Unauthenticated(_) => {
+                learned.latency.failed(took, now);
+                learned.errors.ended(true, now);
+            }
             // A deadline that passes shows that the instance takes at least this long.
             AttemptError::DeadlineExceeded { sent: true } => {
                 learned.latency.failed(took, now);
@@ -462,7 +468,7 @@ impl<R: DeserializeOwned + Send + 'static> ObjectInstance<R> {
         if let Some(connection) = slot.open_connection() {
             return Ok(connection);
         }
-        let Some(delegate) = &self.options.delegate else {
+        let Some(delegate) = &self.connector.delegate else {
             let sentence = "this client cannot make calls on behalf of others".to_owned();
             return Err(AttemptError::NotSent(ConnectionLost::Rejected(sentence)));
         };
@@ -493,7 +499,7 @@ impl<R: DeserializeOwned + Send + 'static> ObjectInstance<R> {
 
     async fn connect(&self) -> Result<ClientConnection<R>, AttemptError> {
         let endpoint = self.endpoint()?;
-        connect_with_tickets(self.route(&endpoint)).await
+        self.connector.connect(self.route(&endpoint)).await
     }
 
     fn endpoint(&self) -> Result<Endpoint, AttemptError> {
@@ -503,12 +509,8 @@ impl<R: DeserializeOwned + Send + 'static> ObjectInstance<R> {
     }
 
     fn route<'a>(&'a self, endpoint: &'a Endpoint) -> Route<'a> {
-        Route {
-            endpoint,
-            object: &self.target,
-            addressee: self.addressee.as_ref(),
-            options: &self.options,
-        }
+        self.connector
+            .route(endpoint, &self.target, self.addressee.as_ref())
     }
 }
 

@@ -10,7 +10,7 @@
 //!    the retry budget ([`budget`]) and goes to another instance; otherwise the call ends with a
 //!    [`CallError`].
 //!
-//! [`Client::map`] makes many calls in parallel. [`Client::dynamic`] calls methods by name.
+//! `failover` asks any name server that answers. [`Client::map`] makes many calls in parallel. [`Client::dynamic`] calls methods by name.
 //! [`Client::submit`] submits a call to the name servers as a task, which they run (`tasks`).
 //! [`Client::topic`] is a durable log that the name servers keep.
 
@@ -22,33 +22,43 @@ pub mod budget;
 mod client;
 pub mod config;
 mod connect;
+mod connector;
 pub mod cost;
+mod deadline;
 mod delegates;
+mod delegation;
 mod direct;
 mod dynamic;
 mod error;
+mod failover;
 mod instance;
+mod lookup;
 mod map;
 pub mod membership;
 mod nameserver;
 mod nameservers;
 mod object;
+mod policy;
+mod problem;
 mod proxy;
 mod retry;
 mod security;
 mod tasks;
 mod tickets;
 mod topic;
+mod watches;
 
 pub use backoff::Backoff;
-pub use balance::Policy;
 pub use client::{Client, ConnectError};
 pub use config::{ClientConfig, DEFAULT_PORT, InvalidConfig};
-pub use delegates::{DelegateTicketIssuer, DelegatedCall};
+pub use deadline::{context_until, context_within};
+pub use delegation::{DelegateTicketIssuer, DelegatedCall};
 pub use direct::DirectProxy;
 pub use dynamic::{DynamicError, DynamicObject};
 pub use error::{Attempt, AttemptLog, CallError};
 pub use nameserver::{LoginState, NameServerClient, NameServerService, ReceivedAdmission};
+pub use policy::Policy;
+pub use problem::Problem;
 pub use proxy::{CallOnceOptions, Proxy, Response};
 pub use security::Credentials;
 pub use tasks::{Durable, NewTask, TaskError, TaskHandle};

@@ -1,12 +1,12 @@
 //! A client's view of one name server: the objects that it hosts itself, and the client's login there.
 
+mod link;
 mod login;
 mod service;
 
 pub(crate) use login::{CredentialSinks, Login};
 pub use login::{LoginState, ReceivedAdmission};
 pub use service::NameServerService;
-pub(crate) use service::is_hang_up;
 
 use crate::{config::ClientConfig, connect::ConnectOptions};
 use pyroxene_common::{
@@ -63,17 +63,12 @@ impl NameServerClient {
     /// # }
     /// ```
     pub fn new(endpoint: Endpoint, config: &ClientConfig) -> Self {
-        let stranger = NameServerService::new(
-            endpoint.clone(),
-            access::OBJECT,
-            ConnectOptions::new::<Access>(config),
-            None,
-        );
         // A name server in this process knows its caller without a login.
         let can_log_in = config.security.can_log_in() && config.local.is_none();
         let login = can_log_in.then(|| {
             let security = config.security.clone();
-            Arc::new(Login::new(endpoint.clone(), security, stranger))
+            let options = ConnectOptions::new::<Access>(config);
+            Arc::new(Login::new(endpoint.clone(), security, options))
         });
         Self(Arc::new(NameServerClientInner {
             directory: service::<Directory>(&endpoint, directory::OBJECT, config, &login),

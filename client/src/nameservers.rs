@@ -2,15 +2,22 @@
 
 mod nameserver_list;
 
-use crate::{config::ClientConfig, nameserver::NameServerClient, tickets::Tickets};
+use crate::{
+    config::ClientConfig,
+    deadline::{context_until, context_within},
+    error::{AttemptLog, CallError},
+    failover::{Failover, Next, NoAnswer, Repeat, RequestTimes, Unanswered},
+    nameserver::NameServerClient,
+    tickets::Tickets,
+};
 use nameserver_list::NameServerList;
 use pyroxene_common::endpoint::Endpoint;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     time::Duration,
 };
-use tarpc::context;
+use tarpc::{client::RpcError, context::Context};
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
@@ -21,13 +28,15 @@ use tokio_util::sync::CancellationToken;
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
 /// The timeout of that request.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+const PEERS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The changing list of name servers. Each has a number that is never reused.
 pub(crate) struct ClientNameServers {
     config: ClientConfig,
     tickets: Tickets,
     state: Mutex<ClientNameServersState>,
+    /// The index of the name server that answered last. It is asked first.
+    preferred: AtomicUsize,
     changes: watch::Sender<()>,
     stop: CancellationToken,
 }
@@ -53,6 +62,8 @@ impl ClientNameServers {
                 known: BTreeMap::new(),
                 asking: false,
             }),
+            // Different clients prefer different name servers at first.
+            preferred: AtomicUsize::new(rand::random_range(0..=u16::MAX).into()),
             changes: watch::Sender::new(()),
             config: config.clone(),
             stop,
@@ -66,6 +77,11 @@ impl ClientNameServers {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The number of configured name servers.
+    pub(crate) fn configured(&self) -> usize {
+        self.config.endpoints().len()
+    }
+
     /// All name servers with their numbers, the configured ones first.
     pub(crate) fn numbered(&self) -> Vec<(usize, NameServerClient)> {
         let state = self.lock();
@@ -73,6 +89,73 @@ impl ClientNameServers {
         known
             .map(|(number, known)| (*number, known.nameserver.clone()))
             .collect()
+    }
+
+    /// All name servers, the configured ones first.
+    pub(crate) fn list(&self) -> Vec<NameServerClient> {
+        let state = self.lock();
+        let known = state.known.values();
+        known.map(|known| known.nameserver.clone()).collect()
+    }
+
+    /// Asks for the answer of any name server, first of the one that answered last. `question` gets a context
+    /// with the deadline of the attempt.
+    pub(crate) async fn ask_any<T, E, F>(
+        &self,
+        times: RequestTimes,
+        question: impl Fn(NameServerClient, Context) -> F,
+    ) -> Result<T, Unanswered<E>>
+    where
+        F: Future<Output = Result<T, NoAnswer<E>>>,
+    {
+        let nameservers = self.list();
+        let asked = Failover::staggered(&nameservers, &self.preferred, &times);
+        let ask =
+            |one: &NameServerClient| question(one.clone(), context_until(times.attempt_deadline()));
+        asked.first(ask).await
+    }
+
+    /// Waits until any name server answers. One that hangs up is asked again until the deadline.
+    pub(crate) async fn reach(&self, deadline: Instant) -> Result<(), CallError> {
+        let nameservers = self.list();
+        let asked = Failover::race(&nameservers, Repeat::Until(deadline));
+        let answer = asked.first(|one| {
+            let directory = one.directory();
+            unless_hung_up(async move { directory.status(context_until(deadline)).await })
+        });
+        let none = || CallError::Unavailable(Box::default());
+        let answer = answer.await.map(drop);
+        answer.map_err(|unanswered| unanswered.last().unwrap_or_else(none))
+    }
+
+    /// See [`Client::all_answers`](crate::Client::all_answers).
+    pub(crate) async fn all_answers<T, F>(
+        &self,
+        deadline: Instant,
+        grace: Duration,
+        question: impl Fn(NameServerClient, Context) -> F,
+    ) -> Vec<(NameServerClient, Result<T, CallError>)>
+    where
+        F: Future<Output = Result<T, RpcError>>,
+    {
+        let nameservers = self.list();
+        let times = RequestTimes::quick(Repeat::Until(deadline));
+        let asked = Failover::race(&nameservers, times.repeat);
+        let ask = |one: &NameServerClient| {
+            let context = context_until(times.attempt_deadline());
+            unless_hung_up(question(one.clone(), context))
+        };
+        let answers = asked.all(deadline, grace, ask).await;
+        let silent = || {
+            Err(CallError::DeadlineExceeded(Box::new(AttemptLog {
+                reason: Some("no answer in time".to_owned()),
+                ..AttemptLog::default()
+            })))
+        };
+        let answers = answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or_else(silent));
+        nameservers.iter().cloned().zip(answers).collect()
     }
 
     /// Notifies of every change of the list.
@@ -114,7 +197,10 @@ impl ClientNameServers {
             let incarnation = || async {
                 // Over a separate connection.
                 let nameserver = NameServerClient::new(endpoint.clone(), &self.config);
-                let answer = nameserver.directory().peers(answer_context()).await;
+                let answer = nameserver
+                    .directory()
+                    .peers(context_within(PEERS_TIMEOUT))
+                    .await;
                 answer.ok().map(|peers| peers.epoch)
             };
             let (one, other) = (incarnation().await, incarnation().await);
@@ -168,7 +254,10 @@ impl ClientNameServers {
 
     async fn keep_asking(self: Arc<Self>, number: usize, nameserver: NameServerClient) {
         loop {
-            let told = nameserver.directory().peers(answer_context()).await;
+            let told = nameserver
+                .directory()
+                .peers(context_within(PEERS_TIMEOUT))
+                .await;
             let addresses = told.ok().map(|peers| peers.addresses);
             self.record_peers(number, addresses.as_deref());
             sleep(ASK_EVERY).await;
@@ -176,8 +265,17 @@ impl ClientNameServers {
     }
 }
 
-fn answer_context() -> context::Context {
-    let mut context = context::current();
-    context.deadline = (Instant::now() + ANSWER_TIMEOUT).into_std();
-    context
+/// The answer of a name server. One that hung up may answer later: a balancer hangs up while no name server is
+/// behind it.
+async fn unless_hung_up<T>(
+    answer: impl Future<Output = Result<T, RpcError>>,
+) -> Result<T, NoAnswer<CallError>> {
+    answer.await.map_err(|error| {
+        let error = CallError::from(error);
+        let next = match error.is_hang_up() {
+            true => Next::Later,
+            false => Next::Unable,
+        };
+        NoAnswer::new(next, error)
+    })
 }

@@ -3,22 +3,23 @@
 use crate::{
     backoff::Backoff,
     balance::Balancer,
-    connect::ConnectOptions,
+    connector::Connector,
+    deadline::context_within,
     error::CallError,
     instance::ObjectInstance,
     membership::{InstanceKey, Membership, MembershipChange},
     nameserver::NameServerClient,
     nameservers::ClientNameServers,
+    problem::Problem,
 };
 use arc_swap::ArcSwap;
-use pyroxene_common::interfaces::directory::{Departure, DirectoryError, WatchResponse};
+use pyroxene_common::interfaces::directory::{Cursor, Departure, DirectoryError};
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
-use tarpc::context;
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
@@ -39,9 +40,9 @@ pub(crate) struct WatchedObject<R> {
     pub(crate) balancer: Balancer,
     instances: ArcSwap<Vec<Arc<ObjectInstance<R>>>>,
     membership: Mutex<Membership>,
-    /// The message of a name server that refused the watch because of the client's identity.
-    refusal: Mutex<Option<String>>,
-    options: Arc<ConnectOptions>,
+    /// Why a name server refused the watch because of the client's identity.
+    refusal: Mutex<Option<WatchRefusal>>,
+    connector: Arc<Connector>,
     /// Counts the updates. It wakes callers that wait for an instance.
     updates: watch::Sender<u64>,
 }
@@ -55,6 +56,13 @@ impl<R> fmt::Debug for WatchedObject<R> {
     }
 }
 
+/// Why a name server refuses this client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WatchRefusal {
+    pub(crate) message: String,
+    pub(crate) problem: Option<Problem>,
+}
+
 /// Whether an object has live instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Availability {
@@ -66,8 +74,8 @@ pub(crate) enum Availability {
     NoNameServerReachable,
     /// No name server is in contact, but one of them was silent or closed the connection: it may answer soon.
     NoNameServerAnswers,
-    /// No name server is reachable, and one of them refuses this client, with this message.
-    Refused(String),
+    /// No name server is reachable, and one of them refuses this client.
+    Refused(WatchRefusal),
     /// Not every name server has answered yet, or the last instance is missing.
     Undecided,
 }
@@ -77,7 +85,7 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
         name: &str,
         balancer: Balancer,
         nameservers: usize,
-        options: Arc<ConnectOptions>,
+        connector: Arc<Connector>,
     ) -> Self {
         Self {
             name: name.to_owned(),
@@ -85,7 +93,7 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
             instances: ArcSwap::default(),
             membership: Mutex::new(Membership::new(nameservers)),
             refusal: Mutex::default(),
-            options,
+            connector,
             updates: watch::Sender::new(0),
         }
     }
@@ -105,7 +113,7 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn refusal(&self) -> MutexGuard<'_, Option<String>> {
+    fn refusal(&self) -> MutexGuard<'_, Option<WatchRefusal>> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -125,7 +133,7 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
             (false, _) => Availability::Undecided,
             (true, true) => Availability::NotHosted,
             (true, false) => match self.refusal().clone() {
-                Some(sentence) => Availability::Refused(sentence),
+                Some(refusal) => Availability::Refused(refusal),
                 None if membership.may_answer() => Availability::NoNameServerAnswers,
                 None => Availability::NoNameServerReachable,
             },
@@ -180,7 +188,7 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
                         instance.update(listed);
                         Arc::clone(instance)
                     }
-                    None => Arc::new(ObjectInstance::new(listed, Arc::clone(&self.options))),
+                    None => Arc::new(ObjectInstance::new(listed, Arc::clone(&self.connector))),
                 })
                 .collect();
             self.instances.store(Arc::new(instances));
@@ -189,84 +197,93 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
         self.updates.send_modify(|count| *count += 1);
     }
 
-    /// Watches the object at every name server while this future is polled.
-    pub(crate) async fn follow_all(self: Arc<Self>, nameservers: Arc<ClientNameServers>) {
+    /// Watches an object at every name server while this future is polled and the object exists.
+    pub(crate) async fn follow_all(watched: Weak<Self>, nameservers: Arc<ClientNameServers>) {
         let mut changes = nameservers.changes();
         let mut following = HashMap::new();
         loop {
             let known: BTreeMap<usize, NameServerClient> =
                 nameservers.numbered().into_iter().collect();
+            let Some(object) = watched.upgrade() else {
+                return;
+            };
             following.retain(|number, _| {
                 let is_known = known.contains_key(number);
                 if !is_known {
-                    self.update(|membership, now| membership.forget(*number, now));
+                    object.update(|membership, now| membership.forget(*number, now));
                 }
                 is_known
             });
             for (number, nameserver) in known {
                 following.entry(number).or_insert_with(|| {
-                    self.membership().add(number);
-                    let following = Arc::clone(&self).follow(number, nameserver);
+                    object.membership().add(number);
+                    let following = Self::follow(Weak::clone(&watched), number, nameserver);
                     AbortOnDropHandle::new(tokio::spawn(following))
                 });
             }
+            drop(object);
             if changes.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    /// Watches the object at one name server.
-    async fn follow(self: Arc<Self>, index: usize, nameserver: NameServerClient) {
+    /// Watches an object at one name server.
+    async fn follow(watched: Weak<Self>, index: usize, nameserver: NameServerClient) {
         let mut failures = 0;
+        let wait_ms = u64::try_from(LONG_POLL.as_millis()).unwrap_or(u64::MAX);
         loop {
-            match self.watch_once(index, &nameserver).await {
-                Ok(Ok(watched)) => {
+            let position = |object: Arc<Self>| (object.name.clone(), object.cursor(index));
+            let Some((name, cursor)) = watched.upgrade().map(position) else {
+                return;
+            };
+            let context = context_within(LONG_POLL + SLACK);
+            let watching = nameserver.directory();
+            let answer = watching.watch(context, name, cursor, wait_ms).await;
+            let Some(object) = watched.upgrade() else {
+                return;
+            };
+            match answer {
+                Ok(Ok(response)) => {
                     failures = 0;
-                    *self.refusal() = None;
-                    self.update(|membership, now| membership.apply_watch(index, watched, now));
+                    *object.refusal() = None;
+                    object.update(|membership, now| membership.apply_watch(index, response, now));
                     continue;
                 }
                 Ok(Err(DirectoryError::TooOld)) if failures == 0 => {
-                    self.membership().start_over(index);
+                    object.membership().start_over(index);
                 }
                 Ok(Err(error)) => {
-                    tracing::debug!(object = self.name, %error, "watch refused");
-                    self.update(|membership, now| membership.watch_lost(index, false, now));
+                    tracing::debug!(object = object.name, %error, "watch refused");
+                    object.update(|membership, now| membership.watch_lost(index, false, now));
                 }
                 Err(error) => {
-                    tracing::debug!(object = self.name, %error, "watch lost");
+                    tracing::debug!(object = object.name, %error, "watch lost");
                     let error = CallError::from(error);
                     let may_answer = error.may_be_answered_later();
-                    *self.refusal() = refused(error);
-                    self.update(|membership, now| membership.watch_lost(index, may_answer, now));
+                    *object.refusal() = refused(&error);
+                    object.update(|membership, now| membership.watch_lost(index, may_answer, now));
                 }
             }
+            // Nobody may hold the object meanwhile.
+            drop(object);
             let wait = RECONNECT.wait(failures, rand::random());
             failures += 1;
             sleep(wait).await;
         }
     }
 
-    async fn watch_once(
-        &self,
-        index: usize,
-        nameserver: &NameServerClient,
-    ) -> Result<Result<WatchResponse, DirectoryError>, tarpc::client::RpcError> {
-        let cursor = self.membership().cursor(index);
-        let mut context = context::current();
-        context.deadline = (Instant::now() + LONG_POLL + SLACK).into_std();
-        let wait = u64::try_from(LONG_POLL.as_millis()).unwrap_or(u64::MAX);
-        nameserver
-            .directory()
-            .watch(context, self.name.clone(), cursor, wait)
-            .await
+    fn cursor(&self, nameserver: usize) -> Option<Cursor> {
+        self.membership().cursor(nameserver)
     }
 }
 
-/// The message of a name server that refuses this client.
-fn refused(error: CallError) -> Option<String> {
-    matches!(error, CallError::Refused(_)).then(|| error.last_reason())
+/// Why a name server refuses this client, if it does.
+fn refused(error: &CallError) -> Option<WatchRefusal> {
+    matches!(error, CallError::Refused(_)).then(|| WatchRefusal {
+        message: error.last_reason(),
+        problem: error.problem(),
+    })
 }
 
 #[cfg(test)]
@@ -274,7 +291,7 @@ mod tests {
     use super::*;
     use crate::config::ClientConfig;
     use pyroxene_common::{
-        interfaces::directory::{Cursor, Instance as Listed, InstanceState, WatchUpdate},
+        interfaces::directory::{Instance as Listed, InstanceState, WatchResponse, WatchUpdate},
         message::Load,
     };
     use pyroxene_objects::interfaces::echo::Echo;
@@ -307,7 +324,7 @@ mod tests {
     #[test]
     fn nobody_sees_an_object_without_instances_while_the_first_ones_arrive() {
         let config = ClientConfig::without_nameservers();
-        let greeting = Arc::new(ConnectOptions::new::<Echo>(&config));
+        let greeting = Arc::new(Connector::new::<Echo>(&config, None));
         for _ in 0..10_000 {
             let balancer = Balancer::new(config.policy);
             let object = WatchedObject::<()>::new("echo", balancer, 1, Arc::clone(&greeting));

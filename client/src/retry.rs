@@ -1,13 +1,73 @@
 //! Decides whether a call is retried after a failed attempt. An attempt was not sent, may have run, or
 //! failed.
 
-use crate::error::{AttemptLog, CallError};
+use crate::{
+    budget::Budget,
+    config::ClientConfig,
+    error::{AttemptLog, CallError},
+};
 use pyroxene_common::{
     channel::{AttemptError, ConnectionLost},
     message::RefusalReason,
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    cell::Cell,
+    collections::BTreeSet,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
+
+/// How often the calls of a client are attempted. All its proxies share it.
+#[derive(Debug)]
+pub(crate) struct CallPolicy {
+    /// The maximum number of times that a call is sent.
+    pub(crate) max_attempts: usize,
+    /// After this time a second attempt is made in parallel, if the method is idempotent.
+    pub(crate) hedge_after: Option<Duration>,
+    budget: Mutex<Budget>,
+    /// Calls since the last withdrawal from the budget.
+    calls: AtomicU64,
+    /// Ends what the client does, when the last of its clones and proxies is dropped.
+    _stop_when_dropped: DropGuard,
+}
+
+impl CallPolicy {
+    pub(crate) fn new(config: &ClientConfig, stop_when_dropped: DropGuard) -> Self {
+        Self {
+            max_attempts: config.max_attempts as usize,
+            hedge_after: config.hedge_after,
+            budget: Mutex::new(Budget::new(config.budget, Instant::now())),
+            calls: AtomicU64::new(0),
+            _stop_when_dropped: stop_when_dropped,
+        }
+    }
+
+    /// Counts a call for the budget. Each thread adds its calls in batches, because all threads share
+    /// the counter.
+    pub(crate) fn count_call(&self) {
+        const CALL_BATCH: u64 = 32;
+        thread_local! {
+            static UNCOUNTED: Cell<u64> = const { Cell::new(0) };
+        }
+        let uncounted = UNCOUNTED.get() + 1;
+        UNCOUNTED.set(uncounted % CALL_BATCH);
+        if uncounted == CALL_BATCH {
+            self.calls.fetch_add(CALL_BATCH, Ordering::Relaxed);
+        }
+    }
+
+    /// Withdraws one retry from the budget. Returns false if the budget is empty.
+    pub(crate) fn withdraw_retry(&self, now: Instant) -> bool {
+        let calls = self.calls.swap(0, Ordering::Relaxed);
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        budget.withdraw(calls, now)
+    }
+}
 
 /// The decision after a failed attempt.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +112,7 @@ pub(crate) fn judge(error: &AttemptError, repeatable: bool) -> RetryDecision {
                 }
             }
         },
+        AttemptError::Unauthenticated(_) => RetryDecision::Final(CallError::Refused),
         AttemptError::MaybeRan(_) if repeatable => RetryDecision::TryElsewhere {
             costs_budget: true,
             last: CallError::MaybeRan,

@@ -1,6 +1,6 @@
 //! Durable calls: the client submits tasks to the name servers, which run them.
 //!
-//! A request about tasks goes to any name server that answers (`ask`). All of them serve one store, and
+//! A request about tasks goes to any name server that answers (`failover`, `ask`). All of them serve one store, and
 //! every request is safe to repeat: a submission carries a key that identifies it.
 
 mod ask;
@@ -14,31 +14,15 @@ pub use error::TaskError;
 pub use handle::TaskHandle;
 pub use new::NewTask;
 
-use crate::{client::Client, nameserver::NameServerService};
-use ask::{NameServerQuery, NoAnswer};
+use crate::{
+    client::Client,
+    failover::{Repeat, RequestTimes},
+};
 use pyroxene_common::{
     interface::Interface,
-    interfaces::tasks::{
-        Submission, Submissions, TaskFilter, TaskId, TaskPage, TaskState, Tasks, TasksError,
-        tasks::TasksClient,
-    },
+    interfaces::tasks::{Submission, Submissions, TaskFilter, TaskId, TaskPage, TaskState},
 };
-use std::time::Duration;
-use tarpc::{client::RpcError, context};
 use tokio::time::Instant;
-
-/// The timeout of one name server for a request that it can answer at once.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The minimum throughput of the network, the database and the disk, in bytes per second. A slower
-/// transfer times out.
-const SLOWEST_BYTES_PER_SECOND: usize = 4 << 20;
-
-/// The maximum time to transfer and write this many bytes.
-fn transfer_time(bytes: usize) -> Duration {
-    let millis = bytes.saturating_mul(1000) / SLOWEST_BYTES_PER_SECOND;
-    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
-}
 
 impl Client {
     /// Submits a task. When this returns, the task is on disk, and it runs even if this process ends.
@@ -119,16 +103,12 @@ impl Client {
         }
         let keys = || submissions.iter().map(|task| task.key.clone()).collect();
         let size = submissions.iter().map(|task| task.arguments.len()).sum();
-        let transfer = transfer_time(size);
-        let submitted = self.ask_until(
-            deadline,
-            ANSWER_TIMEOUT + transfer,
-            Some(ask::STAGGER + transfer),
-            |tasks, context| {
-                let submissions = submissions.clone();
-                async move { tasks.submit(context, Submissions(submissions)).await }
-            },
-        );
+        let repeat = deadline.map_or(Repeat::For(self.retry_timeout()), Repeat::Until);
+        let times = RequestTimes::quick(repeat).carrying(size);
+        let submitted = self.ask_about_tasks(times, |tasks, context| {
+            let submissions = submissions.clone();
+            async move { tasks.submit(context, Submissions(submissions)).await }
+        });
         let ids = submitted.await.map_err(|error| error.of_submission(keys))?;
         if ids.len() != submissions.len() {
             return Err(ask::wrong_answer_count().of_submission(keys));
@@ -173,7 +153,7 @@ impl Client {
     /// # }
     /// ```
     pub async fn list_tasks(&self, filter: &TaskFilter) -> Result<TaskPage, TaskError> {
-        self.ask_about_tasks(|tasks, context| {
+        self.ask_about_tasks(self.quick(), |tasks, context| {
             let filter = filter.clone();
             async move { tasks.list(context, filter).await }
         })
@@ -182,8 +162,10 @@ impl Client {
 
     /// The number of tasks in each state.
     pub async fn count_tasks(&self) -> Result<Vec<(TaskState, u64)>, TaskError> {
-        self.ask_about_tasks(|tasks, context| async move { tasks.counts(context).await })
-            .await
+        self.ask_about_tasks(self.quick(), |tasks, context| async move {
+            tasks.counts(context).await
+        })
+        .await
     }
 
     /// tarpc's client for an object of the interface `I` whose calls are tasks. A call runs and is answered
@@ -212,78 +194,9 @@ impl Client {
         Durable::new(self.clone(), object)
     }
 
-    /// Makes a request that a name server can answer at once.
-    async fn ask_about_tasks<T, F>(
-        &self,
-        question: impl Fn(TasksClient<NameServerService<Tasks>>, context::Context) -> F,
-    ) -> Result<T, TaskError>
-    where
-        F: Future<Output = Result<Result<T, TasksError>, RpcError>>,
-    {
-        self.ask_for(ANSWER_TIMEOUT, Some(ask::STAGGER), question)
-            .await
-    }
-
-    /// Makes a request that each name server has `time` to answer. After `stagger` the next name server
-    /// is asked in parallel.
-    async fn ask_for<T, F>(
-        &self,
-        time: Duration,
-        stagger: Option<Duration>,
-        question: impl Fn(TasksClient<NameServerService<Tasks>>, context::Context) -> F,
-    ) -> Result<T, TaskError>
-    where
-        F: Future<Output = Result<Result<T, TasksError>, RpcError>>,
-    {
-        self.ask_until(None, time, stagger, question).await
-    }
-
-    /// As [`ask_for`](Self::ask_for). With a deadline, every wait ends then, and the request is repeated until
-    /// then.
-    async fn ask_until<T, F>(
-        &self,
-        deadline: Option<Instant>,
-        time: Duration,
-        stagger: Option<Duration>,
-        question: impl Fn(TasksClient<NameServerService<Tasks>>, context::Context) -> F,
-    ) -> Result<T, TaskError>
-    where
-        F: Future<Output = Result<Result<T, TasksError>, RpcError>>,
-    {
-        let nameservers = self.nameservers();
-        // A name server that is silent leaves time for each of the others.
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let shares = u32::try_from(nameservers.len() + 1).unwrap_or(u32::MAX);
-        let stagger =
-            stagger.map(|stagger| left.map_or(stagger, |left| stagger.min(left / shares)));
-        let asking = NameServerQuery {
-            count: nameservers.len(),
-            preferred_index: self.preferred_nameserver(),
-            retry_timeout: self.retry_timeout(),
-            deadline,
-            stagger,
-        };
-        let ask_one = |index: usize| {
-            let asked = nameservers.get(index).map(|nameserver| {
-                let mut context = context::current();
-                let end = Instant::now() + time;
-                context.deadline = deadline
-                    .map_or(end, |deadline| end.min(deadline))
-                    .into_std();
-                (nameserver.endpoint(), question(nameserver.tasks(), context))
-            });
-            async move {
-                let Some((endpoint, answer)) = asked else {
-                    return Err(NoAnswer::no_nameserver());
-                };
-                match answer.await {
-                    Ok(Ok(answer)) => Ok(answer),
-                    Ok(Err(error)) => Err(NoAnswer::from_object(endpoint, error)),
-                    Err(error) => Err(NoAnswer::from_link(endpoint, error)),
-                }
-            }
-        };
-        asking.ask(ask_one).await
+    /// The times of a request that a name server can answer at once.
+    fn quick(&self) -> RequestTimes {
+        RequestTimes::quick(Repeat::For(self.retry_timeout()))
     }
 }
 

@@ -1,6 +1,9 @@
 //! The tickets that a client presents to workers. Its name servers issued them.
 
-use crate::nameserver::{CredentialSinks, Login};
+use crate::{
+    failover::{Failover, Next, NoAnswer, Repeat, Unanswered},
+    nameserver::{CredentialSinks, Login},
+};
 use arc_swap::ArcSwap;
 use pyroxene_common::{channel::AttemptError, identity::Ticket};
 use std::sync::Arc;
@@ -56,10 +59,15 @@ impl Tickets {
             tickets.sort_by_key(|(_, ends)| std::cmp::Reverse(*ends));
             return Ok(tickets.into_iter().map(|(ticket, _)| ticket).collect());
         }
-        let asked = logins.iter().map(|login| Box::pin(login.ticket()));
-        match futures::future::select_ok(asked).await {
-            Ok((ticket, _)) => Ok(ticket.into_iter().collect()),
-            Err(error) => Err(error),
+        let asked = Failover::race(&logins, Repeat::Never);
+        let issued = asked.first(|login| async {
+            let issued = login.ticket().await;
+            issued.map_err(|error| NoAnswer::new(Next::Unable, error))
+        });
+        match issued.await.map_err(Unanswered::last) {
+            Ok(ticket) => Ok(ticket.into_iter().collect()),
+            Err(None) => Ok(Vec::new()),
+            Err(Some(error)) => Err(error),
         }
     }
 }

@@ -1,9 +1,15 @@
 //! Topics: durable, ordered logs that the name servers keep.
 //!
-//! A call goes to one name server, and to the next one if that does not answer or cannot reach its store.
-//! Every entry carries a key, so that a repeated append adds it only once.
+//! A call goes to one name server, and to the next one if that does not answer or cannot reach its store
+//! (`failover`). Every entry carries a key, so that a repeated append adds it only once.
 
-use crate::{backoff::Backoff, client::Client, error::CallError, nameserver::NameServerClient};
+use crate::{
+    backoff::Backoff,
+    client::Client,
+    error::CallError,
+    failover::{Next, NoAnswer, Repeat, RequestTimes, Unanswered},
+    nameserver::NameServerService,
+};
 use futures::{Stream, StreamExt, stream};
 use pyroxene_common::{
     interfaces::topics::{
@@ -12,33 +18,27 @@ use pyroxene_common::{
     },
     values::Blob,
 };
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
-use tarpc::{client::RpcError, context};
-use tokio::time::{Instant, sleep, sleep_until};
+use std::{fmt, sync::Arc, time::Duration};
+use tarpc::{client::RpcError, context::Context};
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
-
-/// The timeout of one name server before another one is asked.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The timeout of a long poll for entries.
 const LONG_POLL: Duration = Duration::from_secs(25);
 
+/// The pause of a follower whose user has reached a limit.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
+
+/// The times of a request that is repeated for this time.
+fn quick(time: Duration) -> RequestTimes {
+    RequestTimes::quick(Repeat::Until(Instant::now() + time))
+}
 
 /// A topic. Clones refer to the same topic.
 #[derive(Clone)]
 pub struct Topic {
     client: Client,
     name: Arc<str>,
-    /// The name server that answered last.
-    preferred: Arc<AtomicUsize>,
 }
 
 /// Why an operation on a topic failed.
@@ -86,11 +86,9 @@ impl Client {
     /// # }
     /// ```
     pub fn topic(&self, name: impl Into<Arc<str>>) -> Topic {
-        let count = self.nameservers().len().max(1);
         Topic {
             client: self.clone(),
             name: name.into(),
-            preferred: Arc::new(AtomicUsize::new(rand::random_range(0..count))),
         }
     }
 }
@@ -173,12 +171,12 @@ impl Topic {
         entries: Vec<NewEntry>,
         retry_timeout: Duration,
     ) -> Result<Vec<u64>, TopicError> {
-        let end = Instant::now() + retry_timeout;
         let append = |topics: TopicsClient<_>, context| {
             let (topic, entries) = (self.name.to_string(), entries.clone());
             async move { topics.append(context, topic, entries).await }
         };
-        self.ask(end, ATTEMPT_TIMEOUT, append).await
+        let size = entries.iter().map(|entry| entry.body.0.len()).sum();
+        self.ask(quick(retry_timeout).carrying(size), append).await
     }
 
     /// Up to `limit` entries after a sequence. If there are none, it waits up to `wait` for new ones. The
@@ -213,8 +211,11 @@ impl Topic {
             let wait_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
             async move { topics.read(context, topic, after, limit, wait_ms).await }
         };
-        self.ask(end + retry_timeout, wait + ATTEMPT_TIMEOUT, read)
-            .await
+        let times = RequestTimes {
+            wait,
+            ..quick(wait + retry_timeout)
+        };
+        self.ask(times, read).await
     }
 
     /// Sets how long the topic keeps its entries.
@@ -242,8 +243,7 @@ impl Topic {
             let topic = self.name.to_string();
             async move { topics.keep(context, topic, retention).await }
         };
-        self.ask(Instant::now() + retry_timeout, ATTEMPT_TIMEOUT, keep)
-            .await
+        self.ask(quick(retry_timeout), keep).await
     }
 
     /// Removes the topic with all its entries.
@@ -252,8 +252,7 @@ impl Topic {
             let topic = self.name.to_string();
             async move { topics.remove(context, topic).await }
         };
-        self.ask(Instant::now() + retry_timeout, ATTEMPT_TIMEOUT, remove)
-            .await
+        self.ask(quick(retry_timeout), remove).await
     }
 
     /// A stream of every entry after a sequence, in order, each once, including future ones. While name
@@ -323,70 +322,46 @@ impl Topic {
         }
     }
 
-    /// Asks one name server after the other until one answers or returns an error that the others would
-    /// return too.
+    /// Asks the name servers until one answers or returns an error that the others would return too.
     async fn ask<T, F>(
         &self,
-        end: Instant,
-        attempt: Duration,
-        call: impl Fn(TopicsClient<crate::NameServerService<Topics>>, context::Context) -> F,
+        times: RequestTimes,
+        call: impl Fn(TopicsClient<NameServerService<Topics>>, Context) -> F,
     ) -> Result<T, TopicError>
     where
         F: Future<Output = Result<Result<T, TopicsError>, RpcError>>,
     {
-        let nameservers = self.client.nameservers();
-        let count = nameservers.len().max(1);
-        let mut tries = 0_usize;
-        loop {
-            let index = self.preferred.load(Ordering::Relaxed);
-            // The list may have become shorter.
-            let Some(nameserver) = nameservers.get(index % count) else {
-                return Err(self.broken("the client has no name servers"));
-            };
-            let error = match self.attempt(nameserver, end, attempt, &call).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) if error.is_transient() => error,
-                // The user's limit may not be reached at other name servers.
-                Err(error) if error.is_limited() && tries + 1 < count => error,
-                Err(error) => return Err(error),
-            };
-            tries += 1;
-            // Concurrent calls start with the next name server too.
-            let next = (index + 1) % count;
-            let preferred = &self.preferred;
-            let _ = preferred.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
-            // Pauses only after all name servers were asked.
-            let rounds = u32::try_from(tries / count).unwrap_or(u32::MAX);
-            let pause = match rounds.checked_sub(1) {
-                Some(retry) => RETRY.wait(retry, rand::random()),
-                None => Duration::ZERO,
-            };
-            let resume = Instant::now() + pause;
-            if resume >= end {
-                return Err(error);
-            }
-            tracing::debug!(topic = %self.name, %error, "asking another name server");
-            sleep_until(resume).await;
-        }
-    }
-
-    async fn attempt<T, F>(
-        &self,
-        nameserver: &NameServerClient,
-        end: Instant,
-        attempt: Duration,
-        call: impl Fn(TopicsClient<crate::NameServerService<Topics>>, context::Context) -> F,
-    ) -> Result<T, TopicError>
-    where
-        F: Future<Output = Result<Result<T, TopicsError>, RpcError>>,
-    {
-        let mut context = context::current();
-        context.deadline = end.min(Instant::now() + attempt).into_std();
-        let answered = call(nameserver.topics(), context).await;
-        answered.map_err(CallError::from)?.map_err(|error| {
-            let topic = self.name.to_string();
-            TopicError::Topics { topic, error }
-        })
+        let asked = self
+            .client
+            .nameserver_set()
+            .ask_any(times, |nameserver, context| {
+                let answered = call(nameserver.topics(), context);
+                async move {
+                    let error = match answered.await {
+                        Ok(Ok(answer)) => return Ok(answer),
+                        Ok(Err(error)) => TopicError::Topics {
+                            topic: self.name.to_string(),
+                            error,
+                        },
+                        Err(error) => TopicError::Call(error.into()),
+                    };
+                    let next = match &error {
+                        error if error.is_transient() => Next::Later,
+                        // The user's limit may not be reached at other name servers.
+                        error if error.is_limited() => Next::Unable,
+                        _ => Next::End,
+                    };
+                    Err(NoAnswer::new(next, error))
+                }
+            });
+        let Unanswered(mut failures) = match asked.await {
+            Ok(answer) => return Ok(answer),
+            Err(unanswered) => unanswered,
+        };
+        // That a request may have been carried out is worth more than what happened elsewhere.
+        failures.sort_by_key(|failure| failure.error.may_have_run());
+        let last = Unanswered(failures).last();
+        Err(last.unwrap_or_else(|| self.broken("the client has no name servers")))
     }
 
     fn broken(&self, sentence: &str) -> TopicError {
@@ -403,6 +378,16 @@ impl TopicError {
     /// Whether the caller's user has reached its limit of connections to that name server.
     fn is_limited(&self) -> bool {
         matches!(self, Self::Call(error) if error.is_limited())
+    }
+
+    /// Whether the request may have been carried out.
+    fn may_have_run(&self) -> bool {
+        match self {
+            Self::Call(CallError::MaybeRan(_)) => true,
+            Self::Call(error) => error.attempt_log().may_have_run(),
+            Self::Topics { error, .. } => matches!(error, TopicsError::Unavailable { .. }),
+            Self::Gone { .. } => false,
+        }
     }
 
     /// Whether a retry may succeed later, or at another name server.

@@ -19,7 +19,7 @@ mod streams;
 
 pub use busy_poll::busy_poll;
 pub use client::{ClientConnection, ProgressListener};
-pub use error::{AttemptError, CallFailure, ConnectionLost};
+pub use error::{AttemptError, CallFailure, ConnectionLost, Unauthenticated};
 pub use liveness::Keepalive;
 pub use server::{
     ConnectionContext, Dispatch, RenewHandler, Translation, TranslationFailure, serve,

@@ -196,7 +196,7 @@ impl Host {
         LocalLink::new(self.endpoint.clone(), acceptor, caller)
     }
 
-    /// Refuses new calls and lets running calls finish, for at most `patience`. Then it ends the remaining
+    /// Refuses new calls and lets running calls finish, for at most `drain_timeout`. Then it ends the remaining
     /// connections.
     pub async fn shutdown(self, drain_timeout: Duration) -> DrainReport {
         self.drain.cancel();

@@ -24,6 +24,7 @@ use crate::{
     users::{LoginThrottle, Users, UsersError},
 };
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use pyroxene_common::{
     access::{Authenticator, IssuerClock},
     identity::{DomainKey, HolderId, Identity, KeyLife, Patterns, Revocation, Role},
@@ -34,13 +35,7 @@ use pyroxene_common::{
     limits::Limit,
     scope::{self, Caller},
 };
-use std::{
-    fmt,
-    path::PathBuf,
-    str::FromStr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 use tarpc::context::Context;
 use tokio::{sync::watch, time::timeout};
 
@@ -189,11 +184,6 @@ impl TicketAuthority {
     /// The authenticator that knows its tickets.
     pub(crate) fn authenticator(&self) -> &Arc<Authenticator> {
         &self.authenticator
-    }
-
-    fn throttle(&self) -> MutexGuard<'_, LoginThrottle> {
-        // Plain data: consistent even if a thread that held the lock panicked.
-        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The public key under which tickets are signed now.

@@ -1,6 +1,6 @@
 //! The store as the name store of exclusive names.
 
-use crate::directory::{ExclusiveClaim, ExclusiveClaimOutcome, NameStore};
+use crate::directory::NameStore;
 use pyroxene_store::{Hint, HintReceiver, NameClaim, NameClaimOutcome, Store, StoreError};
 use std::{future::pending, time::Duration};
 
@@ -28,33 +28,11 @@ impl NameStore for DatabaseNameStore {
         lease: Option<i64>,
         ttl: Duration,
     ) -> Result<Option<i64>, StoreError> {
-        match lease {
-            Some(number) => Ok(self.store.renew(number).await?.then_some(number)),
-            None => self.store.lease(ttl).await.map(Some),
-        }
+        self.store.renew_or_begin(lease, ttl).await
     }
 
-    async fn claim(
-        &mut self,
-        lease: i64,
-        claims: Vec<ExclusiveClaim>,
-    ) -> Result<Vec<ExclusiveClaimOutcome>, StoreError> {
-        let claims = claims
-            .into_iter()
-            .map(|ExclusiveClaim { name, holder }| NameClaim {
-                name,
-                holder,
-                nameserver: lease,
-            });
-        let claimed = self.store.claim_names(claims.collect()).await?;
-        let answers = claimed.into_iter().map(|claimed| match claimed {
-            NameClaimOutcome::Granted { fence } => {
-                ExclusiveClaimOutcome::Granted(u64::try_from(fence).unwrap_or(0))
-            }
-            NameClaimOutcome::Taken { holder } => ExclusiveClaimOutcome::Taken(holder),
-            NameClaimOutcome::LeaseLost => ExclusiveClaimOutcome::LeaseLost,
-        });
-        Ok(answers.collect())
+    async fn claim(&mut self, claims: Vec<NameClaim>) -> Result<Vec<NameClaimOutcome>, StoreError> {
+        self.store.claim_names(claims).await
     }
 
     async fn release(&mut self, lease: i64, names: Vec<String>) -> Result<(), StoreError> {

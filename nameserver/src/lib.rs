@@ -16,6 +16,7 @@ mod daemon;
 pub mod directory;
 mod exclusive_names;
 mod limits;
+mod long_poll;
 mod peers;
 mod presence;
 mod tasks;

@@ -19,16 +19,14 @@ pub(crate) use gauges::LimitPermit;
 use crate::users::Users;
 use arc_swap::ArcSwap;
 use gauges::Gauges;
+use parking_lot::Mutex;
 use pyroxene_common::{
     identity::{Identity, Role},
     limits::{Limit, LimitClass, LimitExceeded, LimitOverrides, LimitOwner, Limits, UNLIMITED},
 };
 use pyroxene_store::Allowance;
 use rates::RateLimits;
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 use tokio::time::Instant;
 
 /// The name under which all callers are counted without authentication.
@@ -145,15 +143,6 @@ impl Limiter {
         }
     }
 
-    fn gauges(&self) -> MutexGuard<'_, Gauges> {
-        // The counters stay consistent even if a thread that held the lock panicked.
-        self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn rates(&self) -> MutexGuard<'_, RateLimits> {
-        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes one unit of a limit until the returned value is dropped.
     pub(crate) fn acquire(
         self: &Arc<Self>,
@@ -163,7 +152,7 @@ impl Limiter {
         let most = self.limits_of(caller).get(limit);
         let most_of_all = self.totals.get(limit);
         let name = name_of(caller);
-        let mut gauges = self.gauges();
+        let mut gauges = self.gauges.lock();
         if gauges.of(limit, ALL_USERS) >= most_of_all {
             return Err(self.exceeded_by_all(limit));
         }
@@ -176,7 +165,7 @@ impl Limiter {
     }
 
     fn release(&self, limit: Limit, name: &str) {
-        let mut gauges = self.gauges();
+        let mut gauges = self.gauges.lock();
         gauges.remove(limit, name);
         gauges.remove(limit, ALL_USERS);
     }
@@ -232,7 +221,7 @@ impl Limiter {
             .chain(all)
             .filter(|(.., exceeded)| exceeded.value != UNLIMITED)
             .collect();
-        self.rates().spend(asked, Instant::now())
+        self.rates.lock().spend(asked, Instant::now())
     }
 
     /// How much of a limit a user holds here; none if the limit is not counted here.
@@ -243,7 +232,7 @@ impl Limiter {
             Limit::Connections => name != ANONYMOUS,
             _ => false,
         };
-        is_counted.then(|| self.gauges().of(limit, name))
+        is_counted.then(|| self.gauges.lock().of(limit, name))
     }
 
     /// How much of a limit all users together hold here.

@@ -10,10 +10,13 @@ use heartbeats::PeerHeartbeats;
 use pyroxene_common::{endpoint::Endpoint, net::address_for_others};
 use pyroxene_store::{Store, StoreError};
 use std::{net::SocketAddr, time::Duration};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How often a name server writes its heartbeat to the store, and reads those of the others.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long a name server that ends waits until it is removed from the store.
+const LEAVE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The address at which others reach a name server that listens at `listen`: `advertise`, if it is given. A
 /// name server that listens on every interface is reached at the address of the default route. One on a Unix
@@ -36,10 +39,9 @@ pub(crate) fn own_address(listen: &Endpoint, advertise: Option<&Endpoint>) -> Op
 /// as long as it is polled.
 pub(crate) async fn share_addresses(
     store: Store,
-    own: Option<Endpoint>,
+    own: Option<String>,
     directory: DirectoryService,
 ) {
-    let own = own.map(|own| own.to_string());
     let mut pulses = PeerHeartbeats::default();
     loop {
         match poll_peers(&store, own.as_deref(), &mut pulses).await {
@@ -48,6 +50,14 @@ pub(crate) async fn share_addresses(
             Err(error) => tracing::debug!(%error, "cannot read addresses of other name servers"),
         }
         sleep(HEARTBEAT_INTERVAL).await;
+    }
+}
+
+/// Removes the address of this name server, which ends. The others need not wait until its heartbeat is missed.
+pub(crate) async fn leave_peers(store: &Store, own: &str) {
+    let left = timeout(LEAVE_TIMEOUT, store.peer_leaves(own)).await;
+    if !matches!(left, Ok(Ok(()))) {
+        tracing::debug!("other name servers will miss the heartbeat of this one");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Presence as an object: the members that are present in each space, in memory.
 
 use crate::topics::TopicAccess;
+use parking_lot::Mutex;
 use pyroxene_common::{
     clean,
     interfaces::presence::{
@@ -9,11 +10,7 @@ use pyroxene_common::{
     },
     roster::{ClaimRefusal, Roster},
 };
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tarpc::context::Context;
 use tokio::time::Instant;
 
@@ -27,10 +24,6 @@ pub(crate) struct PresenceService {
 }
 
 impl PresenceService {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Roster>> {
-        self.spaces.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Runs `act` on the roster of a space. Returns the members that are present afterwards.
     fn with_roster<R>(
         &self,
@@ -38,7 +31,7 @@ impl PresenceService {
         now: Instant,
         act: impl FnOnce(&mut Roster) -> Result<R, PresenceError>,
     ) -> Result<PresenceSnapshot, PresenceError> {
-        let mut spaces = self.lock();
+        let mut spaces = self.spaces.lock();
         if !spaces.contains_key(&space) && spaces.len() >= MAX_SPACES {
             spaces.retain(|_, roster| {
                 roster.expire(now);

@@ -1,13 +1,14 @@
 //! Durable tasks: the object `tasks`, and the dispatcher that runs them.
 //!
 //! - `service` answers the interface; `permission` decides who may do what; `convert` translates between the
-//!   interface and the store; `watched` wakes the calls that wait for a change of a task.
-//! - `dispatcher` claims tasks from the store, as many as the workers have capacity for (`window`), and calls
-//!   them (`attempt`) as any client would. `lane` is the queue of one object's tasks, and `turns` orders it
-//!   fairly by submitter.
-//! - `lease` keeps the lease under which tasks are claimed; `outcomes` writes the results of attempts,
-//!   `notes` their progress (the attempt log); `chores` does the maintenance that depends on time.
-//! - `places` lets a new task start without being queued in the store.
+//!   interface and the store.
+//! - `scheduler` decides which tasks are claimed from the store, as many as the workers have capacity for
+//!   (`window`), and which are sent: a pure state machine. `queue` has the tasks of one object that are here,
+//!   in the order of `fair_queue`, and `backlog` what is known of those in the store.
+//! - `dispatcher` does what the scheduler decides, and calls the tasks (`attempt`) as any client would.
+//! - `lease` keeps the lease under which tasks are claimed; `result_writer` writes the results of attempts,
+//!   `attempt_log` their progress; `maintenance` does what depends on time.
+//! - `direct_capacity` lets a new task start without being queued in the store.
 //!
 //! **At least once.** A task is called again when it is unknown whether an attempt ran, because its worker or
 //! its name server is gone. The record takes one result at most: everything that is written about an attempt
@@ -23,6 +24,7 @@
 
 mod attempt;
 mod attempt_log;
+mod backlog;
 mod cached_counts;
 mod convert;
 mod direct_capacity;
@@ -30,12 +32,13 @@ mod dispatcher;
 mod fair_queue;
 mod lease;
 mod maintenance;
+mod owned_task;
 mod permission;
 mod queue;
 mod result_writer;
 mod running;
+mod scheduler;
 mod service;
-mod watchers;
 mod window;
 
 pub(crate) use permission::may_call;
@@ -52,7 +55,6 @@ use pyroxene_store::Store;
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use watchers::TaskWatchers;
 
 /// How long tasks that have ended are kept by default.
 pub const DEFAULT_TASK_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -61,7 +63,6 @@ pub const DEFAULT_TASK_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 6
 #[derive(Clone, Debug)]
 pub(crate) struct TaskContext {
     store: Store,
-    watchers: Arc<TaskWatchers>,
     maintenance: Arc<Maintenance>,
     lease_status: Arc<TaskLeaseStatus>,
     direct_capacity: Arc<DirectCapacity>,
@@ -81,7 +82,6 @@ impl TaskContext {
             store,
             limiter,
             cached_counts: Arc::default(),
-            watchers: Arc::default(),
             maintenance: Arc::default(),
             lease_status: Arc::default(),
             direct_capacity: Arc::default(),

@@ -6,7 +6,7 @@ mod retention;
 pub(crate) use permission::{TopicAccess, may_call, may_call_presence};
 pub(crate) use retention::keep_retention;
 
-use crate::limits::Limiter;
+use crate::{limits::Limiter, long_poll::time_to_wait};
 use pyroxene_common::{
     clean,
     interfaces::topics::{
@@ -29,10 +29,6 @@ const PAGE_TOPICS: usize = 1000;
 
 /// The most memory of such a list, in bytes.
 const LIST_BYTES: usize = PAGE_TOPICS * 512;
-
-/// How long before its caller's deadline a read answers; a tenth of the caller's remaining time if that is
-/// shorter. An answer without entries is not a failure.
-const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 
 /// Answers the calls of the interface `Topics`.
 #[derive(Clone, Debug)]
@@ -138,7 +134,7 @@ impl topics::Topics for TopicsService {
         check_name("the name of a topic", &topic)?;
         check_use(&TopicAccess::current(), &topic)?;
         let limit = limit.clamp(1, u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX));
-        let wait = Duration::from_millis(wait_ms.min(MAX_WAIT_MS)).min(topic_wait_limit(&context));
+        let wait = Duration::from_millis(wait_ms.min(MAX_WAIT_MS)).min(time_to_wait(&context));
         let after = signed(after);
         let outline = match wait.is_zero() {
             true => self.store.measure(&topic, after, limit, PAGE_BYTES).await,
@@ -159,7 +155,7 @@ impl topics::Topics for TopicsService {
             Some((_, size)) if size > 0 => {
                 // While a caller has not read one page, no other page is read from the store for it.
                 let turn = answers.wait_for_turn().await;
-                let room = answers.reserve(size, topic_wait_limit(&context)).await;
+                let room = answers.reserve(size, time_to_wait(&context)).await;
                 room.map_err(no_room)?;
                 let bytes = size.min(PAGE_BYTES);
                 (
@@ -191,9 +187,7 @@ impl topics::Topics for TopicsService {
         let keeper = TopicAccess::current();
         let answers = scope::answers();
         let _turn = answers.wait_for_turn().await;
-        let room = answers
-            .reserve(LIST_BYTES, topic_wait_limit(&context))
-            .await;
+        let room = answers.reserve(LIST_BYTES, time_to_wait(&context)).await;
         room.map_err(no_room)?;
         // Topics with the prefix are adjacent in the order of names.
         let mut found: Vec<TopicSummary> = Vec::new();
@@ -230,14 +224,6 @@ impl topics::Topics for TopicsService {
         self.store.remove_topic(&topic).await.map_err(failed)?;
         Ok(())
     }
-}
-
-/// How long a call may wait and still answer before its deadline.
-fn topic_wait_limit(context: &Context) -> Duration {
-    let left = context
-        .deadline
-        .saturating_duration_since(std::time::Instant::now());
-    left.saturating_sub(ANSWER_MARGIN.min(left / 10))
 }
 
 fn check_use(keeper: &TopicAccess, topic: &str) -> Result<(), TopicsError> {

@@ -1,14 +1,15 @@
 //! Accounts in a database that any number of workers share.
 //!
-//! - `book` decides the effect of a request, without a database.
-//! - `lane` collects requests into transactions, and repeats them when the connection is lost.
-//! - `database` is either `sqlite` or `postgres`.
+//! - `ledger` decides the effect of a request, without a database.
+//! - `batch_writer` collects requests into transactions, and repeats them when the connection is lost.
+//! - `database` is either `sqlite` or `postgres`, with the same `rows`.
 
 mod batch_writer;
 mod database;
 mod ledger;
 mod owner;
 mod postgres;
+mod rows;
 mod sqlite;
 
 pub use database::{AccountsDatabase, AccountsDatabaseError, InvalidAccountsDatabase};

@@ -33,7 +33,7 @@ pub(super) struct MergedRequests<I, O> {
     outputs: Vec<O>,
 }
 
-type Reply<O> = oneshot::Sender<Result<Vec<O>, StoreError>>;
+pub(super) type Reply<O> = oneshot::Sender<Result<Vec<O>, StoreError>>;
 
 impl<I, O> Default for MergedRequests<I, O> {
     fn default() -> Self {
@@ -214,6 +214,21 @@ impl WriteClass {
     }
 }
 
+/// How many bytes all waiting requests hold at most.
+pub(super) const MAX_WAITING_BYTES: usize = 256 << 20;
+
+/// Permits count kibibytes, because a semaphore holds at most 2³² permits.
+pub(super) const fn permits_for(bytes: usize) -> u32 {
+    let permits = bytes.div_ceil(1024);
+    if permits == 0 {
+        return 1;
+    }
+    if permits > MAX_WAITING_BYTES / 1024 {
+        return (MAX_WAITING_BYTES / 1024) as u32;
+    }
+    permits as u32
+}
+
 /// A request in a queue.
 #[derive(Debug)]
 pub(super) struct QueuedRequest {
@@ -228,7 +243,7 @@ impl Batch {
         /// A larger batch would delay the first caller by more than the others gain.
         const MOST: usize = 1000;
         /// In units of permits.
-        const LARGEST: usize = super::writer::permits_for(16 << 20) as usize;
+        const LARGEST: usize = permits_for(16 << 20) as usize;
         let size: usize = self.permits.iter().map(|permit| permit.num_permits()).sum();
         self.count >= MOST || size >= LARGEST
     }

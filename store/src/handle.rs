@@ -1,10 +1,19 @@
 //! The operations of a store, for a name server.
 
+/// Reads with a function that takes a connection.
+macro_rules! read {
+    ($store:expr, $query:path $(, $argument:expr)*) => {{
+        let mut reader = $store.0.backend.reader().await?;
+        Ok($query(&mut reader.sql() $(, $argument)*).await?)
+    }};
+}
+
 mod records;
 mod work;
 
 use super::{
     backend::Backend,
+    batch::{Reply, Request},
     error::StoreError,
     hints::{HintReceiver, Hints},
     model::UnixMillis,
@@ -49,6 +58,17 @@ impl Store {
         self.0.hints.subscribe()
     }
 
+    /// Writes one thing.
+    async fn write_one<I, O>(
+        &self,
+        kind: impl FnOnce(Vec<I>, Reply<O>) -> Request,
+        input: I,
+    ) -> Result<O, StoreError> {
+        let answers = self.0.writer.write(0, kind, vec![input]).await?;
+        let missing = || StoreError::Corrupt("a write was not answered".to_owned());
+        answers.into_iter().next().ok_or_else(missing)
+    }
+
     fn check_body(&self, what: &str, body: &[u8]) -> Result<(), StoreError> {
         let (size, limit) = (body.len(), self.0.options.max_body);
         if size <= limit {
@@ -85,10 +105,4 @@ fn clean_message(text: &mut String) {
         text.truncate(text.floor_char_boundary(LONGEST));
         text.push('…');
     }
-}
-
-/// The single result of a single request.
-fn single<T>(answers: Vec<T>) -> Result<T, StoreError> {
-    let missing = || StoreError::Corrupt("a write was not answered".to_owned());
-    answers.into_iter().next().ok_or_else(missing)
 }

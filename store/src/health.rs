@@ -1,10 +1,8 @@
 //! Whether writes succeed. Changes are logged, not every write.
 
 use super::error::StoreError;
-use std::{
-    mem::discriminant,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use parking_lot::Mutex;
+use std::mem::discriminant;
 
 /// The state of the last writes.
 #[derive(Debug, Default)]
@@ -18,13 +16,9 @@ struct Outage {
 }
 
 impl Health {
-    fn lock(&self) -> MutexGuard<'_, Option<Outage>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Records that a write failed. Returns whether the reason is new.
     pub(super) fn failed(&self, error: &StoreError) -> bool {
-        let mut outage = self.lock();
+        let mut outage = self.0.lock();
         if let Some(known) = &mut *outage
             && discriminant(&known.error) == discriminant(error)
         {
@@ -43,7 +37,7 @@ impl Health {
 
     /// Records that a write succeeded. Returns how many failed just before.
     pub(super) fn succeeded(&self) -> u64 {
-        let failed = self.lock().take().map_or(0, |outage| outage.failed);
+        let failed = self.0.lock().take().map_or(0, |outage| outage.failed);
         if failed > 0 {
             tracing::info!(failed, "writes to the store succeed again");
         }

@@ -3,7 +3,8 @@
 //! Hints are best effort: every waiter also polls. They only make it quick.
 
 use super::{model::StoredTaskId, transaction::Effects};
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use tokio::sync::{Notify, broadcast};
 
 /// How many hints a receiver may be behind before it gets [`Hint::Anything`].
@@ -60,16 +61,12 @@ impl OutgoingEffects {
     pub(super) async fn next(&self) -> Effects {
         loop {
             self.added.notified().await;
-            let effects = std::mem::take(&mut *lock(&self.effects));
+            let effects = std::mem::take(&mut *self.effects.lock());
             if effects != Effects::default() {
                 return effects;
             }
         }
     }
-}
-
-fn lock(effects: &Mutex<Effects>) -> std::sync::MutexGuard<'_, Effects> {
-    effects.lock().unwrap_or_else(|error| error.into_inner())
 }
 
 impl Hints {
@@ -89,7 +86,7 @@ impl Hints {
             return;
         }
         if let Some(outgoing) = &self.remote {
-            let mut waiting = lock(&outgoing.effects);
+            let mut waiting = outgoing.effects.lock();
             waiting.queued.extend(effects.queued.iter().cloned());
             waiting.ended_tasks.extend(&effects.ended_tasks);
             waiting.topics.extend(effects.topics.iter().cloned());

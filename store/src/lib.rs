@@ -5,7 +5,7 @@
 //!   `revocations`), in SQL that both databases understand (`sql`).
 //! - Single calls of many callers are written together (`batch`, `writer`).
 //! - The next state of a task after an attempt is decided without a database (`task_state`).
-//! - Which lease is over, and whether the clock was set, is decided by elapsed time (`timekeeper`);
+//! - An owner keeps its lease with a [`LeaseKeeper`]. Which lease is over, and whether the clock was set, is decided by elapsed time (`timekeeper`);
 //!   `clock_steps` corrects times after the clock was set.
 //! - Hints wake waiters; without a hint they poll (`hints`, `waiters`).
 //!
@@ -21,6 +21,7 @@ mod exclusive_names;
 mod handle;
 mod health;
 mod hints;
+mod lease_keeper;
 mod leases;
 mod model;
 mod open;
@@ -43,6 +44,7 @@ pub use crate::database::{InvalidStoreUrl, StoreUrl};
 pub use error::StoreError;
 pub use handle::Store;
 pub use hints::{Hint, HintReceiver};
+pub use lease_keeper::{HeldLease, LeaseKeeper, LeaseRenewal, RENEW_EVERY};
 pub use model::*;
 pub use options::{ManualTime, StoreClock, StoreOptions};
 pub use transfer::TransferError;

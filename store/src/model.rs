@@ -1,13 +1,16 @@
 //! The types that the store takes and returns. Times are Unix milliseconds of the store's clock.
 
+mod attempt;
 mod task;
 
+pub use attempt::{
+    AttemptEnding, AttemptKey, AttemptOutcome, AttemptProgress, ClaimQueue, ClaimedQueue,
+    ClaimedTask, FinishOutcome, FinishedAttempt, LeaseLost, StartedAttempt, TaskClaim,
+};
 pub use task::{
-    Allowance, AttemptEnding, AttemptKey, AttemptOutcome, AttemptProgress, CancelOutcome,
-    ClaimQueue, ClaimedQueue, ClaimedTask, FIRST_ATTEMPTS, FinishOutcome, FinishedAttempt,
-    LAST_ATTEMPTS, LeaseLost, NewStoredTask, Quota, RetryOutcome, StartedAttempt, StoredAttempt,
-    StoredTask, StoredTaskFilter, StoredTaskId, StoredTaskPage, StoredTaskState, SubmissionOutcome,
-    SubmittedTask, SweepResult, TaskClaim, TaskCounts, TaskResult, TaskUsage, URGENT,
+    Allowance, CancelOutcome, FIRST_ATTEMPTS, LAST_ATTEMPTS, NewStoredTask, Quota, RetryOutcome,
+    StoredAttempt, StoredTask, StoredTaskFilter, StoredTaskId, StoredTaskPage, StoredTaskState,
+    SubmissionOutcome, SubmittedTask, SweepResult, TaskCounts, TaskResult, TaskUsage, URGENT,
 };
 
 use serde::{Deserialize, Serialize};

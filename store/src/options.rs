@@ -1,8 +1,9 @@
 //! Options for opening a store.
 
 use super::model::UnixMillis;
+use parking_lot::Mutex;
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -29,23 +30,19 @@ impl ManualTime {
 
     /// Lets time pass.
     pub fn advance(&self, time: Duration) {
-        let mut now = self.lock();
+        let mut now = self.0.lock();
         now.0 = now.0.saturating_add(super::tasks::millis(time));
         now.1 = now.1.saturating_add(time);
     }
 
     /// Sets the clock forward or back by a number of milliseconds, while no time passes.
     pub fn set(&self, by: i64) {
-        let mut now = self.lock();
+        let mut now = self.0.lock();
         now.0 = now.0.saturating_add(by);
     }
 
     pub(super) fn elapsed(&self) -> Duration {
-        self.lock().1
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (UnixMillis, Duration)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().1
     }
 }
 
@@ -54,7 +51,7 @@ impl StoreClock {
     pub(super) fn manual(&self) -> Option<UnixMillis> {
         match self {
             Self::Database => None,
-            Self::Manual(time) => Some(time.lock().0),
+            Self::Manual(time) => Some(time.0.lock().0),
         }
     }
 

@@ -14,6 +14,8 @@ pub(super) enum PeerChange {
     Heartbeat(String),
     /// This name server is removed, unless its number has grown since.
     Remove(StorePeer),
+    /// The name server at this address ends.
+    Leave(String),
 }
 
 pub(super) async fn change(
@@ -33,6 +35,10 @@ pub(super) async fn change(
             }) => (
                 "DELETE FROM name_servers WHERE address = $1 AND beats = $2",
                 vec![address.as_str().into(), (*beats).into()],
+            ),
+            PeerChange::Leave(address) => (
+                "DELETE FROM name_servers WHERE address = $1",
+                vec![address.as_str().into()],
             ),
         };
         transaction.sql.execute(sql, &values).await?;

@@ -5,6 +5,7 @@
 //! of its lease. Every update of an attempt names the fence and the number of the attempt, and counts only if
 //! both are still those of the task.
 
+pub(super) mod allowance;
 pub(super) mod claim;
 pub(super) mod control;
 pub(super) mod finish;

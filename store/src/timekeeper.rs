@@ -11,10 +11,8 @@ use super::{
     options::StoreClock,
 };
 use lease_watch::{EndedLeases, LeaseRenewals, LeaseWatch};
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use parking_lot::Mutex;
+use std::time::Duration;
 use step_watch::{ClockReading, ClockStep, StepWatch};
 use tokio::time::Instant;
 
@@ -68,27 +66,22 @@ impl Timekeeper {
 
     /// By how much the clock was set since the last reading that was [accepted](Self::accept).
     pub(super) fn step(&self, reading: &ClockReading) -> Option<ClockStep> {
-        lock(&self.steps).step(reading)
+        self.steps.lock().step(reading)
     }
 
     /// A transaction with this reading was committed, and with it any step that the reading shows.
     pub(super) fn accept(&self, reading: &ClockReading) {
-        lock(&self.steps).accept(reading);
+        self.steps.lock().accept(reading);
     }
 
     /// Observes all leases as they are now. Returns those that are over.
     pub(super) fn observe_leases(&self, leases: &[(Fence, LeaseRenewals)]) -> EndedLeases {
         let now = self.elapsed();
-        lock(&self.leases).observe(now, leases)
+        self.leases.lock().observe(now, leases)
     }
 
     /// The store did not answer: owners may have been unable to renew their leases.
     pub(super) fn reset_lease_watch(&self) {
-        lock(&self.leases).reset();
+        self.leases.lock().reset();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Plain data: consistent even if a holder of the lock panicked.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -48,7 +48,7 @@ impl<'c> Transaction<'c> {
 
     /// Commits, together with the changes of usage. Returns the effects to report.
     pub(super) async fn commit(mut self) -> SqlResult<Effects> {
-        usage::commit(&mut self).await?;
+        usage::commit(&mut self.sql, &self.usage, self.shard).await?;
         self.time.accept(&self.reading);
         self.usage_cache.apply(&self.usage);
         Ok(self.effects)

@@ -1,8 +1,9 @@
-//! Waits for the ends of tasks and the growth of topics: one poll for all waiters.
+//! Waits for changes and ends of tasks and for the growth of topics: one poll for all waiters.
 //!
 //! Hints tell which tasks and topics to poll, and when. If a hint is lost, everything that is waited for is
 //! polled from time to time anyway. If a task was submitted here and ends here, nothing is read: its result
-//! is known when it is written.
+//! is known when it is written. Changes of a task that runs are told by the process that writes them; callers
+//! that wait for those of other processes poll.
 
 use super::{
     backend::Backend,
@@ -12,9 +13,10 @@ use super::{
     tasks::query::small_task_results,
     topics::grown,
 };
+use parking_lot::Mutex;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -43,6 +45,8 @@ pub(super) struct Waiters {
 struct WaiterTable {
     tasks: HashMap<StoredTaskId, Vec<oneshot::Sender<TaskResult>>>,
     new_tasks: Vec<StoredTaskId>,
+    /// The callers that wait for any change of a task.
+    changes: HashMap<StoredTaskId, Vec<oneshot::Sender<()>>>,
     /// Tasks that were submitted here and are not known to have ended, with their submitters.
     open: HashMap<StoredTaskId, Arc<str>>,
     /// The newest tasks that were added to `open`, in their order.
@@ -52,14 +56,10 @@ struct WaiterTable {
 }
 
 impl Waiters {
-    fn lock(&self) -> MutexGuard<'_, WaiterTable> {
-        self.table.lock().unwrap_or_else(|error| error.into_inner())
-    }
-
     /// Returns a receiver for the result of a task.
     pub(super) fn task(&self, id: StoredTaskId) -> oneshot::Receiver<TaskResult> {
         let (sender, receiver) = oneshot::channel();
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         table.tasks.entry(id).or_default().push(sender);
         if table.open.contains_key(&id) {
             return receiver;
@@ -70,9 +70,33 @@ impl Waiters {
         receiver
     }
 
+    /// Returns a receiver that is told of the next change of a task that this process makes, and the number of
+    /// tasks that are waited for in this way. Read the task after this call, not before.
+    pub(super) fn change(&self, id: StoredTaskId) -> (oneshot::Receiver<()>, usize) {
+        let (sender, receiver) = oneshot::channel();
+        let mut table = self.table.lock();
+        table.changes.entry(id).or_default().push(sender);
+        (receiver, table.changes.len())
+    }
+
+    /// Tells the waiters of these tasks that something of them has changed.
+    pub(super) fn notify_changed(&self, ids: impl IntoIterator<Item = StoredTaskId>) {
+        let mut table = self.table.lock();
+        if table.changes.is_empty() {
+            return;
+        }
+        for sender in ids
+            .into_iter()
+            .filter_map(|id| table.changes.remove(&id))
+            .flatten()
+        {
+            let _ = sender.send(());
+        }
+    }
+
     /// Adds tasks that are about to be submitted. Their results are reported after this.
     pub(super) fn open(&self, tasks: impl IntoIterator<Item = (StoredTaskId, Arc<str>)>) {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         for (id, submitter) in tasks {
             table.open.insert(id, submitter);
             table.open_order.push_back(id);
@@ -86,7 +110,7 @@ impl Waiters {
 
     /// Removes tasks from the open ones.
     pub(super) fn forget(&self, ids: impl IntoIterator<Item = StoredTaskId>) {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         for id in ids {
             table.open.remove(&id);
         }
@@ -94,14 +118,14 @@ impl Waiters {
 
     /// The submitter of a task, if it was submitted here and is not known to have ended.
     pub(super) fn submitter_of_open(&self, id: StoredTaskId) -> Option<Arc<str>> {
-        self.lock().open.get(&id).cloned()
+        self.table.lock().open.get(&id).cloned()
     }
 
     /// Returns a receiver that is told when the topic may have grown beyond `after`. Read the topic after
     /// this call, not before.
     pub(super) fn topic(&self, topic: &str, after: i64) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         let waiting = table.topics.entry(topic.to_owned()).or_default();
         waiting.push((after, sender));
         receiver
@@ -109,7 +133,7 @@ impl Waiters {
 
     /// Removes these ended tasks from the open ones, and returns those that have waiters.
     fn ended_and_waited_for(&self, ids: &[StoredTaskId]) -> Vec<StoredTaskId> {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         for id in ids {
             table.open.remove(id);
         }
@@ -118,13 +142,13 @@ impl Waiters {
     }
 
     fn take_new(&self) -> Vec<StoredTaskId> {
-        std::mem::take(&mut self.lock().new_tasks)
+        std::mem::take(&mut self.table.lock().new_tasks)
     }
 
     /// Tells the waiters of these tasks the results.
     pub(super) fn notify_ended(&self, settlements: Vec<TaskResult>) {
         let mut told = Vec::new();
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         for settlement in settlements {
             table.open.remove(&settlement.id);
             if let Some(waiting) = table.tasks.remove(&settlement.id) {
@@ -142,13 +166,13 @@ impl Waiters {
 
     /// Clears the open tasks, because other processes may have ended any of them.
     fn clear_open(&self) {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         table.open.clear();
         table.open_order.clear();
     }
 
     fn notify_grown(&self, topic: &str) {
-        let waiting = self.lock().topics.remove(topic);
+        let waiting = self.table.lock().topics.remove(topic);
         for (_, sender) in waiting.into_iter().flatten() {
             let _ = sender.send(());
         }
@@ -156,8 +180,12 @@ impl Waiters {
 
     /// Removes waiters that are gone. Returns everything that is waited for.
     fn all(&self) -> (Vec<StoredTaskId>, Vec<(String, i64)>) {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         table.tasks.retain(|_, waiting| {
+            waiting.retain(|sender| !sender.is_closed());
+            !waiting.is_empty()
+        });
+        table.changes.retain(|_, waiting| {
             waiting.retain(|sender| !sender.is_closed());
             !waiting.is_empty()
         });
@@ -279,6 +307,22 @@ mod tests {
         // A waiter that comes after the end finds out by polling.
         let _late = waiters.task(here);
         assert_eq!(waiters.take_new(), [here]);
+    }
+
+    #[test]
+    fn who_waits_for_a_change_is_told_of_the_next_one_and_leaves_nothing_behind() {
+        let waiters = Waiters::default();
+        let (id, other) = (StoredTaskId::generate(), StoredTaskId::generate());
+        let (mut told, _) = waiters.change(id);
+        waiters.notify_changed([other]);
+        assert!(told.try_recv().is_err());
+        waiters.notify_changed([other, id]);
+        assert_eq!(told.try_recv(), Ok(()));
+        let (gone, count) = waiters.change(id);
+        assert_eq!(count, 1);
+        drop(gone);
+        waiters.all();
+        assert!(waiters.table.lock().changes.is_empty());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::{
     backend::Backend,
-    batch::{Batch, QueuedRequest, Request, WriteClass},
+    batch::{Batch, MAX_WAITING_BYTES, QueuedRequest, Reply, Request, WriteClass, permits_for},
     error::StoreError,
     health::Health,
     hints::Hints,
@@ -27,24 +27,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// How many requests one queue holds at most. Later ones wait for room.
 const QUEUE_CAPACITY: usize = 1024;
 
-/// How many bytes all waiting requests hold at most.
-const MAX_WAITING_BYTES: usize = 256 << 20;
-
 /// While a batch of a class is being written, another one is begun beside it only if it has at least this
 /// many items: a transaction costs much more than a row.
 const MIN_PARALLEL_BATCH: usize = 32;
-
-/// Permits count kibibytes, because a semaphore holds at most 2³² permits.
-pub(super) const fn permits_for(bytes: usize) -> u32 {
-    let permits = bytes.div_ceil(1024);
-    if permits == 0 {
-        return 1;
-    }
-    if permits > MAX_WAITING_BYTES / 1024 {
-        return (MAX_WAITING_BYTES / 1024) as u32;
-    }
-    permits as u32
-}
 
 /// The queues to the tasks that write.
 #[derive(Debug)]
@@ -97,7 +82,7 @@ impl Writer {
     pub(super) async fn write<I, O>(
         &self,
         bytes: usize,
-        kind: impl FnOnce(Vec<I>, oneshot::Sender<Result<Vec<O>, StoreError>>) -> Request,
+        kind: impl FnOnce(Vec<I>, Reply<O>) -> Request,
         inputs: Vec<I>,
     ) -> Result<Vec<O>, StoreError> {
         if inputs.is_empty() {

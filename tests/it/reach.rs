@@ -4,8 +4,8 @@ use crate::{
     balancer::Balancer,
     fault_proxy::{FaultProxy, Mode},
     harness::{
-        Broker, Load, OBJECTS, Process, Ran, eventually, in_time, ledger, seconds, start_command,
-        turn, within,
+        Broker, Load, OBJECTS, Process, Ran, eventually, eventually_within, in_time, ledger,
+        seconds, start_command, turn, within,
     },
 };
 use futures::future::join_all;
@@ -371,6 +371,24 @@ async fn all_know_each_other(broker: &Broker) {
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_server_that_ends_in_order_is_forgotten_by_the_others_at_once() {
+    let _turn = turn().await;
+    let mut broker = Broker::start().nameservers(2).one_store().await;
+    all_know_each_other(&broker).await;
+    assert!(broker.nameserver(1).terminate().await.success());
+    let client = broker.client().await;
+    let first = &client.nameservers()[0];
+    // One that dies is told of for 10 s.
+    eventually_within(seconds(6), "the name server is alone", || async {
+        let peers = first.directory().peers(within(seconds(2))).await;
+        let peers = peers.map_err(|error| error.to_string())?;
+        let is_alone = peers.addresses.is_empty();
+        is_alone.then_some(()).ok_or(format!("{peers:?}"))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@
 //! waits for refusals that end by themselves, for example for a name that a dead predecessor holds until
 //! its lease ends.
 
-use crate::session::SessionState;
+use crate::session_state::SessionState;
 use pyroxene_common::{endpoint::Endpoint, interfaces::directory::DirectoryError};
 
 /// The combined answer of all name servers.

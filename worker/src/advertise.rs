@@ -1,6 +1,6 @@
 //! The address that the worker advertises to clients.
 
-use crate::worker::WorkerError;
+use crate::error::WorkerError;
 use pyroxene_common::{endpoint::Endpoint, net::address_for_others};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{net::lookup_host, time::timeout};

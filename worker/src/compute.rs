@@ -16,6 +16,9 @@ use tarpc::ServerError;
 use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
+/// The maximum number of threads of the compute pool.
+pub const MAX_THREADS: usize = 1024;
+
 /// Threads for CPU-bound methods.
 ///
 /// ```

@@ -1,11 +1,9 @@
 //! The exclusive names that this worker holds. A name is held only while the lease that granted it is
 //! valid, so that a worker that was cut off stops serving before another worker gets the name.
 
+use parking_lot::Mutex;
 use pyroxene_common::message::{Refusal, RefusalReason};
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 use tokio::time::Instant;
 
 /// The exclusive names of a worker, with the grant of each name server.
@@ -23,7 +21,7 @@ impl HeldExclusiveNames {
     /// Records the names that a name server grants until `until`. Earlier grants of that name server that
     /// it does not list any more are removed.
     pub(crate) fn record_grants(&self, nameserver: usize, names: &[(String, u64)], until: Instant) {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.0.lock();
         for grants in held.values_mut() {
             grants.remove(&nameserver);
         }
@@ -38,7 +36,7 @@ impl HeldExclusiveNames {
     /// The current fence of an exclusive object, the highest one if name servers differ. Refuses the call
     /// if the worker does not hold the name.
     pub(crate) fn check(&self, object: &str, now: Instant) -> Result<u64, Refusal> {
-        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = self.0.lock();
         let grants = held.get(object).into_iter().flat_map(HashMap::values);
         let living = grants.filter(|grant| now < grant.until);
         let fence = living.map(|grant| grant.fence).max();

@@ -247,17 +247,12 @@ where
         I::response_parts(response)
     }
 
-    async fn dispatch(
+    fn dispatch(
         self: Arc<Self>,
         context: context::Context,
         request: I::Request,
-    ) -> Result<I::Response, CallFailure> {
-        let call = NativeCall::<I>(request);
-        if !tracing::enabled!(tracing::Level::DEBUG) {
-            return self.run(context, call).await;
-        }
-        // Boxed, like `serve_on_pool`: a connection reserves space for small futures only.
-        Box::pin(self.run_logged(context, call)).await
+    ) -> impl Future<Output = Result<I::Response, CallFailure>> + Send {
+        self.dispatch_translated(context, NativeCall::<I>(request))
     }
 
     async fn dispatch_translated<T>(

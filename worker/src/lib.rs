@@ -9,22 +9,25 @@
 
 mod admission;
 mod advertise;
-mod builder;
 mod chaos;
 pub mod compute;
+mod error;
 mod exclusive;
 mod hosted;
 mod load;
 mod registrations;
 mod runtime;
 mod session;
+mod session_context;
+mod session_state;
 mod successors;
 mod ticket_trust;
 mod watchdog;
 mod worker;
 
-pub use builder::WorkerBuilder;
 pub use chaos::{Chaos, InvalidChaos};
+pub use compute::MAX_THREADS;
+pub use error::WorkerError;
 pub use hosted::WorkerContext;
 pub use runtime::runtime;
-pub use worker::{MAX_THREADS, Worker, WorkerError};
+pub use worker::{Worker, WorkerBuilder};

@@ -5,24 +5,12 @@
 //! ([`SessionClaims`]), and the sessions by other addresses wait until that session is lost.
 
 use crate::{
-    admission::WorkerAdmission,
-    exclusive::HeldExclusiveNames,
-    load::LoadGauge,
-    session::{NameServerSession, SessionState},
-    successors::NameSuccessors,
-    ticket_trust::TicketTrust,
-    worker::WorkerError,
+    admission::WorkerAdmission, error::WorkerError, session::NameServerSession,
+    session_context::SessionContext, session_state::SessionState,
 };
-use pyroxene_client::Client;
-use pyroxene_common::{
-    endpoint::Endpoint,
-    interfaces::directory::{Registration, SessionId},
-};
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use parking_lot::Mutex;
+use pyroxene_common::{endpoint::Endpoint, interfaces::directory::SessionId};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     runtime::Handle,
     sync::watch,
@@ -32,43 +20,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long a starting worker waits for the first answers of the name servers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The session that has claimed each incarnation of a name server.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct SessionClaims(Arc<Mutex<HashMap<u64, usize>>>);
-
-impl SessionClaims {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
-        // The data stays valid even if a lock holder panicked.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Claims an incarnation for the session with this number. Returns whether the session has it now.
-    pub(crate) fn claim(&self, epoch: u64, number: usize) -> bool {
-        let mut claims = self.lock();
-        claims.retain(|known, by| *by != number || *known == epoch);
-        *claims.entry(epoch).or_insert(number) == number
-    }
-
-    /// Releases the claims of the session with this number, which is lost.
-    pub(crate) fn release(&self, number: usize) {
-        self.lock().retain(|_, by| *by != number);
-    }
-}
-
-/// The resources that the sessions share.
-#[derive(Clone, Debug)]
-pub(crate) struct SessionContext {
-    pub(crate) client: Client,
-    pub(crate) registration: Arc<Registration>,
-    pub(crate) gauge: LoadGauge,
-    pub(crate) held_names: HeldExclusiveNames,
-    pub(crate) ticket_trust: Option<TicketTrust>,
-    pub(crate) claims: SessionClaims,
-    pub(crate) successors: NameSuccessors,
-    /// Notified of every change of a session's state.
-    pub(crate) changes: watch::Sender<()>,
-}
 
 /// The sessions of one worker.
 #[derive(Clone, Debug)]
@@ -113,15 +64,10 @@ impl Registrations {
         }
     }
 
-    fn sessions(&self) -> MutexGuard<'_, BTreeMap<usize, KeptSession>> {
-        // The data stays valid even if a lock holder panicked.
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Starts sessions with new name servers, and ends those with name servers that are gone.
     pub(crate) fn update_sessions(&self) {
         let known = self.common.client.numbered_nameservers();
-        let mut sessions = self.sessions();
+        let mut sessions = self.sessions.lock();
         sessions.retain(|number, kept| {
             let is_known = known.iter().any(|(known, _)| known == number);
             if !is_known {
@@ -153,7 +99,7 @@ impl Registrations {
     /// The states of all sessions. If `is_late`, a name server that has not answered counts as lost.
     fn session_states(&self, is_late: bool) -> Vec<(Endpoint, SessionState)> {
         self.update_sessions();
-        let sessions = self.sessions();
+        let sessions = self.sessions.lock();
         let standings = sessions.values().map(|kept| {
             let endpoint = kept.session.nameserver.endpoint().clone();
             match &*kept.state.borrow() {
@@ -207,7 +153,7 @@ impl Registrations {
 
     /// The sessions that are open now.
     pub(crate) fn open_sessions(&self) -> Vec<(NameServerSession, SessionId)> {
-        let sessions = self.sessions();
+        let sessions = self.sessions.lock();
         let open = sessions
             .values()
             .filter_map(|kept| match *kept.state.borrow() {
@@ -221,28 +167,5 @@ impl Registrations {
     pub(crate) async fn wait_until_ended(&self) {
         self.keepers.close();
         self.keepers.wait().await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_session_has_an_incarnation_and_the_next_gets_it_when_that_is_lost() {
-        let claims = SessionClaims::default();
-        assert!(claims.claim(7, 0) && claims.claim(7, 0));
-        assert!(!claims.claim(7, 1));
-        assert!(claims.claim(8, 1));
-        claims.release(0);
-        assert!(claims.claim(7, 2));
-    }
-
-    #[test]
-    fn an_address_that_leads_to_another_incarnation_gives_up_the_first() {
-        let claims = SessionClaims::default();
-        assert!(claims.claim(7, 0));
-        assert!(claims.claim(8, 0));
-        assert!(claims.claim(7, 1));
     }
 }

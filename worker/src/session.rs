@@ -1,7 +1,10 @@
 //! The session of a worker with one name server. It is opened, renewed by heartbeats, and opened again
 //! after the name server restarted or forgot it.
 
-use crate::registrations::SessionContext;
+use crate::{
+    session_context::SessionContext,
+    session_state::{SessionState, call_context},
+};
 use pyroxene_client::{CallError, LoginState, NameServerClient, backoff::Backoff};
 use pyroxene_common::interfaces::directory::{DirectoryError, Lease, PeerAddresses, SessionId};
 use std::{future::pending, time::Duration};
@@ -12,9 +15,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// The timeout of one call to a name server.
-const CALL_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// The maximum heartbeat period of a worker that waits for an exclusive name.
 const WAITING_HEARTBEAT: Duration = Duration::from_millis(250);
 
@@ -23,21 +23,6 @@ const ELSEWHERE_POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(500));
 
-/// The state of a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum SessionState {
-    /// It has not been opened yet.
-    Opening,
-    /// It is open.
-    Open(SessionId),
-    /// The name server does not answer or has forgotten the session. It is being opened again.
-    Lost(String),
-    /// The name server refuses it.
-    Refused(DirectoryError),
-    /// Another session is open with the name server at this address.
-    OpenElsewhere,
-}
-
 /// The session with one name server.
 #[derive(Clone, Debug)]
 pub(crate) struct NameServerSession {
@@ -45,12 +30,6 @@ pub(crate) struct NameServerSession {
     pub(crate) index: usize,
     pub(crate) nameserver: NameServerClient,
     pub(crate) common: SessionContext,
-}
-
-pub(crate) fn call_context() -> context::Context {
-    let mut context = context::current();
-    context.deadline = (Instant::now() + CALL_TIMEOUT).into_std();
-    context
 }
 
 /// The state of a session after a call to its name server failed.

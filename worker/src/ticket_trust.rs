@@ -1,12 +1,11 @@
 //! The authentication of callers: the worker accepts the callers that its name servers authenticate.
 
-use crate::session::{SessionState, call_context};
+use crate::session_state::{SessionState, call_context};
 use pyroxene_client::{
     CallError, LoginState, NameServerClient, ReceivedAdmission, backoff::Backoff,
 };
 use pyroxene_common::{
     access::{Authenticator, IssuerClock},
-    channel::AttemptError,
     interfaces::{access::Issuer, directory::DirectoryError},
 };
 use std::{future::pending, sync::Arc, time::Duration};
@@ -43,10 +42,10 @@ impl TicketTrust {
                     "callers have to authenticate, but the worker itself has neither a user nor a certificate".to_owned(),
                 ));
             }
-            Err(AttemptError::Refused(refusal)) if refusal.reason.is_about_the_caller() => {
-                return Err(denied(refusal.message));
+            Err(error) => {
+                let lost = || SessionState::Lost(error.to_string());
+                return Err(error.refusal_of_caller().map_or_else(lost, denied));
             }
-            Err(error) => return Err(SessionState::Lost(error.to_string())),
         };
         match &*recognised.borrow() {
             // The result is ignored: the ticket may be an old one. The name server sees it with the next

@@ -4,12 +4,13 @@
 //! A separate thread checks these records. If the count does not change while a method is polled, that
 //! poll blocks the thread. The cost for a call is two additions, and no reading of a clock.
 
+use parking_lot::Mutex;
 use pyroxene_common::interface::Method;
 use std::{
     collections::HashMap,
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, Once, PoisonError, Weak,
+        Arc, Once, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
@@ -34,7 +35,7 @@ static THREADS: Mutex<Vec<Weak<ThreadPoll>>> = Mutex::new(Vec::new());
 thread_local! {
     static THIS_THREAD: Arc<ThreadPoll> = {
         let polled = Arc::new(ThreadPoll::default());
-        let mut threads = lock(&THREADS);
+        let mut threads = THREADS.lock();
         threads.retain(|thread| thread.strong_count() > 0);
         threads.push(Arc::downgrade(&polled));
         polled
@@ -66,7 +67,7 @@ pub(crate) struct WatchedMethods {
 impl WatchedMethods {
     /// Registers an object's methods.
     pub(crate) fn new(object: &str, methods: &[Method]) -> Self {
-        let mut known = lock(&METHODS);
+        let mut known = METHODS.lock();
         let is_same = |known: &[(Arc<str>, &str)]| {
             let mut both = known.iter().zip(methods);
             both.all(|((of, name), method)| **of == *object && *name == method.name)
@@ -124,7 +125,7 @@ pub(crate) fn start() {
             loop {
                 // No thread unparks this one, so it sleeps for this time.
                 thread::park_timeout(CHECK_INTERVAL);
-                let threads: Vec<_> = lock(&THREADS).iter().filter_map(Weak::upgrade).collect();
+                let threads: Vec<_> = THREADS.lock().iter().filter_map(Weak::upgrade).collect();
                 for (method, busy) in watchdog.find_long_polls(&threads, Instant::now()) {
                     log_busy_method(method, busy);
                 }
@@ -134,7 +135,7 @@ pub(crate) fn start() {
 }
 
 fn log_busy_method(method: usize, busy: Duration) {
-    let known = lock(&METHODS);
+    let known = METHODS.lock();
     let Some((object, method)) = method.checked_sub(1).and_then(|index| known.get(index)) else {
         return;
     };
@@ -200,11 +201,6 @@ impl Watchdog {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // The data stays valid even if a lock holder panicked.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,7 +246,7 @@ mod tests {
         let polled = THIS_THREAD.with(Arc::clone);
         let during = watched.run(0, async { polled.method.load(Ordering::Relaxed) });
         let number = during.await;
-        assert_eq!(lock(&METHODS)[number - 1], ("teapot".into(), "brew"));
+        assert_eq!(METHODS.lock()[number - 1], ("teapot".into(), "brew"));
         assert_eq!(polled.method.load(Ordering::Relaxed), NONE);
     }
 }

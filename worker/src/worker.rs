@@ -1,19 +1,24 @@
 //! A running worker.
 
+mod builder;
+
+pub use builder::WorkerBuilder;
+
 use crate::{
     advertise::endpoint_for_clients,
-    builder::WorkerBuilder,
-    registrations::{Registrations, SessionClaims, SessionContext},
+    compute::MAX_THREADS,
+    error::WorkerError,
+    registrations::Registrations,
+    session_context::{SessionClaims, SessionContext},
     successors::{NameSuccessors, incarnation_now},
     watchdog,
 };
-use pyroxene_client::{Client, InvalidConfig};
+use pyroxene_client::Client;
 use pyroxene_common::{
     dedicated::DedicatedRuntime,
     endpoint::Endpoint,
     host::{DrainReport, Host, HostConfig, HostedObject},
-    identity::KeyError,
-    interfaces::directory::{DirectoryError, MAX_TTL, MIN_TTL, Registration, check_name},
+    interfaces::directory::{MAX_TTL, MIN_TTL, Registration, check_name},
     message::Load,
     signal::StopSignals,
 };
@@ -26,9 +31,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The timeout of the announcement of the drain.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The maximum number of threads of the compute pool.
-pub const MAX_THREADS: usize = 1024;
 
 /// A running worker. Dropping it stops it at once, without a drain.
 ///
@@ -62,68 +64,6 @@ pub struct Worker {
     /// The client of the sessions. It renews the worker's tickets.
     _client: Client,
     _stop_when_dropped: DropGuard,
-}
-
-/// Why a worker could not start.
-///
-/// ```
-/// use pyroxene_objects::{self as objects, interfaces::text::Text};
-/// use pyroxene_worker::{Worker, WorkerError};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let builder = Worker::builder()
-///     .host("text", Text, objects::TextObject)
-///     .host("text", Text, objects::TextObject);
-/// let error = builder.bind().await.unwrap_err();
-/// assert!(matches!(&error, WorkerError::HostedTwice(name) if name == "text"), "{error}");
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, thiserror::Error)]
-pub enum WorkerError {
-    /// It cannot listen.
-    #[error("cannot listen on {endpoint}: {error}")]
-    Listen {
-        /// The endpoint.
-        endpoint: Endpoint,
-        /// The error.
-        error: io::Error,
-    },
-    /// The addresses of the name servers are invalid.
-    #[error(transparent)]
-    NameServers(#[from] InvalidConfig),
-    /// The threads of the compute pool or the thread of the leases cannot be started.
-    #[error("cannot start the worker's threads: {0}")]
-    Threads(io::Error),
-    /// The process has no key for the login.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The handlers of the stop signals cannot be installed.
-    #[error("cannot listen for signals: {0}")]
-    Signals(io::Error),
-    /// The advertised address is the address of every interface.
-    #[error(
-        "cannot advertise {0}: it is the address of every interface, and clients cannot reach it"
-    )]
-    Advertise(Endpoint),
-    /// More compute threads than [`MAX_THREADS`].
-    #[error("{0} compute threads are too many; the limit is {MAX_THREADS}")]
-    TooManyThreads(usize),
-    /// A name server refuses the worker.
-    #[error("name server {nameserver} refuses the worker: {error}")]
-    Refused {
-        /// The name server.
-        nameserver: Endpoint,
-        /// The error.
-        error: DirectoryError,
-    },
-    /// The worker has a name or a time to live that no name server accepts.
-    #[error("{0}")]
-    Invalid(String),
-    /// Two objects have the same name.
-    #[error("the object '{0}' is hosted twice")]
-    HostedTwice(String),
 }
 
 /// Refuses a name or a time to live that every name server would refuse.

@@ -1,6 +1,7 @@
 //! Parses the command line and the environment into a command.
 
-use super::{Cli, YesOrNo};
+use super::Cli;
+use crate::flags::YesOrNo;
 use clap::{
     ArgMatches, Command, CommandFactory, FromArgMatches,
     builder::{Resettable, TypedValueParser},

@@ -2,19 +2,20 @@
 
 use crate::{
     arguments::{self, MethodSignature},
-    cli::{CONCURRENCY, ClientArguments, duration},
     commands::call::read_source,
-    failure::{Exit, Failure, note},
+    failure::{Exit, Failure},
+    flags::{CONCURRENCY, ClientArguments},
+    messages::note,
     nameservers::explain_unavailable,
     objects::with_wait_reported,
     output::{print, print_json},
     table::table,
+    units::duration,
 };
 use hdrhistogram::Histogram;
-use pyroxene_client::DynamicObject;
+use pyroxene_client::{DynamicObject, context_within};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tarpc::context;
 use tokio::{task::JoinSet, time::Instant};
 
 /// Measure how fast the workers answer
@@ -153,7 +154,7 @@ async fn prepare(
     client: &pyroxene_client::Client,
     arguments: &BenchArguments,
 ) -> Result<BenchLoad, Failure> {
-    let found = client.dynamic(&arguments.object, within(arguments.timeout));
+    let found = client.dynamic(&arguments.object, context_within(arguments.timeout));
     let object = with_wait_reported(client, &arguments.object, note, found).await?;
     let signature =
         MethodSignature::find(object.description(), &arguments.object, &arguments.method)?;
@@ -165,7 +166,7 @@ async fn prepare(
         }
         (words, _) => signature.read_words(words, read_source)?,
     };
-    let context = within(arguments.timeout);
+    let context = context_within(arguments.timeout);
     object.call(context, &arguments.method, &values).await?;
     Ok(BenchLoad {
         object,
@@ -176,12 +177,6 @@ async fn prepare(
     })
 }
 
-fn within(timeout: Duration) -> context::Context {
-    let mut context = context::current();
-    context.deadline = (Instant::now() + timeout).into_std();
-    context
-}
-
 async fn keep_calling(load: Arc<BenchLoad>) -> Result<BenchTally, Failure> {
     let mut tally = BenchTally::new()?;
     loop {
@@ -189,7 +184,7 @@ async fn keep_calling(load: Arc<BenchLoad>) -> Result<BenchTally, Failure> {
         if began >= load.until {
             return Ok(tally);
         }
-        let context = within(load.timeout);
+        let context = context_within(load.timeout);
         let called = load.object.call(context, &load.method, &load.arguments);
         match called.await {
             Ok(answered) => tally.record_answer(answered.worker, began.elapsed()),

@@ -5,15 +5,16 @@ mod streaming;
 
 use crate::{
     arguments::{self, ArgumentSource, MethodSignature},
-    cli::{ClientArguments, duration},
     commands::completions::{methods, objects},
     failure::{Exit, Failure},
+    flags::ClientArguments,
     nameservers::explain_unavailable_until,
     objects::ObjectLookup,
     output::{Output, milliseconds, print, to_json},
+    units::duration,
 };
 use clap_complete::ArgValueCompleter;
-use pyroxene_client::{Client, DynamicObject, Policy, Response};
+use pyroxene_client::{Client, DynamicObject, Policy, Response, context_until};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::{
@@ -22,7 +23,6 @@ use std::{
     io::{self, Read},
     time::Duration,
 };
-use tarpc::context;
 use tokio::time::Instant;
 
 /// Call a method of an object
@@ -42,15 +42,8 @@ use tokio::time::Instant;
 // The line break makes the usage fit a narrow terminal too.
 #[command(override_usage = "pyroxene call [OPTIONS] <OBJECT> <METHOD>\n       [ARG=VALUE]...")]
 pub(crate) struct CallArguments {
-    /// The object's name
-    #[arg(add = ArgValueCompleter::new(objects))]
-    object: String,
-    /// The method
-    #[arg(add = ArgValueCompleter::new(methods))]
-    method: String,
-    /// The arguments
-    #[arg(value_name = "ARG=VALUE", allow_negative_numbers = true)]
-    arguments: Vec<String>,
+    #[command(flatten)]
+    call: WrittenCall,
     /// How long the call may take, all attempts together
     #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", default_value = "10s", value_parser = duration)]
     timeout: Duration,
@@ -63,6 +56,20 @@ pub(crate) struct CallArguments {
     lookup: ObjectLookup,
 }
 
+/// A call as words on the command line.
+#[derive(Debug, clap::Args)]
+pub(crate) struct WrittenCall {
+    /// The object's name
+    #[arg(add = ArgValueCompleter::new(objects))]
+    pub(crate) object: String,
+    /// The method
+    #[arg(add = ArgValueCompleter::new(methods))]
+    pub(crate) method: String,
+    /// The arguments
+    #[arg(value_name = "ARG=VALUE", allow_negative_numbers = true)]
+    pub(crate) arguments: Vec<String>,
+}
+
 #[derive(Serialize)]
 struct CallJson<'a> {
     result: &'a RawValue,
@@ -73,9 +80,12 @@ struct CallJson<'a> {
 
 pub(crate) async fn run(arguments: CallArguments) -> Result<(), Failure> {
     let client = arguments.client.client_with(arguments.policy)?;
-    let read_values =
-        |signature: MethodSignature<'_>| signature.read_words(&arguments.arguments, read_source);
-    let (object, method) = (&arguments.object, &arguments.method);
+    let WrittenCall {
+        object,
+        method,
+        arguments: words,
+    } = &arguments.call;
+    let read_values = |signature: MethodSignature<'_>| signature.read_words(words, read_source);
     let call = MethodCall {
         object,
         method,
@@ -86,7 +96,7 @@ pub(crate) async fn run(arguments: CallArguments) -> Result<(), Failure> {
     let signature = MethodSignature::find(found.dynamic.description(), object, method)?;
     if signature.method().streams() {
         let json = arguments.client.json;
-        let streamed = streaming::run(&found, signature, &arguments.arguments, json).await;
+        let streamed = streaming::run(&found, signature, words, json).await;
         return match streamed {
             Ok(()) => Ok(()),
             Err(failure) => Err(found.explain(&client, object, failure).await),
@@ -128,9 +138,8 @@ pub(crate) struct MethodCall<'a> {
 impl MethodCall<'_> {
     /// Finds the object. The time of the call begins now.
     async fn find(&self, client: &Client) -> Result<FoundObject, Failure> {
-        let mut context = context::current();
         let deadline = Instant::now() + self.timeout;
-        context.deadline = deadline.into_std();
+        let context = context_until(deadline);
         match self.lookup.find(client, self.object, context).await {
             Ok(dynamic) => Ok(FoundObject {
                 dynamic,
@@ -186,7 +195,7 @@ impl MethodCall<'_> {
 /// An object that was found, and the time that its call has.
 struct FoundObject {
     dynamic: DynamicObject,
-    context: context::Context,
+    context: tarpc::context::Context,
     deadline: Instant,
 }
 

@@ -1,8 +1,8 @@
 //! `pyroxene certs`: a small certificate authority.
 
 use crate::{
-    cli::YesOrNo,
     failure::Failure,
+    flags::YesOrNo,
     output::{print, print_json},
 };
 use clap::{

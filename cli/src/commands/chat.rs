@@ -6,12 +6,8 @@ mod room;
 mod screen;
 
 use crate::{
-    cli::ClientArguments,
-    daemon,
-    failure::{Failure, note},
-    nameservers::explain_unavailable,
-    objects::with_wait_reported,
-    terminal::TerminalModes,
+    daemon, failure::Failure, flags::ClientArguments, messages::note,
+    nameservers::explain_unavailable, objects::with_wait_reported, terminal::TerminalModes,
 };
 pub(crate) use arrivals::report_arrivals as tell_comings;
 use input::{ChatCommand, ChatInput};

@@ -1,21 +1,21 @@
 //! `pyroxene describe`: an object's methods.
 
 use crate::{
-    cli::{ClientArguments, duration},
     commands::completions::objects,
     failure::Failure,
+    flags::ClientArguments,
     nameservers::explain_unavailable_until,
     objects::ObjectLookup,
     output::{print, print_json},
     signature::{signature, types},
     table::wrap,
     terminal,
+    units::duration,
 };
 use clap_complete::ArgValueCompleter;
-use pyroxene_client::Client;
+use pyroxene_client::{Client, context_until};
 use pyroxene_common::{clean, interface::Description};
 use std::time::Duration;
-use tarpc::context;
 use tokio::time::Instant;
 
 /// Show the methods of an object
@@ -62,10 +62,8 @@ pub(crate) async fn description(
     timeout: Duration,
     lookup: ObjectLookup,
 ) -> Result<Description, Failure> {
-    let mut context = context::current();
     let deadline = Instant::now() + timeout;
-    context.deadline = deadline.into_std();
-    match lookup.find(client, name, context).await {
+    match lookup.find(client, name, context_until(deadline)).await {
         Ok(object) => Ok(object.description().clone()),
         Err(error) => Err(explain_unavailable_until(client, name, error.into(), deadline).await),
     }

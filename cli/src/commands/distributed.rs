@@ -10,14 +10,17 @@ pub(crate) use numbers::Format;
 pub(crate) use output::{OutputTarget, write_matrix, write_numbers};
 
 use crate::{
-    cli::{ClientArguments, duration, size},
     daemon::catch_signals,
     failure::{Exit, Failure},
+    flags::ClientArguments,
+    messages::note,
     nameservers::explain_unavailable,
     objects::with_wait_reported,
     output::{milliseconds, print_json},
+    progress::Bar,
+    units::{duration, size},
 };
-use progress::DistributedProgressBar;
+use progress::{distributed_bar, listener};
 use pyroxene_client::{CallError, Client};
 use pyroxene_common::signal::StopSignals;
 use pyroxene_objects::{Distributed, DistributedError, DistributedOptions};
@@ -108,21 +111,21 @@ impl<Read, Write> DistributedJob<Read, Write> {
         let client = arguments.client()?;
         // The output is opened first: a result that cannot be written need not be calculated.
         let target = OutputTarget::open(&spread.output)?;
-        let progress = DistributedProgressBar::new();
+        let progress = distributed_bar();
         let options = spread.options(&progress);
         let object = &spread.object;
         let calculated = async {
             let input = blocking(read).await?;
             let began = Instant::now();
             let working = work(client.clone(), object.clone(), input, options);
-            let notice = |sentence: &str| progress.note(sentence);
+            let notice = |sentence: &str| progress.suspend(|| note(sentence));
             match with_wait_reported(&client, object, notice, working).await {
                 Ok(done) => Ok((done, began.elapsed())),
                 Err(error) => Err(explain_unavailable(&client, object, error.into()).await),
             }
         };
         let (done, elapsed) = unless_interrupted(&mut signals, calculated).await?;
-        progress.end();
+        drop(progress);
         let is_file = target.is_file();
         let result = done.result;
         let written = blocking(move || write(&result, target).map(|()| result));
@@ -166,12 +169,12 @@ async fn blocking<T: Send + 'static>(
 }
 
 impl SpreadArguments {
-    fn options(&self, progress: &DistributedProgressBar) -> DistributedOptions {
+    fn options(&self, progress: &Bar) -> DistributedOptions {
         let options = DistributedOptions::default()
             .timeout(self.timeout)
             .retry_timeout(self.patience)
             .in_flight(self.in_flight.into())
-            .progress(progress.listener());
+            .progress(listener(progress));
         match self.piece {
             Some(bytes) => options.piece_bytes(usize::try_from(bytes).unwrap_or(usize::MAX)),
             None => options,

@@ -1,9 +1,9 @@
 //! `pyroxene limits`: the limits of a user, and how much of them is in use.
 
 use crate::{
-    cli::ClientArguments,
     failure::{Exit, Failure},
-    nameservers::{ask_nameservers, no_nameserver_answered},
+    flags::ClientArguments,
+    nameservers::{ask_nameservers, successful_answers},
     output::{print, print_json},
     table::table,
 };
@@ -39,28 +39,21 @@ pub(crate) async fn run(arguments: LimitsCommandArguments) -> Result<(), Failure
         let user = arguments.whose.clone();
         async move { nameserver.access().limits(context, user).await }
     });
-    let mut reports = Vec::new();
-    let mut failures = Vec::new();
-    for (nameserver, answer) in answers.await {
-        match answer {
-            Ok(Ok(report)) => reports.push((nameserver.endpoint().to_string(), report)),
-            Ok(Err(error)) => failures.push((nameserver, failure(&error))),
-            Err(failure) => failures.push((nameserver, failure)),
-        }
-    }
-    if reports.is_empty() {
-        return Err(no_nameserver_answered(&failures));
-    }
+    let answers = answers.await.into_iter().map(|(nameserver, answer)| {
+        let report = answer.and_then(|report| report.map_err(|error| failure(&error)));
+        (nameserver, report)
+    });
+    let reports = successful_answers(answers.collect())?;
     if arguments.client.json {
         let entries: Vec<Value> = reports
             .iter()
-            .map(|(at, report)| entry(at, report))
+            .map(|(at, report)| entry(&at.endpoint().to_string(), report))
             .collect();
         return print_json(&entries);
     }
     let texts: Vec<String> = reports
         .iter()
-        .map(|(at, report)| text(at, report))
+        .map(|(at, report)| text(&at.endpoint().to_string(), report))
         .collect();
     print(&texts.join("\n\n"))
 }

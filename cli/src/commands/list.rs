@@ -1,9 +1,10 @@
 //! `pyroxene list`: the objects and the workers that host them.
 
 use crate::{
-    cli::ClientArguments,
     commands::completions::objects,
-    failure::{Failure, note},
+    failure::Failure,
+    flags::ClientArguments,
+    messages::note,
     nameservers::{list, state_name},
     output::{print, print_json},
     table::table,

@@ -2,14 +2,14 @@
 
 use super::list::{to_json, to_table};
 use crate::{
-    cli::ClientArguments,
     commands::completions::objects,
     failure::Failure,
-    nameservers::{list, no_such_object},
+    flags::ClientArguments,
+    nameservers::{HANG_UP_TIMEOUT, listed, no_such_object},
     output::{print, print_json},
 };
 use clap_complete::ArgValueCompleter;
-use pyroxene_common::interfaces::directory::ObjectFilter;
+use tokio::time::Instant;
 
 /// Show the workers that host an object
 ///
@@ -26,16 +26,12 @@ pub(crate) struct LookupArguments {
 
 pub(crate) async fn run(arguments: LookupArguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
-    let filter = ObjectFilter {
-        prefix: Some(arguments.name.clone()),
-        ..ObjectFilter::default()
-    };
-    let objects = list(&client, &filter).await?;
-    let Some(object) = objects.iter().find(|object| object.name == arguments.name) else {
+    let deadline = Instant::now() + HANG_UP_TIMEOUT;
+    let Some(object) = listed(&client, &arguments.name, deadline).await? else {
         return Err(no_such_object(&client, &arguments.name).await);
     };
     if arguments.client.json {
-        return print_json(&to_json(object));
+        return print_json(&to_json(&object));
     }
-    print(&to_table(std::slice::from_ref(object)))
+    print(&to_table(std::slice::from_ref(&object)))
 }

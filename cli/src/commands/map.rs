@@ -5,19 +5,20 @@ mod progress;
 
 use crate::{
     arguments::MethodSignature,
-    cli::{CONCURRENCY, ClientArguments, YesOrNo, duration},
     commands::call::raw_json,
     commands::completions::{methods, objects},
     failure::{Exit, Failure},
+    flags::{CONCURRENCY, ClientArguments, YesOrNo},
     nameservers::explain_unavailable_until,
     objects::ObjectLookup,
     output::{Output, to_json},
+    units::duration,
 };
 use clap_complete::ArgValueCompleter;
 use futures::{FutureExt, Stream, StreamExt};
 use lines::{InputLine, LineInput};
 use progress::MapProgressBar;
-use pyroxene_client::{DynamicObject, Response};
+use pyroxene_client::{DynamicObject, Response, context_until, context_within};
 use pyroxene_common::clean;
 use serde::Serialize;
 use serde_json::{json, value::RawValue};
@@ -26,7 +27,6 @@ use std::{
     pin::pin,
     time::Duration,
 };
-use tarpc::context;
 use tokio::time::Instant;
 
 /// Call a method once for each line of a file, over all workers
@@ -91,9 +91,8 @@ struct MapLineJson<'a> {
 pub(crate) async fn run(arguments: MapArguments) -> Result<(), Failure> {
     let input = LineInput::open(input_of(&arguments)?)?;
     let client = arguments.client.client()?;
-    let mut context = context::current();
     let deadline = Instant::now() + arguments.timeout;
-    context.deadline = deadline.into_std();
+    let context = context_until(deadline);
     let found = arguments.lookup.find(&client, &arguments.object, context);
     let object = match found.await {
         Ok(object) => object,
@@ -113,9 +112,7 @@ pub(crate) async fn run(arguments: MapArguments) -> Result<(), Failure> {
         let (object, arguments) = (&object, &arguments);
         async move { call(object, signature, arguments, line).await }
     });
-    let results = print_all(&arguments, calls.buffered(window), &progress).await;
-    progress.end();
-    results
+    print_all(&arguments, calls.buffered(window), &progress).await
 }
 
 /// The input with the lines. A terminal is not read by default: the command would wait for lines that nobody
@@ -138,8 +135,7 @@ async fn call(
     let outcome = async {
         let content = line.content?;
         let values = signature.read_line(&content)?;
-        let mut context = context::current();
-        context.deadline = (Instant::now() + arguments.timeout).into_std();
+        let context = context_within(arguments.timeout);
         Ok(object.call(context, &arguments.method, &values).await?)
     };
     MappedLine {

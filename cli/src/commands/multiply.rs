@@ -1,11 +1,11 @@
 //! `pyroxene multiply`: one large matrix product, over all workers.
 
 use crate::{
-    cli::ClientArguments,
     commands::distributed::{
         DistributedJob, Format, MatrixSide, NumberInput, SpreadArguments, read_matrix, write_matrix,
     },
     failure::Failure,
+    flags::ClientArguments,
 };
 use pyroxene_common::values::Matrix;
 use pyroxene_objects::DistributedCalculator;

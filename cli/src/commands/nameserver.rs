@@ -1,12 +1,13 @@
 //! `pyroxene nameserver`: the daemon that keeps the list of objects and the workers that host them.
 
 use crate::{
-    cli::{DEFAULT_NAMESERVER, DaemonArguments, duration, message_memory, message_size, size},
     daemon::{self, ConnectionWork, ParentProcess},
     failure::{Exit, Failure},
+    flags::{DEFAULT_NAMESERVER, DaemonArguments},
     security::{PortProtection, UsersArguments, watch_hangups},
     start::retry_transient,
     store::{self, StoreArguments},
+    units::{duration, message_memory, message_size, size},
 };
 use pyroxene_common::{
     endpoint::Endpoint,

@@ -1,8 +1,8 @@
 //! `pyroxene ping`: which name servers answer.
 
 use crate::{
-    cli::ClientArguments,
     failure::Failure,
+    flags::ClientArguments,
     nameservers::{ask_directories, no_nameserver_answered},
     output::{milliseconds, print, print_json},
     table::table,

@@ -1,8 +1,8 @@
 //! `pyroxene register`: static names.
 
 use crate::{
-    cli::{ClientArguments, YesOrNo},
     failure::Failure,
+    flags::{ClientArguments, YesOrNo},
     nameservers::ask_directories,
     output::{print, print_json},
     static_names::{StaticNameChange, accepted_by_nameservers},

@@ -1,8 +1,8 @@
 //! `pyroxene remove`: removes static names.
 
 use crate::{
-    cli::ClientArguments,
     failure::Failure,
+    flags::ClientArguments,
     nameservers::ask_directories,
     output::{print, print_json},
     static_names::{StaticNameChange, accepted_by_nameservers},

@@ -7,16 +7,18 @@ mod complete;
 mod editor;
 mod screen;
 mod session;
+mod submitted;
 mod submitting;
 mod tally;
 mod words;
 
 use crate::{
-    cli::{ClientArguments, duration},
     failure::{Exit, Failure},
+    flags::ClientArguments,
     nameservers,
     table::wrapped,
     terminal::{self, TerminalModes},
+    units::duration,
 };
 use catalog::Catalog;
 use chat::ChatMembership;
@@ -32,7 +34,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use submitting::SubmittedTasks;
+use submitted::SubmittedTasks;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, stdin},
     signal::{

@@ -1,11 +1,11 @@
 //! `pyroxene sort`: one large sort, over all workers.
 
 use crate::{
-    cli::ClientArguments,
     commands::distributed::{
         DistributedJob, Format, NumberInput, SpreadArguments, read_numbers, write_numbers,
     },
     failure::Failure,
+    flags::ClientArguments,
 };
 use pyroxene_common::values::Numbers;
 use pyroxene_objects::DistributedCalculator;

@@ -1,8 +1,8 @@
 //! `pyroxene store`: checks, exports and imports a store.
 
 use crate::{
-    cli::YesOrNo,
     failure::{Exit, Failure, cannot_write},
+    flags::YesOrNo,
     output::{print, print_json},
     store::store_url,
 };
@@ -42,10 +42,7 @@ enum StoreCommand {
 #[derive(Debug, clap::Args)]
 struct StoreCheckArguments {
     #[command(flatten)]
-    place: StoreUrlArguments,
-    /// Print the documented JSON
-    #[arg(long, env = "PYROXENE_JSON", value_parser = YesOrNo)]
-    json: bool,
+    store: CommonArguments,
 }
 
 /// Write everything in a store as lines of JSON
@@ -56,10 +53,7 @@ struct StoreCheckArguments {
 #[derive(Debug, clap::Args)]
 struct StoreExportArguments {
     #[command(flatten)]
-    place: StoreUrlArguments,
-    /// Print the documented JSON
-    #[arg(long, env = "PYROXENE_JSON", value_parser = YesOrNo)]
-    json: bool,
+    store: CommonArguments,
     /// The file to write; - is standard output
     #[arg(default_value = "-")]
     file: PathBuf,
@@ -72,17 +66,15 @@ struct StoreExportArguments {
 #[derive(Debug, clap::Args)]
 struct StoreImportArguments {
     #[command(flatten)]
-    place: StoreUrlArguments,
-    /// Print the documented JSON
-    #[arg(long, env = "PYROXENE_JSON", value_parser = YesOrNo)]
-    json: bool,
+    store: CommonArguments,
     /// The file to read; - is standard input
     #[arg(default_value = "-")]
     file: PathBuf,
 }
 
+/// The flags of all commands about a store.
 #[derive(Debug, clap::Args)]
-struct StoreUrlArguments {
+struct CommonArguments {
     /// The store: sqlite:FILE or postgres://USER@HOST/DATABASE [default: that of the name server]
     #[arg(
         long,
@@ -91,9 +83,12 @@ struct StoreUrlArguments {
         hide_env_values = true
     )]
     store: Option<String>,
+    /// Print the documented JSON
+    #[arg(long, env = "PYROXENE_JSON", value_parser = YesOrNo)]
+    json: bool,
 }
 
-impl StoreUrlArguments {
+impl CommonArguments {
     fn url(&self) -> Result<StoreUrl, Failure> {
         store_url(self.store.as_deref())
     }
@@ -115,13 +110,13 @@ pub(crate) async fn run(arguments: StoreCommandArguments) -> Result<(), Failure>
 
 impl StoreCheckArguments {
     async fn run(self) -> Result<(), Failure> {
-        let store = Store::open(&self.place.url()?, StoreOptions::default()).await?;
+        let store = Store::open(&self.store.url()?, StoreOptions::default()).await?;
         let problems = store.check().await?;
         let tasks = store.counts().await?;
         let closed = store.close().await;
         let (found, first) = (problems.len(), problems.first().cloned());
         let report = StoreCheckReport { problems, tasks };
-        if self.json {
+        if self.store.json {
             print_json(&report)?;
         } else {
             print(&to_text(&report))?;
@@ -154,7 +149,7 @@ fn to_text(report: &StoreCheckReport) -> String {
 
 impl StoreExportArguments {
     async fn run(self) -> Result<(), Failure> {
-        let store = Store::open(&self.place.url()?, StoreOptions::default()).await?;
+        let store = Store::open(&self.store.url()?, StoreOptions::default()).await?;
         let lines = if is_standard(&self.file) {
             let exported = store.export(&mut BufWriter::new(io::stdout())).await;
             exported.map_err(|error| match error {
@@ -172,7 +167,7 @@ impl StoreExportArguments {
         };
         store.close().await?;
         tracing::info!(lines, "exported");
-        match self.json && !is_standard(&self.file) {
+        match self.store.json && !is_standard(&self.file) {
             true => print_json(&json!({"lines": lines})),
             false => Ok(()),
         }
@@ -181,7 +176,7 @@ impl StoreExportArguments {
 
 impl StoreImportArguments {
     async fn run(self) -> Result<(), Failure> {
-        let url = self.place.url()?;
+        let url = self.store.url()?;
         let at = |error: TransferError| Failure::from(error).with_context(&file_name(&self.file));
         // The input is opened first, so that no empty store is made if it cannot be read.
         let mut input: Box<dyn io::BufRead + Send> = if is_standard(&self.file) {
@@ -203,7 +198,7 @@ impl StoreImportArguments {
         })?;
         closed?;
         tracing::info!(lines, "imported");
-        match self.json {
+        match self.store.json {
             true => print_json(&json!({"lines": lines})),
             false => Ok(()),
         }

@@ -2,16 +2,19 @@
 
 use crate::{
     arguments::{ArgumentSource, MethodSignature, read_untyped},
-    cli::{ClientArguments, YesOrNo, duration},
-    commands::completions::{methods, objects},
-    commands::{call::read_source, tasks::TaskWait},
-    failure::{Exit, Failure, note},
+    commands::{
+        call::{WrittenCall, read_source},
+        tasks::TaskWait,
+    },
+    failure::{Exit, Failure},
+    flags::{ClientArguments, YesOrNo},
+    messages::note,
     nameservers::list_until,
     objects::ObjectLookup,
     output::{print, print_json, to_json},
+    units::duration,
 };
-use clap_complete::ArgValueCompleter;
-use pyroxene_client::{CallError, Client, DynamicError, NewTask, TaskHandle};
+use pyroxene_client::{CallError, Client, DynamicError, NewTask, TaskHandle, context_until};
 use pyroxene_common::interfaces::{
     directory::ObjectFilter,
     tasks::{DEFAULT_MAX_ATTEMPTS, MAX_ATTEMPTS},
@@ -21,7 +24,6 @@ use std::{
     io::{self, IsTerminal},
     time::Duration,
 };
-use tarpc::context;
 use tokio::time::Instant;
 
 /// Submit a task: a call that survives this command, and whose result is kept
@@ -38,15 +40,8 @@ use tokio::time::Instant;
 // The line break makes the usage fit a narrow terminal too.
 #[command(override_usage = "pyroxene submit [OPTIONS] <OBJECT> <METHOD>\n       [ARG=VALUE]...")]
 pub(crate) struct SubmitArguments {
-    /// The object's name
-    #[arg(add = ArgValueCompleter::new(objects))]
-    object: String,
-    /// The method
-    #[arg(add = ArgValueCompleter::new(methods))]
-    method: String,
-    /// The arguments
-    #[arg(value_name = "ARG=VALUE", allow_negative_numbers = true)]
-    arguments: Vec<String>,
+    #[command(flatten)]
+    call: WrittenCall,
     #[command(flatten)]
     options: SubmitOptions,
     /// Wait for the result and print it
@@ -142,8 +137,11 @@ async fn submit(
     arguments: &SubmitArguments,
     deadline: Option<Instant>,
 ) -> Result<TaskHandle, Failure> {
-    let (object, method) = (&arguments.object, &arguments.method);
-    let words = &arguments.arguments;
+    let WrittenCall {
+        object,
+        method,
+        arguments: words,
+    } = &arguments.call;
     let (lookup, read) = (arguments.lookup, read_source);
     let values = read_arguments(client, lookup, object, method, words, deadline, read).await?;
     let task = arguments.options.new_task(object, method, values);
@@ -165,8 +163,7 @@ pub(crate) async fn read_arguments(
 ) -> Result<String, Failure> {
     let deadline = deadline.unwrap_or_else(|| Instant::now() + NAMESERVER_TIMEOUT);
     let find = async || {
-        let mut context = context::current();
-        context.deadline = deadline.min(Instant::now() + DESCRIBE_TIMEOUT).into_std();
+        let context = context_until(deadline.min(Instant::now() + DESCRIBE_TIMEOUT));
         lookup.find(client, object, context).await
     };
     // It is an error if no name server answers, but not if no worker hosts the object now.
@@ -239,7 +236,7 @@ mod tests {
     }
 
     fn new_task(arguments: &SubmitArguments, values: &str) -> NewTask {
-        let (object, method) = (&arguments.object, &arguments.method);
+        let (object, method) = (&arguments.call.object, &arguments.call.method);
         arguments
             .options
             .new_task(object, method, values.to_owned())
@@ -260,7 +257,7 @@ mod tests {
                      --backoff 250ms --run-limit 2h --worker w2 --wait --timeout 1m";
         let words: Vec<&str> = words.split_whitespace().collect();
         let arguments = parsed(&words).unwrap();
-        assert_eq!(arguments.arguments, ["-5"]);
+        assert_eq!(arguments.call.arguments, ["-5"]);
         assert_eq!(arguments.timeout, Some(Duration::from_secs(60)));
         let task = new_task(&arguments, r#"{"n":-5}"#);
         let expected = NewTask::new("calculator", "factorial")

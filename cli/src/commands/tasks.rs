@@ -8,10 +8,12 @@ pub(crate) use rendering::{HEADINGS, TaskJson, describe, row, short_ids, shorten
 pub(crate) use waiting::TaskWait;
 
 use crate::{
-    cli::{ClientArguments, duration},
-    failure::{Exit, Failure, note},
+    failure::{Exit, Failure},
+    flags::ClientArguments,
+    messages::note,
     output::{now_ms, print, print_json, to_json},
     table::table,
+    units::duration,
 };
 use clap::{
     Subcommand,

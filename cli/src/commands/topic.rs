@@ -1,15 +1,17 @@
 //! `pyroxene topic`: durable logs from the command line.
 
 use crate::{
-    cli::{ClientArguments, duration},
-    failure::{Exit, Failure, note},
+    failure::{Exit, Failure, cannot_read},
+    flags::ClientArguments,
+    messages::note,
     nameservers::{ask_nameservers, successful_answers},
     output::{Output, print, print_json, rfc3339, to_json},
     table::table,
+    units::duration,
 };
 use clap::Subcommand;
 use futures::StreamExt;
-use pyroxene_client::{CallError, Client, TopicError};
+use pyroxene_client::{CallError, Client, Problem, TopicError};
 use pyroxene_common::interfaces::topics::{MAX_ENTRIES, TopicEntry, TopicSummary, TopicsError};
 use serde_json::{Value, json};
 use std::{
@@ -144,9 +146,7 @@ impl TopicAppendArguments {
             }
             None => {
                 for line in io::stdin().lock().lines() {
-                    let line = line.map_err(|error| {
-                        Failure::usage(format!("cannot read standard input: {error}"))
-                    })?;
+                    let line = line.map_err(|error| cannot_read("standard input", &error))?;
                     let key = Uuid::now_v7().to_string();
                     self.append(&client, line.into_bytes(), key).await?;
                 }
@@ -170,9 +170,7 @@ impl TopicAppendArguments {
 fn content(entry: &str) -> Result<Vec<u8>, Failure> {
     match entry.strip_prefix('@') {
         Some(text) if text.starts_with('@') => Ok(text.into()),
-        Some(path) => {
-            fs::read(path).map_err(|error| Failure::usage(format!("cannot read {path}: {error}")))
-        }
+        Some(path) => fs::read(path).map_err(|error| cannot_read(path, &error)),
         None => Ok(entry.into()),
     }
 }
@@ -309,7 +307,7 @@ async fn topics(client: &Client, prefix: &str) -> Result<Vec<TopicSummary>, Fail
             async move { nameserver.topics().list(context, prefix, after).await }
         });
         let known = topics.len();
-        for page in successful_answers(answers.await)? {
+        for (_, page) in successful_answers(answers.await)? {
             let page = page.map_err(topics_failure)?;
             topics.extend(page.into_iter().map(|topic| (topic.name.clone(), topic)));
         }
@@ -323,12 +321,13 @@ async fn topics(client: &Client, prefix: &str) -> Result<Vec<TopicSummary>, Fail
 
 fn topics_failure(error: TopicsError) -> Failure {
     let exit = match &error {
-        TopicsError::Unavailable { .. } => Exit::Unavailable,
+        // As for tasks: it may be mended while the caller waits.
+        TopicsError::Unavailable { .. } | TopicsError::Broken { .. } => Exit::Unavailable,
         TopicsError::Invalid { .. } => Exit::Usage,
         TopicsError::Limited { .. } | TopicsError::Denied { .. } => Exit::Refused,
-        TopicsError::Broken { .. } => Exit::Failed,
     };
-    Failure::new(exit, error.to_string())
+    let is_limited = matches!(error, TopicsError::Limited { .. });
+    Failure::new(exit, error.to_string()).hint_at(is_limited.then_some(Problem::LimitReached))
 }
 
 impl From<TopicError> for Failure {

@@ -3,17 +3,19 @@
 mod child;
 
 use crate::{
-    cli::{DEFAULT_NAMESERVER, DaemonArguments, YesOrNo, duration},
     commands::{
         nameserver::{self, LimitsArguments},
         worker::{self, ACCOUNTS_MUST_EXIST_VARIABLE, ACCOUNTS_VARIABLE},
     },
     daemon,
-    failure::{Exit, Failure, warn},
+    failure::{Exit, Failure},
+    flags::{DEFAULT_NAMESERVER, DaemonArguments, YesOrNo},
+    messages::warn,
     output::to_json,
     security::{LoginArguments, UsersArguments, token_variable},
     store::{self, StoreArguments},
     table::table,
+    units::duration,
 };
 use child::Child;
 use futures::future::{join_all, select_all};

@@ -1,9 +1,10 @@
 //! `pyroxene users`: who may log in at a name server.
 
 use crate::{
-    cli::YesOrNo,
     failure::{Exit, Failure},
-    output::{print, print_json, rfc3339, write_message},
+    flags::YesOrNo,
+    messages::write_message,
+    output::{print, print_json, rfc3339},
     table::table,
 };
 use clap::{
@@ -292,7 +293,7 @@ impl UserAddArguments {
         })?;
         if !is_narrow && let Some(verb) = restricted_action(role) {
             let note = format!("{name} may {verb} every object; --allow PATTERN restricts that");
-            write_message("note", note);
+            write_message("note", &note);
         }
         out.deliver(&self.place, "added", &name, token.as_ref())
     }

@@ -1,10 +1,10 @@
 //! `pyroxene whoami`: the user and role that the broker has authenticated.
 
 use crate::{
-    cli::ClientArguments,
     commands::limits::limit_text,
     failure::Failure,
-    nameservers::{ask_nameservers, no_nameserver_answered},
+    flags::ClientArguments,
+    nameservers::{ask_nameservers, successful_answers},
     output::{print, print_json},
     table::wrapped,
     terminal,
@@ -45,17 +45,10 @@ pub(crate) async fn run(arguments: WhoamiArguments) -> Result<(), Failure> {
     let answers = ask_nameservers(&client, |nameserver, context| async move {
         nameserver.access().whoami(context).await
     });
-    let mut known = Vec::new();
-    let mut failures = Vec::new();
-    for (nameserver, answer) in answers.await {
-        match answer {
-            Ok(who) => known.push((nameserver.endpoint().to_string(), who)),
-            Err(failure) => failures.push((nameserver, failure)),
-        }
-    }
-    if known.is_empty() {
-        return Err(no_nameserver_answered(&failures));
-    }
+    let known = successful_answers(answers.await)?.into_iter();
+    let known: Vec<_> = known
+        .map(|(nameserver, who)| (nameserver.endpoint().to_string(), who))
+        .collect();
     if arguments.client.json {
         let entries: Vec<_> = known.iter().map(|(at, who)| entry(at, who)).collect();
         return print_json(&entries);

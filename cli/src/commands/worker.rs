@@ -1,11 +1,12 @@
 //! `pyroxene worker`: the daemon that hosts the built-in objects.
 
 use crate::{
-    cli::{DEFAULT_NAMESERVER, DaemonArguments, YesOrNo, duration, message_memory, message_size},
     daemon::{self, ConnectionWork, ParentProcess},
     failure::{Exit, Failure},
+    flags::{DEFAULT_NAMESERVER, DaemonArguments, YesOrNo},
     security::{LoginArguments, PortProtection, watch_hangups},
     start::retry_transient,
+    units::{duration, message_memory, message_size},
 };
 use pyroxene_client::Credentials;
 use pyroxene_common::{

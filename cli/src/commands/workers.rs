@@ -1,8 +1,9 @@
 //! `pyroxene workers`: the live workers.
 
 use crate::{
-    cli::ClientArguments,
-    failure::{Failure, note},
+    failure::Failure,
+    flags::ClientArguments,
+    messages::note,
     nameservers::{state_name, workers},
     output::{print, print_json},
     table::table,

@@ -1,6 +1,6 @@
 //! Adds the name of the process to log lines, for several processes that write to one place.
 
-use crate::cli::LogFormat;
+use crate::flags::LogFormat;
 use std::fmt;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::{

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{config::ClientConfig, connect::ConnectOptions};
+use crate::{config::ClientConfig, connector::Connector};
 use pyroxene_common::{
     channel::{AttemptError, ConnectionLost},
     interfaces::directory::{Instance as Listed, InstanceState},
@@ -10,7 +10,7 @@ use std::{collections::HashMap, time::Duration};
 
 fn instances(count: usize) -> Vec<Arc<ObjectInstance<()>>> {
     let config = ClientConfig::without_nameservers();
-    let greeting = Arc::new(ConnectOptions::new::<Echo>(&config));
+    let greeting = Arc::new(Connector::new::<Echo>(&config, None));
     (0..count)
         .map(|n| {
             let listed = Listed {

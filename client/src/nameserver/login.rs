@@ -1,18 +1,20 @@
 //! The login at one name server: a ticket that is requested when it is first needed, and renewed halfway
 //! through its life.
 
-use super::service::NameServerService;
+use super::link::{Link, call_over, connected};
 use crate::{
     attempt::SharedAttempt,
     backoff::Backoff,
+    connect::ConnectOptions,
+    deadline::context_within,
     security::{ClientSecurity, Credentials},
 };
 use pyroxene_common::{
-    channel::AttemptError,
+    channel::{AttemptError, ClientConnection, Unauthenticated},
     endpoint::Endpoint,
     identity::{CHALLENGE_LEN, HolderKey, KeyError, LoginProof, Ticket},
     interfaces::access::{
-        Access, AccessError, ChallengeNonce, LoginTicket,
+        self, Access, AccessError, ChallengeNonce, LoginTicket,
         access::{AccessRequest, AccessResponse},
     },
     message::{Refusal, RefusalReason},
@@ -25,7 +27,7 @@ use std::{
 use tarpc::context;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -97,7 +99,8 @@ impl CredentialSinks {
 pub(crate) struct Login {
     endpoint: Endpoint,
     security: ClientSecurity,
-    access: NameServerService<Access>,
+    /// The name server's access object, over a connection without a ticket.
+    access: Arc<Link<Access>>,
     login_state: watch::Sender<LoginState>,
     /// The login in progress. All callers that need a ticket share it, and share its failure.
     logging_in: SharedAttempt<Option<Ticket>>,
@@ -111,16 +114,15 @@ impl fmt::Debug for Login {
 }
 
 impl Login {
-    /// `access` is the name server's access object, over connections without a ticket.
     pub(super) fn new(
         endpoint: Endpoint,
         security: ClientSecurity,
-        access: NameServerService<Access>,
+        options: ConnectOptions,
     ) -> Self {
         Self {
+            access: Arc::new(Link::new(endpoint.clone(), access::OBJECT, options)),
             endpoint,
             security,
-            access,
             login_state: watch::Sender::new(LoginState::NotAskedYet),
             logging_in: SharedAttempt::default(),
             own_sinks: CredentialSinks::default(),
@@ -208,17 +210,15 @@ impl Login {
     }
 
     async fn log_in(&self) -> Result<Result<LoginTicket, AccessError>, AttemptError> {
-        let mut context = context::current();
-        context.deadline = (Instant::now() + LOGIN_TIMEOUT).into_std();
+        let context = context_within(LOGIN_TIMEOUT);
         let holder = HolderKey::of_process().map_err(|error| self.cannot_log_in(&error))?;
         let answer = match &self.security.credentials {
             Some(credentials) => self.log_in_as(credentials, holder, &context).await?,
             None => {
                 let holder = holder.id();
                 let request = AccessRequest::LoginByCertificate { holder };
-                // Boxed, because the type of this future contains itself: connecting to the access object
-                // can log in.
-                Box::pin(self.access.attempt(&context, &request)).await?
+                let connection = self.access_connection(&context).await?;
+                call_over::<Access>(&connection, &context, &request).await?
             }
         };
         match answer {
@@ -240,9 +240,11 @@ impl Login {
         context: &context::Context,
     ) -> Result<AccessResponse, AttemptError> {
         if !self.security.is_private(&self.endpoint) {
-            return Err(refused(format!(
-                "a login at {} in the clear is not allowed; TLS is needed",
-                self.endpoint
+            let endpoint = &self.endpoint;
+            let sentence =
+                format!("a login at {endpoint} in the clear is not allowed; TLS is needed");
+            return Err(AttemptError::Unauthenticated(Unauthenticated::InTheClear(
+                sentence,
             )));
         }
         if credentials.has_token_as_user() {
@@ -260,17 +262,9 @@ impl Login {
                 )));
             }
         };
-        // Boxed for the same reason as above.
-        let deadline = Instant::from_std(context.deadline);
-        let connection = timeout_at(deadline, Box::pin(self.access.connection()))
-            .await
-            .unwrap_or(Err(AttemptError::DeadlineExceeded { sent: false }))?;
+        let connection = self.access_connection(context).await?;
         let request = AccessRequest::Challenge {};
-        let nonce = match self
-            .access
-            .call_over(&connection, context, &request)
-            .await?
-        {
+        let nonce = match call_over::<Access>(&connection, context, &request).await? {
             AccessResponse::Challenge(Ok(ChallengeNonce { nonce })) => nonce,
             AccessResponse::Challenge(Err(error)) => return Ok(AccessResponse::Login(Err(error))),
             _ => return Ok(AccessResponse::Login(Err(AccessError::NoChallenge))),
@@ -289,7 +283,19 @@ impl Login {
             holder: holder.id(),
             signature: proof.sign(&token),
         };
-        self.access.call_over(&connection, context, &request).await
+        call_over::<Access>(&connection, context, &request).await
+    }
+
+    async fn access_connection(
+        &self,
+        context: &context::Context,
+    ) -> Result<ClientConnection<AccessResponse>, AttemptError> {
+        let link = Arc::clone(&self.access);
+        let connecting = self.access.connection(move || {
+            let link = Arc::clone(&link);
+            Box::pin(async move { link.open(None).await })
+        });
+        connected(context, connecting).await
     }
 
     /// The error if this process has no key.

@@ -1,9 +1,6 @@
 //! One-way calls, and batches of calls in one frame.
 
-use super::{
-    Proxy,
-    connecting::{ConnectedInstance, InstanceChoice},
-};
+use super::{Proxy, connecting::ConnectedInstance};
 use crate::{connect::expect_answer, error::CallError, instance::ObjectInstance};
 use pyroxene_common::{channel::AttemptError, interface::Interface, message::EncodedRequest};
 use std::sync::Arc;
@@ -30,16 +27,14 @@ impl<I: Interface> Proxy<I> {
         context: context::Context,
         request: &I::Request,
     ) -> Result<(), CallError> {
-        let mut call = self.begin(context, request, None)?;
+        let mut call = self.begin(context, request)?;
         call.repeatable = false;
         loop {
             let ConnectedInstance {
                 instance,
                 connection,
                 ..
-            } = self
-                .connect_instance(&mut call, InstanceChoice::Any, None)
-                .await?;
+            } = self.connect_instance(&mut call, None).await?;
             match connection.send_one_way(&call.context, &call.encoded).await {
                 Ok(()) => return Ok(()),
                 Err(error) => self.after_failure(&mut call, instance, error)?,
@@ -73,21 +68,17 @@ impl<I: Interface> Proxy<I> {
             return Vec::new();
         };
         let together = async {
-            let mut call = self.begin(context, first, None).ok()?;
+            let mut call = self.begin(context, first).ok()?;
             let encoded = requests
                 .iter()
                 .map(EncodedRequest::new)
                 .collect::<Result<Vec<_>, _>>()
                 .ok()?;
-            let reached = self
-                .connect_instance(&mut call, InstanceChoice::Any, None)
-                .await
-                .ok()?;
             let ConnectedInstance {
                 instance,
                 connection,
                 ..
-            } = reached;
+            } = self.connect_instance(&mut call, None).await.ok()?;
             let counted = instance.begin_call(call.now);
             let outcomes = connection.call_batch(&call.context, &encoded).await;
             drop(counted);
@@ -129,7 +120,7 @@ impl<I: Interface> Proxy<I> {
         match outcome {
             Ok(response) => Ok(response),
             Err(error) => {
-                let mut call = self.begin(context, request, None)?;
+                let mut call = self.begin(context, request)?;
                 self.after_failure(&mut call, Arc::clone(instance), error)?;
                 self.call_alone(context, request).await
             }

@@ -4,13 +4,18 @@
 //! parallel to a silent one, and all of them repeatedly: only the deadline is the bound. The exception is
 //! a static name that leads to a name server: waiting would not help.
 
-use super::{Proxy, ProxyCall};
+use super::{
+    Proxy,
+    call::{InstanceChoice, ProxyCall},
+};
 use crate::{
     backoff::Backoff,
     balance::NoPick,
-    delegates::{DelegateSlot, DelegatedCall},
-    error::{Attempt, CallError},
+    delegates::DelegateSlot,
+    delegation::DelegatedCall,
+    error::{Attempt, AttemptLog, CallError},
     instance::ObjectInstance,
+    lookup::{NOT_HOSTED, NoInstance},
     retry::Blame,
 };
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -71,15 +76,6 @@ impl<R> ConnectedInstance<R> {
     }
 }
 
-/// The instances that a call tries.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum InstanceChoice<'a> {
-    /// All instances, in repeated rounds.
-    Any,
-    /// Each instance once; if a worker is named, only its instances.
-    EachOnce(Option<&'a str>),
-}
-
 /// The next step to connect to an instance.
 enum ConnectStep<R> {
     Try(Arc<ObjectInstance<R>>),
@@ -96,7 +92,6 @@ impl<I: Interface> Proxy<I> {
     pub(super) async fn connect_instance(
         &self,
         call: &mut ProxyCall<'_, I>,
-        choice: InstanceChoice<'_>,
         first: Option<Arc<ObjectInstance<I::Response>>>,
     ) -> Result<ConnectedInstance<I::Response>, CallError> {
         if let Blame::Wait(at) = call.losses.blame() {
@@ -116,7 +111,7 @@ impl<I: Interface> Proxy<I> {
                 between_rounds = false;
                 let step = match first.take() {
                     Some(instance) => ConnectStep::Try(instance),
-                    None => self.step(call, choice),
+                    None => self.step(call),
                 };
                 match step {
                     ConnectStep::Try(instance) => {
@@ -134,7 +129,7 @@ impl<I: Interface> Proxy<I> {
                         next_step = Some(now + wait);
                     }
                     ConnectStep::AwaitInstance if pending.is_empty() => {
-                        self.await_instance(call, choice).await?;
+                        self.await_instance(call).await?;
                         continue;
                     }
                     ConnectStep::AwaitInstance => next_step = Some(now + INSTANCE_POLL_INTERVAL),
@@ -172,12 +167,8 @@ impl<I: Interface> Proxy<I> {
         }
     }
 
-    fn step(
-        &self,
-        call: &mut ProxyCall<'_, I>,
-        choice: InstanceChoice<'_>,
-    ) -> ConnectStep<I::Response> {
-        let worker = match choice {
+    fn step(&self, call: &mut ProxyCall<'_, I>) -> ConnectStep<I::Response> {
+        let worker = match call.choice {
             InstanceChoice::Any => {
                 return match self.pick_now(call) {
                     Ok(instance) => ConnectStep::Try(instance),
@@ -217,20 +208,20 @@ impl<I: Interface> Proxy<I> {
             .all(|instance| instance.leads_to_no_worker())
     }
 
-    async fn await_instance(
-        &self,
-        call: &mut ProxyCall<'_, I>,
-        choice: InstanceChoice<'_>,
-    ) -> Result<(), CallError> {
-        let waited = match choice {
-            InstanceChoice::Any => return self.wait_for_instance(call).await,
-            InstanceChoice::EachOnce(_) => {
-                timeout(FIRST_INSTANCE_TIMEOUT, self.wait_for_instance(call)).await
-            }
+    async fn await_instance(&self, call: &mut ProxyCall<'_, I>) -> Result<(), CallError> {
+        let appears = self
+            .object
+            .has_instance(&self.nameservers, self.weak, call.deadline);
+        let appeared = match call.choice {
+            InstanceChoice::Any => appears.await,
+            InstanceChoice::EachOnce(_) => timeout(FIRST_INSTANCE_TIMEOUT, appears)
+                .await
+                .unwrap_or_else(|_| Err(NoInstance::unavailable(NOT_HOSTED))),
         };
-        waited.unwrap_or_else(|_| {
-            let reason = Some(super::NOT_HOSTED.to_owned());
-            Err(self.error(CallError::Unavailable, call, reason))
+        appeared.map_err(|none| {
+            let problem = none.problem;
+            let kind = |log: Box<AttemptLog>| (none.kind)(Box::new(AttemptLog { problem, ..*log }));
+            self.error(kind, call, Some(none.reason))
         })
     }
 

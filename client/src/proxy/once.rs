@@ -1,7 +1,7 @@
 //! Calls that run at most once, for callers that record themselves which calls may have run.
 
-use super::{Proxy, Response, connecting::InstanceChoice};
-use crate::{delegates::DelegatedCall, error::CallError};
+use super::{Proxy, Response, call::InstanceChoice};
+use crate::{delegation::DelegatedCall, error::CallError};
 use pyroxene_common::{channel::ProgressListener, interface::Interface};
 use std::fmt;
 use tarpc::context;
@@ -60,20 +60,12 @@ impl<I: Interface> Proxy<I> {
         request: &I::Request,
         once: CallOnceOptions<'_>,
     ) -> Result<Response<I::Response>, CallError> {
-        let mut call = self.begin(context, request, once.listener)?;
+        let mut call = self.begin(context, request)?;
         call.repeatable = false;
+        call.listener = once.listener;
         call.on_behalf = once.on_behalf;
-        loop {
-            let choice = InstanceChoice::EachOnce(once.worker);
-            let reached = self.connect_instance(&mut call, choice, None).await?;
-            (once.sending)(reached.instance.name());
-            match self.attempt(&call, &reached).await {
-                Ok(response) => {
-                    let attempts = call.attempts.count() + 1;
-                    return Ok(Response::new(response, &reached.instance, attempts));
-                }
-                Err(error) => self.after_failure(&mut call, reached.instance, error)?,
-            }
-        }
+        call.choice = InstanceChoice::EachOnce(once.worker);
+        call.sending = Some(once.sending);
+        self.answer(call).await
     }
 }

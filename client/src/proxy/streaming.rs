@@ -1,9 +1,9 @@
 //! Calls of methods with streams.
 
-use super::{Proxy, ProxyCall};
+use super::{Proxy, call::ProxyCall};
 use crate::error::CallError;
 use pyroxene_common::{
-    channel::{AttemptError, ClientConnection, ProgressListener, StreamInputs},
+    channel::{AttemptError, ClientConnection, StreamInputs},
     codec::CodecError,
     interface::Interface,
     message::EncodedRequest,
@@ -17,25 +17,24 @@ impl<I: Interface> Proxy<I> {
         context: context::Context,
         request_index: usize,
         encode: impl FnOnce() -> Result<EncodedRequest, CodecError>,
-        listener: Option<&'a ProgressListener>,
     ) -> Result<ProxyCall<'a, I>, CallError> {
         let (encoded, streams) = StreamInputs::collect(encode);
-        let mut call = self.begin_encoded(context, request_index, encoded, listener)?;
+        let mut call = self.begin_encoded(context, request_index, encoded)?;
         call.streams = Some(Box::new(streams));
         Ok(call)
-    }
-
-    /// One attempt. Boxed, so that the futures of other calls stay small.
-    pub(super) async fn call_streaming_on(
-        call: &ProxyCall<'_, I>,
-        streams: &StreamInputs,
-        connection: &ClientConnection<I::Response>,
-    ) -> Result<I::Response, AttemptError> {
-        Box::pin(connection.call_streaming(&call.context, &call.encoded, streams)).await
     }
 }
 
 impl<I: Interface> ProxyCall<'_, I> {
+    /// One attempt. Boxed, so that the futures of other calls stay small.
+    pub(super) async fn call_streaming_on(
+        &self,
+        streams: &StreamInputs,
+        connection: &ClientConnection<I::Response>,
+    ) -> Result<I::Response, AttemptError> {
+        Box::pin(connection.call_streaming(&self.context, &self.encoded, streams)).await
+    }
+
     /// Whether items of its parameters may have been sent, so that it cannot be made again.
     pub(super) fn has_sent_items(&self) -> bool {
         self.streams

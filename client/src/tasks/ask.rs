@@ -1,103 +1,164 @@
-//! Failover: sends a request to name servers until one answers.
+//! Requests about tasks: what an answer of a name server means, and what is told if none answers.
 
 use super::error::TaskError;
-use crate::{backoff::Backoff, error::CallError};
-use futures::{StreamExt, stream::FuturesUnordered};
+use crate::{
+    client::Client,
+    error::CallError,
+    failover::{Next, NoAnswer, RequestTimes, Unanswered},
+    nameserver::NameServerService,
+    problem::Problem,
+};
 use pyroxene_common::{
     channel::{AttemptError, ConnectionLost},
     endpoint::Endpoint,
-    interfaces::tasks::TasksError,
+    interfaces::tasks::{Tasks, TasksError, tasks::TasksClient},
 };
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
-use tarpc::client::RpcError;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use std::sync::atomic::{AtomicBool, Ordering};
+use tarpc::{client::RpcError, context::Context};
 
-/// A name server that has not answered a quick request within this time may be frozen: the next one is
-/// asked in parallel. Every request is safe to repeat.
-pub(super) const STAGGER: Duration = Duration::from_millis(500);
-
-/// The pause between rounds over all name servers.
-const BETWEEN_ROUNDS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
-
-/// Less time than this before the deadline is not enough for another round.
-const SHORTEST_ROUND: Duration = Duration::from_millis(20);
-
-/// Why a name server did not answer a request. The variants differ in how the request continues.
+/// Why a name server did not answer a request.
 #[derive(Debug)]
-pub(super) enum NoAnswer {
-    /// Every name server would give the same error.
-    Final(TaskError),
-    /// Another name server may give an answer.
-    Elsewhere(TaskError),
-    /// A retry may succeed soon, at this name server or another one.
-    Later {
-        sentence: String,
-        /// Whether the request may have reached the name server.
-        sent: bool,
-        /// Whether the error comes from the tasks object itself.
-        answered: bool,
-    },
+struct Failure {
+    error: TaskError,
+    /// Whether the error comes from the tasks object itself.
+    answered: bool,
 }
 
-impl NoAnswer {
-    /// The meaning of an error that the tasks object returned.
-    pub(super) fn from_object(endpoint: &Endpoint, error: TasksError) -> Self {
-        match error {
-            TasksError::Unavailable { .. } => Self::Later {
-                sentence: format!("{endpoint}: {error}"),
+impl Client {
+    /// Sends a request about tasks to any name server that answers.
+    pub(super) async fn ask_about_tasks<T, F>(
+        &self,
+        times: RequestTimes,
+        question: impl Fn(TasksClient<NameServerService<Tasks>>, Context) -> F,
+    ) -> Result<T, TaskError>
+    where
+        F: Future<Output = Result<Result<T, TasksError>, RpcError>>,
+    {
+        let sent = AtomicBool::new(false);
+        let asked = self.nameserver_set().ask_any(times, |nameserver, context| {
+            let (answer, sent) = (question(nameserver.tasks(), context), &sent);
+            async move {
+                let endpoint = nameserver.endpoint();
+                let failure = match answer.await {
+                    Ok(Ok(answer)) => return Ok(answer),
+                    Ok(Err(error)) => from_object(endpoint, error),
+                    Err(error) => from_call(endpoint, &error.into()),
+                };
+                if matches!(
+                    failure.error.error,
+                    TaskError::Unavailable { sent: true, .. }
+                ) {
+                    sent.store(true, Ordering::Relaxed);
+                }
+                Err(failure)
+            }
+        });
+        let answer = asked.await;
+        answer.map_err(|unanswered| task_error(unanswered, sent.into_inner()))
+    }
+}
+
+/// The meaning of an error that the tasks object returned.
+fn from_object(endpoint: &Endpoint, error: TasksError) -> NoAnswer<Failure> {
+    let (next, error) = match error {
+        TasksError::Unavailable { .. } => {
+            let sentence = format!("{endpoint}: {error}");
+            let error = TaskError::Unavailable {
+                sentence,
                 sent: true,
-                answered: true,
-            },
-            TasksError::Unknown { .. } | TasksError::Broken { .. } => Self::Elsewhere(error.into()),
-            TasksError::KeyTaken { .. }
-            | TasksError::Denied { .. }
-            | TasksError::Limited { .. }
-            | TasksError::Invalid { .. } => Self::Final(error.into()),
+                problem: None,
+            };
+            (Next::Later, error)
         }
-    }
+        TasksError::Broken { .. } => (Next::Unable, error.into()),
+        TasksError::Unknown { .. } => (Next::Elsewhere, error.into()),
+        TasksError::KeyTaken { .. }
+        | TasksError::Denied { .. }
+        | TasksError::Limited { .. }
+        | TasksError::Invalid { .. } => (Next::End, error.into()),
+    };
+    let answered = true;
+    NoAnswer::new(next, Failure { error, answered })
+}
 
-    /// The meaning of an error of the call itself.
-    pub(super) fn from_link(endpoint: &Endpoint, error: RpcError) -> Self {
-        let error = CallError::from(error);
-        let reason = error.last_reason();
-        match &error {
-            CallError::Refused(_) => Self::Elsewhere(TaskError::Refused { sentence: reason }),
-            CallError::NotSent(_) => Self::Final(TaskError::Invalid { sentence: reason }),
-            CallError::MaybeRan(_)
-            | CallError::Failed(_)
-            | CallError::DeadlineExceeded(_)
-            | CallError::Unavailable(_) => match error.attempts().last().map(|last| &last.error) {
-                Some(AttemptError::NotSent(
-                    ConnectionLost::Rejected(why) | ConnectionLost::WrongServer(why),
-                )) => Self::Elsewhere(TaskError::Unavailable {
-                    sentence: format!("name server {endpoint} takes no tasks: {why}"),
-                    sent: false,
-                }),
-                last => Self::Later {
-                    sentence: format!("{endpoint}: {reason}"),
-                    answered: false,
-                    sent: matches!(
-                        last,
-                        Some(
-                            AttemptError::MaybeRan(_)
-                                | AttemptError::Failed(_)
-                                | AttemptError::DeadlineExceeded { sent: true }
-                        )
-                    ),
-                },
-            },
+/// The meaning of an error of the call itself.
+fn from_call(endpoint: &Endpoint, error: &CallError) -> NoAnswer<Failure> {
+    let sentence = error.last_reason();
+    let problem = error.problem();
+    let unavailable = |sentence, sent| TaskError::Unavailable {
+        sentence,
+        sent,
+        problem,
+    };
+    let last = error.attempts().last().map(|last| &last.error);
+    let (next, error) = match (error, last) {
+        (CallError::Refused(_), _) => (Next::Elsewhere, TaskError::Refused { sentence, problem }),
+        (CallError::NotSent(_), _) => (Next::End, TaskError::Invalid { sentence }),
+        (
+            _,
+            Some(AttemptError::NotSent(
+                ConnectionLost::Rejected(why)
+                | ConnectionLost::TlsRequired(why)
+                | ConnectionLost::WrongServer(why),
+            )),
+        ) => {
+            let sentence = format!("name server {endpoint} takes no tasks: {why}");
+            (Next::Unable, unavailable(sentence, false))
         }
-    }
+        (_, last) => {
+            let sent = last.is_some_and(|last| {
+                matches!(
+                    last,
+                    AttemptError::MaybeRan(_)
+                        | AttemptError::Failed(_)
+                        | AttemptError::DeadlineExceeded { sent: true }
+                )
+            });
+            let sentence = format!("{endpoint}: {sentence}");
+            (Next::Later, unavailable(sentence, sent))
+        }
+    };
+    let answered = false;
+    NoAnswer::new(next, Failure { error, answered })
+}
 
-    /// The client has no name server.
-    pub(super) fn no_nameserver() -> Self {
-        Self::Final(TaskError::Unavailable {
-            sentence: "there is no name server to ask".to_owned(),
-            sent: false,
-        })
+/// The error of a request that no name server answered. `sent` says whether any attempt may have reached one.
+fn task_error(Unanswered(failures): Unanswered<Failure>, sent: bool) -> TaskError {
+    let last_of = |next: Next| failures.iter().rfind(|failure| failure.next == next);
+    let lasting = [Next::End, Next::Elsewhere, Next::Unable]
+        .into_iter()
+        .find_map(last_of);
+    match lasting.map(|failure| failure.error.error.clone()) {
+        Some(TaskError::Unavailable {
+            sentence, problem, ..
+        }) => TaskError::Unavailable {
+            sentence,
+            sent,
+            problem,
+        },
+        Some(error) => error,
+        None => {
+            let reasons: Vec<String> = failures
+                .iter()
+                .map(|failure| failure.error.error.to_string())
+                .collect();
+            let reasons = reasons.join("; ");
+            let known = failures.iter().find_map(|one| one.error.error.problem());
+            let is_answered = failures.iter().any(|failure| failure.error.answered);
+            let (sentence, problem) = match is_answered {
+                _ if failures.is_empty() => ("there is no name server to ask".to_owned(), known),
+                true => (format!("no name server can answer now: {reasons}"), known),
+                false => (
+                    format!("no name server answers: {reasons}"),
+                    known.or(Some(Problem::NoNameServer)),
+                ),
+            };
+            TaskError::Unavailable {
+                sentence,
+                sent,
+                problem,
+            }
+        }
     }
 }
 
@@ -106,139 +167,60 @@ pub(super) fn wrong_answer_count() -> TaskError {
     TaskError::Unavailable {
         sentence: "the name server returned a wrong number of answers".to_owned(),
         sent: true,
-    }
-}
-
-/// How a request is sent to several name servers.
-pub(super) struct NameServerQuery<'a> {
-    /// The number of name servers.
-    pub(super) count: usize,
-    /// The index of the name server that answered last, modulo their number. It is asked first.
-    pub(super) preferred_index: &'a AtomicUsize,
-    /// How long to retry after the first round without an answer, if there is no deadline.
-    pub(super) retry_timeout: Duration,
-    /// Until when to retry.
-    pub(super) deadline: Option<Instant>,
-    /// After this time the next name server is asked in parallel. Without it, the next one is asked only
-    /// after a failure.
-    pub(super) stagger: Option<Duration>,
-}
-
-/// The errors of a round over all name servers that got no answer.
-#[derive(Debug, Default)]
-struct AskRound {
-    verdict: Option<TaskError>,
-    reasons: Vec<String>,
-    sent: bool,
-    answered: bool,
-}
-
-impl NameServerQuery<'_> {
-    /// Asks until one name server answers, or all return a lasting error, or the deadline or the retry timeout
-    /// passes.
-    pub(super) async fn ask<T, F>(&self, question: impl Fn(usize) -> F) -> Result<T, TaskError>
-    where
-        F: Future<Output = Result<T, NoAnswer>>,
-    {
-        let mut give_up = self.deadline;
-        let mut sent = false;
-        let mut rounds = 0;
-        loop {
-            let round = match self.round(&question).await {
-                Ok(answer) => return Ok(answer),
-                Err(round) => round,
-            };
-            sent |= round.sent;
-            let may_change = !round.reasons.is_empty();
-            if let Some(deadline) = self.deadline.filter(|_| may_change)
-                && deadline.saturating_duration_since(Instant::now()) < SHORTEST_ROUND
-            {
-                sleep_until(deadline).await;
-            }
-            let now = Instant::now();
-            let give_up = *give_up.get_or_insert(now + self.retry_timeout);
-            match round.verdict {
-                Some(TaskError::Unavailable { .. }) | None if may_change && now < give_up => {}
-                Some(TaskError::Unavailable { sentence, .. }) => {
-                    return Err(TaskError::Unavailable { sentence, sent });
-                }
-                Some(verdict) => return Err(verdict),
-                None => {
-                    let reasons = round.reasons.join("; ");
-                    let sentence = match round.answered {
-                        true => format!("no name server can answer now: {reasons}"),
-                        false => format!("no name server answers: {reasons}"),
-                    };
-                    return Err(TaskError::Unavailable { sentence, sent });
-                }
-            }
-            let wait = BETWEEN_ROUNDS.wait(rounds, rand::random());
-            rounds += 1;
-            // The last round before a deadline has time for an answer.
-            let longest = match self.deadline {
-                Some(_) => (give_up - now) / 2,
-                None => give_up - now,
-            };
-            sleep(wait.min(longest)).await;
-        }
-    }
-
-    /// Asks each name server once, the preferred one first.
-    async fn round<T, F>(&self, question: &impl Fn(usize) -> F) -> Result<T, AskRound>
-    where
-        F: Future<Output = Result<T, NoAnswer>>,
-    {
-        let count = self.count.max(1);
-        let first = self.preferred_index.load(Ordering::Relaxed);
-        let mut waiting = (0..count).map(|step| first.wrapping_add(step) % count);
-        let ask = |index| {
-            let answer = question(index);
-            async move { (index, answer.await) }
-        };
-        let mut asked = FuturesUnordered::new();
-        asked.extend(waiting.next().map(ask));
-        let mut round = AskRound::default();
-        loop {
-            let answered = match self.stagger.filter(|_| waiting.len() > 0) {
-                Some(stagger) => match timeout(stagger, asked.next()).await {
-                    Ok(answered) => answered,
-                    Err(_) => {
-                        asked.extend(waiting.next().map(ask));
-                        continue;
-                    }
-                },
-                None => asked.next().await,
-            };
-            match answered {
-                None => return Err(round),
-                Some((index, Ok(answer))) => {
-                    self.preferred_index.store(index, Ordering::Relaxed);
-                    return Ok(answer);
-                }
-                Some((_, Err(NoAnswer::Final(error)))) => {
-                    return Err(AskRound {
-                        verdict: Some(error),
-                        ..AskRound::default()
-                    });
-                }
-                Some((_, Err(NoAnswer::Elsewhere(error)))) => round.verdict = Some(error),
-                Some((
-                    _,
-                    Err(NoAnswer::Later {
-                        sentence,
-                        sent,
-                        answered,
-                    }),
-                )) => {
-                    round.reasons.push(sentence);
-                    round.sent |= sent;
-                    round.answered |= answered;
-                }
-            }
-            asked.extend(waiting.next().map(ask));
-        }
+        problem: None,
     }
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    fn lost(endpoint: &str, sent: bool) -> NoAnswer<Failure> {
+        let sentence = format!("{endpoint}: lost");
+        let error = TaskError::Unavailable {
+            sentence,
+            sent,
+            problem: None,
+        };
+        let answered = false;
+        NoAnswer::new(Next::Later, Failure { error, answered })
+    }
+
+    fn at(error: TasksError) -> NoAnswer<Failure> {
+        from_object(&"a:1".parse().unwrap(), error)
+    }
+
+    #[test]
+    fn every_name_server_that_does_not_answer_is_named() {
+        let silent = || vec![lost("a:1", false), lost("b:1", true)];
+        let told = |failures| task_error(Unanswered(failures), true);
+        let expected = TaskError::Unavailable {
+            sentence: "no name server answers: a:1: lost; b:1: lost".to_owned(),
+            sent: true,
+            problem: Some(Problem::NoNameServer),
+        };
+        assert_eq!(told(silent()), expected);
+        let away = TasksError::Unavailable {
+            sentence: "gone".to_owned(),
+        };
+        let mut failures = silent();
+        failures.push(at(away));
+        let said = told(failures).to_string();
+        assert!(
+            said.starts_with("no name server can answer now: "),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_definite_answer_is_told_rather_than_the_silence_of_others() {
+        let id = "7".to_owned();
+        let unknown = at(TasksError::Unknown { id: id.clone() });
+        let broken = at(TasksError::Broken {
+            sentence: "full".to_owned(),
+        });
+        let failures = vec![unknown, broken, lost("b:1", false)];
+        let told = task_error(Unanswered(failures), false);
+        assert_eq!(told, TaskError::Unknown { id });
+    }
+}

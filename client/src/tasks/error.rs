@@ -1,5 +1,6 @@
 //! Errors of tasks and of requests about tasks.
 
+use crate::problem::Problem;
 use pyroxene_common::interfaces::tasks::{TaskId, TasksError};
 
 /// A task without a result, or a failed request about a task. The variants differ in how the caller can
@@ -34,6 +35,8 @@ pub enum TaskError {
         sentence: String,
         /// Whether the request may have reached a name server.
         sent: bool,
+        /// What the user can do about it, if that is known.
+        problem: Option<Problem>,
     },
     /// It is not known whether the tasks were submitted: a name server may have accepted them, but its
     /// answer was lost. A repeated submission with the same keys creates no second tasks.
@@ -60,6 +63,8 @@ pub enum TaskError {
     Refused {
         /// The missing right or the limit.
         sentence: String,
+        /// What the user can do about it, if that is known.
+        problem: Option<Problem>,
     },
     /// The request is invalid or too large, or its key belongs to another task.
     #[error("{sentence}")]
@@ -77,12 +82,21 @@ fn may(keys: &[String]) -> &'static str {
 }
 
 impl TaskError {
+    /// What the user can do about it, if that is known.
+    pub fn problem(&self) -> Option<Problem> {
+        match self {
+            Self::Unavailable { problem, .. } | Self::Refused { problem, .. } => *problem,
+            _ => None,
+        }
+    }
+
     /// Converts the error of a submission with these keys.
     pub(super) fn of_submission(self, keys: impl FnOnce() -> Vec<String>) -> Self {
         match self {
             Self::Unavailable {
                 sentence,
                 sent: true,
+                ..
             } => Self::MaybeSubmitted {
                 sentence,
                 keys: keys(),
@@ -97,6 +111,7 @@ impl TaskError {
             Self::Unavailable {
                 sentence,
                 sent: true,
+                ..
             } => Self::MaybeChanged {
                 id: id.0.clone(),
                 done,
@@ -115,12 +130,21 @@ impl From<TasksError> for TaskError {
             TasksError::Unavailable { .. } => Self::Unavailable {
                 sentence,
                 sent: true,
+                problem: None,
             },
             TasksError::Broken { .. } => Self::Unavailable {
                 sentence,
                 sent: false,
+                problem: None,
             },
-            TasksError::Denied { .. } | TasksError::Limited { .. } => Self::Refused { sentence },
+            TasksError::Denied { .. } => Self::Refused {
+                sentence,
+                problem: None,
+            },
+            TasksError::Limited { .. } => Self::Refused {
+                sentence,
+                problem: Some(Problem::LimitReached),
+            },
             TasksError::Invalid { .. } | TasksError::KeyTaken { .. } => Self::Invalid { sentence },
         }
     }

@@ -1,7 +1,7 @@
 //! The handle of a submitted task: its status and its result.
 
 use super::error::TaskError;
-use crate::client::Client;
+use crate::{client::Client, failover::RequestTimes};
 use futures::{Stream, stream};
 use pyroxene_common::interfaces::tasks::{AttemptResult, Task, TaskId, TaskState, TaskStatus};
 use serde::de::DeserializeOwned;
@@ -12,9 +12,6 @@ use std::{fmt, time::Duration};
 const POLL: Duration = Duration::from_secs(20);
 
 const POLL_MS: u64 = POLL.as_millis() as u64;
-
-/// The additional time for the answer of a long poll to arrive.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// A submitted task. Dropping the handle does not affect the task.
 #[derive(Clone)]
@@ -86,6 +83,7 @@ impl TaskHandle {
                      the object",
                     status.id
                 ),
+                problem: None,
             }),
             (TaskState::Cancelled, _) => Err(TaskError::Cancelled),
             // The error that the object returned says more than that the deadline passed.
@@ -106,7 +104,7 @@ impl TaskHandle {
     /// The current status of the task.
     pub async fn status(&self) -> Result<TaskStatus, TaskError> {
         self.client
-            .ask_about_tasks(|tasks, context| {
+            .ask_about_tasks(self.client.quick(), |tasks, context| {
                 let id = self.id.clone();
                 async move { tasks.wait(context, id, None, 0).await }
             })
@@ -146,10 +144,18 @@ impl TaskHandle {
         Box::pin(updates)
     }
 
+    /// The times of a long poll.
+    fn poll(&self) -> RequestTimes {
+        RequestTimes {
+            wait: POLL,
+            ..self.client.quick()
+        }
+    }
+
     /// Waits until the task has ended, for one long poll at most.
     async fn ended(&self) -> Result<TaskStatus, TaskError> {
         self.client
-            .ask_for(POLL + GRACE, None, |tasks, context| {
+            .ask_about_tasks(self.poll(), |tasks, context| {
                 let id = self.id.clone();
                 async move { tasks.ended(context, id, POLL_MS).await }
             })
@@ -161,7 +167,7 @@ impl TaskHandle {
         loop {
             let status = self
                 .client
-                .ask_for(POLL + GRACE, None, |tasks, context| {
+                .ask_about_tasks(self.poll(), |tasks, context| {
                     let id = self.id.clone();
                     async move { tasks.wait(context, id, Some(version), POLL_MS).await }
                 })
@@ -186,7 +192,7 @@ impl TaskHandle {
     /// ```
     pub async fn show(&self) -> Result<Task, TaskError> {
         self.client
-            .ask_about_tasks(|tasks, context| {
+            .ask_about_tasks(self.client.quick(), |tasks, context| {
                 let id = self.id.clone();
                 async move { tasks.show(context, id).await }
             })
@@ -209,7 +215,7 @@ impl TaskHandle {
     /// ```
     pub async fn cancel(&self) -> Result<TaskState, TaskError> {
         self.client
-            .ask_about_tasks(|tasks, context| {
+            .ask_about_tasks(self.client.quick(), |tasks, context| {
                 let id = self.id.clone();
                 async move { tasks.cancel(context, id).await }
             })
@@ -235,7 +241,7 @@ impl TaskHandle {
     /// ```
     pub async fn retry(&self) -> Result<TaskState, TaskError> {
         self.client
-            .ask_about_tasks(|tasks, context| {
+            .ask_about_tasks(self.client.quick(), |tasks, context| {
                 let id = self.id.clone();
                 async move { tasks.retry(context, id).await }
             })

@@ -9,6 +9,7 @@ use fake::{Fake, within};
 use futures::StreamExt;
 use pyroxene_common::interfaces::tasks::{AttemptResult, TaskFailure};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 fn factorial() -> NewTask {
     NewTask::new("calculator", "factorial").argument("n", 5)
@@ -259,13 +260,4 @@ async fn updates_are_drawn_without_being_pinned() {
     let status = within(updates.next()).await.unwrap().unwrap();
     assert_eq!(status.state, TaskState::Succeeded);
     assert!(within(updates.next()).await.is_none());
-}
-
-#[test]
-fn a_large_submission_has_time_in_proportion() {
-    assert_eq!(transfer_time(100), Duration::ZERO);
-    assert_eq!(
-        transfer_time(50 * SLOWEST_BYTES_PER_SECOND),
-        Duration::from_secs(50)
-    );
 }

@@ -1,19 +1,25 @@
 //! The log of denials, with a rate limit: a user who is denied a million times causes only a few short lines
-//! per second.
+//! per second, and one that counts the others.
 
 use crate::{clean, identity::Identity};
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep},
+};
 
 /// How many lines are written in each [`WINDOW`], and how many of them about one user. The first line of the
-/// next window says how many lines were suppressed.
+/// next window says how many lines were suppressed; if there is none for a while, a line of its own does.
 const MAX_LINES: u32 = 50;
 const MAX_LINES_PER_USER: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(1);
+
+/// The longest time until the number of suppressed lines is told.
+const TOLD_AFTER: Duration = Duration::from_secs(5);
 
 /// The greatest number of characters of an untrusted name in a log or in an error.
 const MAX_SHOWN_CHARACTERS: usize = 120;
@@ -31,8 +37,13 @@ struct DenialWindow {
 /// Whether one more line is written or only counted.
 #[derive(Debug, PartialEq, Eq)]
 enum LogDecision {
-    Write { unwritten_before: u64 },
-    Count,
+    Write {
+        unwritten_before: u64,
+    },
+    /// `is_first` of those that are counted and not told yet.
+    Count {
+        is_first: bool,
+    },
 }
 
 fn decide(log: &mut Option<DenialWindow>, user: &str, now: Instant) -> LogDecision {
@@ -49,7 +60,8 @@ fn decide(log: &mut Option<DenialWindow>, user: &str, now: Instant) -> LogDecisi
     let of_user = window.by_user.get(user).copied().unwrap_or(0);
     if window.lines >= MAX_LINES || of_user >= MAX_LINES_PER_USER {
         window.unwritten += 1;
-        return LogDecision::Count;
+        let is_first = window.unwritten == 1;
+        return LogDecision::Count { is_first };
     }
     window.lines += 1;
     window.by_user.insert(user.to_owned(), of_user + 1);
@@ -61,18 +73,35 @@ fn decide(log: &mut Option<DenialWindow>, user: &str, now: Instant) -> LogDecisi
 /// Whether a denial of this user is logged now: at most 5 lines per second for each user, and 50 for all
 /// users. The others are counted.
 pub fn may_log(user: &str) -> bool {
-    let turn = decide(
-        &mut LOG.lock().unwrap_or_else(PoisonError::into_inner),
-        user,
-        Instant::now(),
-    );
-    let LogDecision::Write { unwritten_before } = turn else {
-        return false;
-    };
+    match decide(&mut window(), user, Instant::now()) {
+        LogDecision::Write { unwritten_before } => {
+            tell(unwritten_before);
+            true
+        }
+        LogDecision::Count { is_first } => {
+            // Outside of a runtime, the next line tells.
+            if is_first && let Ok(runtime) = Handle::try_current() {
+                runtime.spawn(async {
+                    sleep(TOLD_AFTER).await;
+                    let unwritten = window()
+                        .as_mut()
+                        .map(|log| std::mem::take(&mut log.unwritten));
+                    tell(unwritten.unwrap_or(0));
+                });
+            }
+            false
+        }
+    }
+}
+
+fn window() -> MutexGuard<'static, Option<DenialWindow>> {
+    LOG.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn tell(unwritten_before: u64) {
     if unwritten_before > 0 {
         tracing::warn!(unwritten_before, "denials that were not logged one by one");
     }
-    true
 }
 
 /// Logs that a user may not do something.
@@ -107,8 +136,9 @@ mod tests {
             let user = format!("user {}", line / MAX_LINES_PER_USER);
             assert_eq!(decide(&mut log, &user, now), write(0));
         }
-        assert_eq!(decide(&mut log, "ana", now), LogDecision::Count);
-        assert_eq!(decide(&mut log, "ana", now), LogDecision::Count);
+        let count = |is_first| LogDecision::Count { is_first };
+        assert_eq!(decide(&mut log, "ana", now), count(true));
+        assert_eq!(decide(&mut log, "ana", now), count(false));
         assert_eq!(decide(&mut log, "ana", now + WINDOW), write(2));
         assert_eq!(decide(&mut log, "ana", now + WINDOW), write(0));
     }

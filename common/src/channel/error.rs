@@ -19,6 +19,9 @@ pub enum ConnectionLost {
     /// The peer reports that it received an invalid message.
     #[error("the peer refused to go on: {0}")]
     Rejected(String),
+    /// The peer accepts only TLS.
+    #[error("the peer refused to go on: {0}")]
+    TlsRequired(String),
     /// The peer is not the intended host: a name server instead of a worker, for example.
     #[error("the address belongs to another host: {0}")]
     WrongServer(String),
@@ -58,6 +61,9 @@ pub enum AttemptError {
     /// The peer refused the call before it ran.
     #[error("the call was refused")]
     Refused(#[source] Refusal),
+    /// The client has not authenticated itself, so the call was not sent.
+    #[error("the call was refused")]
+    Unauthenticated(#[source] Unauthenticated),
     /// The deadline passed before an answer arrived.
     #[error("the deadline passed")]
     DeadlineExceeded {
@@ -78,6 +84,33 @@ pub enum AttemptError {
     /// The method started, and the server answered with an error instead of the method's answer.
     #[error("the call failed")]
     Failed(#[source] ServerError),
+}
+
+/// Why a client has not authenticated itself.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Unauthenticated {
+    /// The peer wants to know who calls, and the client has presented nothing.
+    #[error("{0}")]
+    Anonymous(String),
+    /// A secret is not sent without TLS to another machine.
+    #[error("{0}")]
+    InTheClear(String),
+    /// The peer did not accept the client's certificate, or requires one.
+    #[error(transparent)]
+    Certificate(TlsFailure),
+}
+
+impl AttemptError {
+    /// The message of a refusal whose reason is the caller's identity, so that another worker would refuse as well.
+    pub fn refusal_of_caller(&self) -> Option<String> {
+        match self {
+            Self::Refused(refusal) if refusal.reason.is_about_the_caller() => {
+                Some(refusal.message.clone())
+            }
+            Self::Unauthenticated(reason) => Some(reason.to_string()),
+            _ => None,
+        }
+    }
 }
 
 /// Why a request has no response.

@@ -13,7 +13,6 @@ use std::{fmt, str::FromStr};
 /// let error = "root".parse::<Role>().unwrap_err();
 /// assert_eq!(error.to_string(), "'root' is not a role; there are admin, worker, user and observer");
 /// ```
-// `pyroxene_certs::Role` is a copy, because the two crates do not depend on each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {

@@ -9,10 +9,16 @@ pub enum TlsFailure {
     /// The server does not use TLS, or not the version that this side requires.
     #[error("the server does not speak TLS 1.3 here; this side insists on it")]
     Plain,
-    /// The server's certificate was not accepted.
+    /// No authority that this side trusts has issued the server's certificate.
+    #[error("the server's certificate is not from an authority that is trusted here")]
+    UnknownAuthority,
+    /// The server's certificate was not accepted for another reason.
     #[error("the server's certificate {0}")]
     Server(String),
-    /// The server did not accept this side's certificate, or requires one and got none.
+    /// The server requires a certificate of this side, and got none.
+    #[error("the server refuses this side's certificate: it demands one, and there is none")]
+    CertificateRequired,
+    /// The server did not accept this side's certificate.
     #[error("the server refuses this side's certificate: {0}")]
     Client(&'static str),
     /// Another error.
@@ -30,8 +36,14 @@ impl TlsFailure {
             Error::AlertReceived(AlertDescription::ProtocolVersion)
             | Error::InvalidMessage(_)
             | Error::PeerIncompatible(_) => Self::Plain,
+            Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature,
+            ) => Self::UnknownAuthority,
             Error::InvalidCertificate(error) => Self::Server(about(error)),
             Error::NoCertificatesPresented => Self::Server("is missing".to_owned()),
+            Error::AlertReceived(AlertDescription::CertificateRequired) => {
+                Self::CertificateRequired
+            }
             Error::AlertReceived(alert) => match refused(*alert) {
                 Some(why) => Self::Client(why),
                 None => Self::Other(format!("the server answered {alert:?}")),
@@ -46,9 +58,6 @@ fn about(error: &CertificateError) -> String {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired".into(),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "is not valid yet".into()
-        }
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "is not from an authority that is trusted here".into()
         }
         CertificateError::NotValidForName => "is for another host".into(),
         CertificateError::NotValidForNameContext {
@@ -82,7 +91,6 @@ fn bare(name: &str) -> &str {
 /// The meaning of an alert about the certificate that this side presented or did not present.
 fn refused(alert: AlertDescription) -> Option<&'static str> {
     Some(match alert {
-        AlertDescription::CertificateRequired => "it demands one, and there is none",
         AlertDescription::CertificateExpired => "it has expired or is not valid yet",
         AlertDescription::CertificateRevoked => "it was revoked",
         AlertDescription::UnknownCA | AlertDescription::DecryptError => {

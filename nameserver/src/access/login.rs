@@ -26,7 +26,7 @@ impl TicketAuthority {
         };
         let (peer, now) = (caller.host(), Instant::now());
         // Locked throughout, so that concurrent attempts cannot pass the check together.
-        let mut throttle = self.throttle();
+        let mut throttle = self.throttle.lock();
         throttle.check(peer, user, now).map_err(too_many_attempts)?;
         // Without a challenge nothing is verified, so this is no failed login.
         let nonce = caller.login.take().ok_or(AccessError::NoChallenge)?;

@@ -4,12 +4,10 @@ use super::{
     limits::{KEPT_PATTERNS, MAX_COMPILED_PATTERN, MAX_NAME, MAX_PATTERN},
     names::invalid,
 };
+use parking_lot::Mutex;
 use pyroxene_common::interfaces::directory::{DirectoryError, ObjectFilter};
 use regex::{Regex, RegexBuilder};
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::VecDeque;
 
 /// Which objects to list. Compiling a pattern and matching names may take milliseconds: neither is done on a
 /// thread that serves other calls, nor while the directory is locked.
@@ -60,7 +58,7 @@ impl Selection {
 static COMPILED: Mutex<VecDeque<(String, Regex)>> = Mutex::new(VecDeque::new());
 
 fn compiled(pattern: &str) -> Result<Regex, DirectoryError> {
-    let kept = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    let kept = || COMPILED.lock();
     let found = |patterns: &VecDeque<(String, Regex)>| {
         let mut patterns = patterns.iter();
         let (_, regex) = patterns.find(|(kept, _)| kept == pattern)?;

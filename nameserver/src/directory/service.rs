@@ -9,8 +9,9 @@ use super::{
     names::{check_name, check_worker_address, parse_address},
     targets::{KnownNameServers, check_target},
 };
-use crate::limits::Limiter;
-pub(crate) use exclusive::{ExclusiveClaim, ExclusiveClaimOutcome, NameStore};
+use crate::{limits::Limiter, long_poll::time_to_wait};
+pub(crate) use exclusive::NameStore;
+use parking_lot::{Mutex, MutexGuard};
 use pyroxene_common::{
     access::denials,
     endpoint::Endpoint,
@@ -30,7 +31,7 @@ use shared_names::SharedStaticNames;
 use std::{
     future::{Future, pending},
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 use tarpc::context::Context;
@@ -42,9 +43,6 @@ use watchers::{WatchSlot, Watchers};
 
 /// The longest that a watch waits for a change.
 pub const MAX_WAIT: Duration = Duration::from_secs(60);
-/// How long before its caller's deadline a watch answers; a tenth of the caller's remaining time if that is
-/// shorter. An answer without changes still advances the caller's cursor.
-const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 /// How long a watch waits for more changes after the first. When many workers come or go, each of their
 /// watchers gets a few answers with many changes instead of one answer per change.
 const BATCH_DELAY: Duration = Duration::from_millis(2);
@@ -180,7 +178,7 @@ impl DirectoryService {
     }
 
     fn lock(&self) -> MutexGuard<'_, DirectoryState> {
-        let mut shared = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.state.lock();
         // After this process was suspended, a call must not read grants that have expired meanwhile.
         let is_stale = shared.directory.has_grants() && {
             let now = Instant::now();
@@ -228,11 +226,9 @@ impl DirectoryService {
     /// When a watch that starts now has to answer, with changes or without.
     fn answer_at(&self, wait_ms: u64, context: &Context) -> Instant {
         let now = Instant::now();
-        let left = context
-            .deadline
-            .saturating_duration_since(std::time::Instant::now());
-        let patience = left.saturating_sub(ANSWER_MARGIN.min(left / 10));
-        let wait = Duration::from_millis(wait_ms).min(MAX_WAIT).min(patience);
+        let wait = Duration::from_millis(wait_ms).min(MAX_WAIT);
+        // An answer without changes still advances the caller's cursor.
+        let wait = wait.min(time_to_wait(context));
         let settles = self.lock().directory.settles_at();
         // A caller that waits for a missing object has to learn at once when the directory has settled.
         match settles > now {

@@ -1,7 +1,8 @@
 //! One attempt: a call to one worker, and what its end means for the task.
 
-use super::queue::TaskQueueKey;
+use super::owned_task::OwnedTask;
 use crate::access::{TaskSubmitter, TicketAuthority};
+use parking_lot::Mutex;
 use pyroxene_client::{CallError, CallOnceOptions, Client, DelegatedCall, Proxy};
 use pyroxene_common::{
     channel::{AttemptError, ConnectionLost, ProgressListener},
@@ -13,10 +14,7 @@ use pyroxene_common::{
     message::RefusalReason,
 };
 use pyroxene_store::{AttemptEnding, ClaimedTask};
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tarpc::context;
 use tokio::{sync::OnceCell, time::Instant};
 
@@ -32,25 +30,13 @@ pub(super) struct CurrentWorker(Mutex<Option<String>>);
 
 impl CurrentWorker {
     fn set(&self, worker: &str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker.to_owned());
+        *self.0.lock() = Some(worker.to_owned());
     }
 
     /// The worker that the call was sent to last.
     pub(super) fn get(&self) -> Option<String> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.lock().clone()
     }
-}
-
-/// A task that this name server has claimed.
-#[derive(Debug)]
-pub(super) struct OwnedTask {
-    pub(super) task: ClaimedTask,
-    pub(super) queue: TaskQueueKey,
-    /// When it was claimed, by this process's clock.
-    pub(super) claimed_at: Instant,
 }
 
 impl OwnedTask {

@@ -6,16 +6,14 @@
 //! that arrive while the last queued ones are being fetched.
 
 use super::{
-    attempt::OwnedTask,
-    queue::{SubmitterShares, TaskQueueKey},
+    owned_task::{OwnedTask, TaskQueueKey},
+    queue::SubmitterShares,
 };
 use crate::limits::Limiter;
+use parking_lot::Mutex;
 use pyroxene_common::limits::Limit;
 use pyroxene_store::{ClaimedTask, Fence, NewStoredTask, StoreError, SubmittedTask};
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 use tokio::{
     sync::{Notify, futures::Notified},
     time::Instant,
@@ -92,10 +90,6 @@ pub(super) struct ClaimedSubmissions {
 }
 
 impl DirectCapacity {
-    fn lock(&self) -> MutexGuard<'_, CapacityState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Publishes the capacity, not counting the submissions that are being written: `room` over all queues,
     /// and the free capacity of each queue with the tasks of each submitter.
     pub(super) fn offer<'a>(
@@ -104,7 +98,7 @@ impl DirectCapacity {
         room: usize,
         lanes: impl Iterator<Item = (&'a TaskQueueKey, usize, SubmitterShares)>,
     ) {
-        let mut table = self.lock();
+        let mut table = self.state.lock();
         table.owner = owner;
         table.room = room;
         for (key, free, crowd) in lanes {
@@ -125,7 +119,7 @@ impl DirectCapacity {
 
     /// Removes a queue.
     pub(super) fn close(&self, key: &TaskQueueKey) {
-        let mut table = self.lock();
+        let mut table = self.state.lock();
         match table.queues.get_mut(key) {
             Some(lane) if lane.taken > 0 => lane.free = 0,
             _ => drop(table.queues.remove(key)),
@@ -139,7 +133,7 @@ impl DirectCapacity {
         limiter: &Limiter,
     ) -> ReservedSubmission {
         let mut keys = Vec::new();
-        let mut table = self.lock();
+        let mut table = self.state.lock();
         let owner = table.owner;
         let CapacityState {
             room,
@@ -182,7 +176,7 @@ impl DirectCapacity {
 
     /// The results since the last call.
     pub(super) fn collect(&self) -> ClaimedSubmissions {
-        let mut table = self.lock();
+        let mut table = self.state.lock();
         ClaimedSubmissions {
             arrived: std::mem::take(&mut table.arrived),
             may_have_more: std::mem::take(&mut table.lost),
@@ -191,7 +185,7 @@ impl DirectCapacity {
 
     /// How much capacity is reserved.
     pub(super) fn reserved(&self) -> usize {
-        self.lock().taken
+        self.state.lock().taken
     }
 }
 
@@ -254,7 +248,7 @@ impl Reservation {
         if self.keys.is_empty() {
             return;
         }
-        let mut table = self.capacity.lock();
+        let mut table = self.capacity.state.lock();
         table.taken -= self.keys.len();
         // A task that was claimed keeps its capacity; the dispatcher publishes the rest.
         table.room = table.room.saturating_sub(self.keys.len());
@@ -358,9 +352,9 @@ mod tests {
         let placed = take(&places, tasks(&["a", "b"]));
         assert_eq!(owners(&placed), [Some(7), None]);
         places.close(&key("a"));
-        assert_eq!(places.lock().queues.len(), 2);
+        assert_eq!(places.state.lock().queues.len(), 2);
         drop(placed);
-        assert_eq!(places.lock().queues.len(), 1);
+        assert_eq!(places.state.lock().queues.len(), 1);
     }
 
     #[test]

@@ -1,299 +1,306 @@
-//! Claims tasks from the store and sends them to workers.
+//! Claims tasks from the store and sends them to workers, as the scheduler decides.
 //!
 //! One loop that only waits for events. Everything that takes time runs as a separate task that ends with an
-//! event. So the loop alone holds the state of what runs, and nothing blocks it.
-
-mod intake;
-mod upkeep;
-
-pub(super) use upkeep::WRAP_UP;
+//! event. So the loop alone holds the state of the tasks here, and nothing blocks it.
 
 use super::{
     TaskContext,
-    lease::TaskLease,
-    queue::{TaskQueue, TaskQueueKey},
+    attempt::{self, CurrentWorker, SharedStub},
+    attempt_log,
+    direct_capacity::ClaimedSubmissions,
+    owned_task::{OwnedTask, TaskQueueKey},
     result_writer::ResultWriter,
-    running::SentAttempts,
+    running::{SentAttempt, SentAttempts},
+    scheduler::{Action, Event, Scheduler},
 };
 use crate::directory::DirectoryService;
-use intake::CLAIM_RETRY_DELAY;
 use pyroxene_client::Client;
-use pyroxene_store::{
-    AttemptEnding, AttemptKey, ClaimedQueue, ClaimedTask, FinishedAttempt, Hint, LeaseLost,
-    StoreError,
-};
+use pyroxene_store::{AttemptEnding, AttemptKey, FinishedAttempt};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep_until},
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-/// How often the loop checks its attempts and its queues.
+/// How often time passes for the scheduler.
 const TICK_BUSY: Duration = Duration::from_millis(25);
 const TICK_IDLE: Duration = Duration::from_millis(100);
 
-/// The shortest time between two questions to the store for objects with queued tasks.
-const SCAN_PAUSE: Duration = Duration::from_millis(20);
+/// How long running attempts may go on when the name server stops.
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(300);
 
-/// How often the store is asked which attempts still count.
-const CHECK_EVERY: Duration = Duration::from_secs(1);
-const CHECK_PAUSE: Duration = Duration::from_millis(200);
+/// How long the last writes may take at the shutdown.
+pub(super) const WRAP_UP: Duration = Duration::from_secs(2);
 
-enum Event {
-    Ended {
-        running: AttemptKey,
-        took: Duration,
-        ending: AttemptEnding,
-    },
-    Claimed(
-        Result<Result<Vec<ClaimedQueue>, LeaseLost>, StoreError>,
-        Vec<(TaskQueueKey, usize)>,
-        Instant,
-    ),
-    Queued(Result<Vec<TaskQueueKey>, StoreError>),
-    /// The flag says whether the store was asked about all attempts here.
-    Superseded(Result<Vec<AttemptKey>, StoreError>, bool),
-    Logged(Result<Vec<AttemptKey>, StoreError>),
-    Owned(Result<Vec<AttemptKey>, StoreError>),
-}
+/// The capacity of a worker that does not report one.
+const DEFAULT_CAPACITY: u32 = 8;
 
-/// The requests to the store that are running; at most one of each kind.
-#[derive(Debug, Default)]
-struct PendingRequests {
-    claim: bool,
-    scan: bool,
-    check: bool,
-    attempt_log: bool,
+enum Message {
+    Event(Event),
+    /// The attempt log is written; these attempts no longer count.
+    Logged(Vec<AttemptKey>),
 }
 
 pub(super) struct Dispatcher {
     shared: TaskContext,
     client: Client,
-    directory: DirectoryService,
+    scheduler: Scheduler,
     results: ResultWriter,
-    sender: mpsc::UnboundedSender<Event>,
-    events: mpsc::UnboundedReceiver<Event>,
-    queues: HashMap<TaskQueueKey, TaskQueue>,
+    sender: mpsc::UnboundedSender<Message>,
+    messages: mpsc::UnboundedReceiver<Message>,
     sent: SentAttempts,
-    waiting: usize,
-    lease: Option<TaskLease>,
-    pending_requests: PendingRequests,
-    /// Whether the attempts must be checked before anything is sent: the lease lapsed for a while, and other
-    /// name servers may have taken over the tasks.
-    needs_check: bool,
-    /// Whether the store may hold tasks that this dispatcher owns without knowing of them.
-    may_own_unknown: bool,
-    next_claim: Instant,
-    scan_at: Instant,
-    scanned: Instant,
-    check_at: Instant,
-    checked: Instant,
+    /// The stub of each queue.
+    stubs: HashMap<TaskQueueKey, SharedStub>,
+    /// Whether the attempt log is being written.
+    is_logging: bool,
 }
 
 impl Dispatcher {
     pub(super) fn new(shared: TaskContext, client: Client, directory: DirectoryService) -> Self {
-        let (sender, events) = mpsc::unbounded_channel();
-        let now = Instant::now();
+        let (sender, messages) = mpsc::unbounded_channel();
+        let limiter = Arc::clone(&shared.limiter);
+        let capacity = move |key: &TaskQueueKey| total_capacity(key, &directory);
         Self {
             results: ResultWriter::start(shared.clone()),
+            scheduler: Scheduler::new(capacity, limiter, Instant::now()),
             shared,
             client,
-            directory,
             sender,
-            events,
-            queues: HashMap::new(),
+            messages,
             sent: SentAttempts::default(),
-            waiting: 0,
-            lease: None,
-            pending_requests: PendingRequests::default(),
-            needs_check: false,
-            may_own_unknown: false,
-            next_claim: now,
-            scan_at: now,
-            scanned: now - SCAN_PAUSE,
-            check_at: now + CHECK_EVERY,
-            checked: now,
+            stubs: HashMap::new(),
+            is_logging: false,
         }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let places = Arc::clone(&self.shared.direct_capacity);
+        let direct_capacity = Arc::clone(&self.shared.direct_capacity);
         let mut hints = self.shared.store.hints();
-        let mut held = self.shared.lease_status.subscribe();
-        self.lease = *held.borrow_and_update();
+        let mut lease = self.shared.lease_status.subscribe();
+        lease.mark_changed();
         let mut tick = Instant::now();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(event) = self.events.recv() => {
-                    self.handle(event);
-                    while let Ok(event) = self.events.try_recv() {
-                        self.handle(event);
+                Some(message) = self.messages.recv() => {
+                    self.receive(message);
+                    while let Ok(message) = self.messages.try_recv() {
+                        self.receive(message);
                     }
                 }
-                () = places.returned() => self.take_submitted(),
+                () = direct_capacity.returned() => self.take_submitted(),
                 hint = hints.next() => match hint {
-                    Some(hint) => self.handle_hint(hint),
+                    Some(hint) => self.handle(Event::Hint(hint)),
                     None => break,
                 },
-                _ = held.changed() => {
-                    let held = *held.borrow_and_update();
-                    self.lease_changed(held);
+                _ = lease.changed() => {
+                    let held = *lease.borrow_and_update();
+                    self.handle(Event::Lease(held));
                 }
                 () = sleep_until(tick) => {
-                    self.tick();
-                    let idle = self.sent.is_empty() && self.waiting == 0;
-                    tick = Instant::now() + if idle { TICK_IDLE } else { TICK_BUSY };
+                    self.handle(Event::Tick);
+                    self.write_attempt_log();
+                    let pause = if self.scheduler.is_idle() { TICK_IDLE } else { TICK_BUSY };
+                    tick = Instant::now() + pause;
                 }
             }
-            self.send();
-            self.claim();
+            self.scheduler.proceed(Instant::now());
+            self.act();
             self.offer_capacity();
         }
         self.wrap_up().await;
     }
 
+    fn handle(&mut self, event: Event) {
+        self.scheduler.handle(event, Instant::now());
+    }
+
+    fn receive(&mut self, message: Message) {
+        match message {
+            Message::Event(event) => {
+                if let Event::Ended { running, .. } = &event {
+                    self.sent.remove(*running);
+                }
+                self.handle(event);
+            }
+            Message::Logged(superseded) => {
+                self.is_logging = false;
+                self.handle(Event::Superseded(superseded));
+            }
+        }
+    }
+
+    /// Does what the scheduler has decided.
+    fn act(&mut self) {
+        while let Some(action) = self.scheduler.next_action() {
+            let store = self.shared.store.clone();
+            match action {
+                Action::Start(running, task) => self.start(running, task),
+                Action::Abort(running) => drop(self.sent.remove(running)),
+                Action::AbortAll => self.sent.drain().for_each(drop),
+                Action::Record(ended) => self.results.add(ended),
+                Action::Claim(claim, queues) => self.spawn(async move {
+                    let (owner, at) = (claim.owner, Instant::now());
+                    let answer = store.claim(claim).await;
+                    Event::Claimed {
+                        answer,
+                        owner,
+                        queues,
+                        at,
+                    }
+                }),
+                Action::Scan => self.spawn(async move { Event::Queued(store.queued().await) }),
+                Action::Check(attempts, complete) => self.spawn(async move {
+                    Event::Checked(store.superseded(&attempts).await, complete)
+                }),
+                Action::ListOwned(owner) => {
+                    self.offer_capacity();
+                    if self.shared.direct_capacity.reserved() > 0 {
+                        // Submissions that are being written would look like unknown tasks.
+                        self.handle(Event::Owned(None));
+                        continue;
+                    }
+                    self.take_submitted();
+                    self.spawn(
+                        async move { Event::Owned(Some(store.attempts_of_owner(owner).await)) },
+                    );
+                }
+                Action::Close(queue) => {
+                    self.shared.direct_capacity.close(&queue);
+                    self.stubs.remove(&queue);
+                }
+            }
+        }
+    }
+
+    /// Does something that ends with an event.
     fn spawn(&self, work: impl Future<Output = Event> + Send + 'static) {
         let sender = self.sender.clone();
         tokio::spawn(async move {
             // The receiver is gone when the dispatcher has ended.
-            let _ = sender.send(work.await);
+            let _ = sender.send(Message::Event(work.await));
         });
     }
 
-    fn lease_changed(&mut self, held: Option<TaskLease>) {
-        let now = Instant::now();
-        let before = self.lease;
-        self.lease = held;
-        match (before, held) {
-            (Some(before), Some(held)) if before.fence == held.fence => {
-                if held.since != before.since {
-                    // The lease lapsed for a while: other name servers may have taken over the tasks here.
-                    self.needs_check = true;
-                    self.check_at = now;
-                }
-            }
-            (Some(_), _) => self.give_up(),
-            (None, _) => {}
-        }
-    }
-
-    /// Stops all attempts: other name servers own the tasks now.
-    fn give_up(&mut self) {
-        let tasks = self.sent.len() + self.waiting;
-        if tasks > 0 {
-            tracing::warn!(tasks, "lease lost: other name servers run the tasks");
-        }
-        self.sent.drain().for_each(drop);
-        for lane in self.queues.values_mut() {
-            lane.fair_queue.clear();
-            lane.may_have_more = true;
-            lane.claim_requested = 0;
-            lane.store_was_empty = false;
-            lane.held_back = false;
-        }
-        self.waiting = 0;
-        self.needs_check = false;
-        self.may_own_unknown = false;
-    }
-
-    fn handle_hint(&mut self, hint: Hint) {
-        let now = Instant::now();
-        match hint {
-            Hint::Queued(objects) => {
-                for object in &*objects {
-                    self.mark_queued((object.clone(), None), now);
-                }
-                // The hint does not say which of the tasks are for one worker only.
-                self.scan_at = self.scan_at.min(self.scanned + SCAN_PAUSE);
-            }
-            Hint::TasksEnded(ids) => {
-                let here = ids
-                    .iter()
-                    .filter_map(|id| Some(self.sent.get(*id)?.running));
-                let here: Vec<AttemptKey> = here.chain(self.waiting_of(&ids)).collect();
-                self.check(here, false);
-            }
-            Hint::Anything => {
-                self.scan_at = self.scan_at.min(self.scanned + SCAN_PAUSE);
-                self.check_at = self.check_at.min(self.checked + CHECK_PAUSE);
-            }
-            Hint::Topics(_) | Hint::Names | Hint::Revocations => return,
-        }
-        self.scan(now);
-    }
-
-    fn handle(&mut self, event: Event) {
-        let now = Instant::now();
-        match event {
-            Event::Ended {
+    fn start(&mut self, running: AttemptKey, mut task: OwnedTask) {
+        let stub = match self.stubs.get(&task.queue) {
+            Some(stub) => Arc::clone(stub),
+            None => Arc::clone(self.stubs.entry(task.queue.clone()).or_default()),
+        };
+        let worker = Arc::<CurrentWorker>::default();
+        let (listener, progress) = watch::channel(None);
+        let since = Instant::now();
+        let (client, sender, at) = (
+            self.client.clone(),
+            self.sender.clone(),
+            Arc::clone(&worker),
+        );
+        let authority = self.shared.authority.clone();
+        let call = tokio::spawn(async move {
+            let authority = authority.as_deref();
+            let ending = attempt::call(client, authority, stub, &mut task, &at, &listener).await;
+            let _ = sender.send(Message::Event(Event::Ended {
                 running,
-                took,
+                worker: at.get(),
+                took: since.elapsed(),
                 ending,
-            } => self.attempt_ended(running, took, ending),
-            Event::Claimed(answer, asked, at) => self.handle_claimed(answer, asked, at),
-            Event::Queued(queued) => {
-                self.pending_requests.scan = false;
-                match queued {
-                    Ok(queued) => queued
-                        .into_iter()
-                        .for_each(|key| self.mark_queued(key, now)),
-                    Err(error) => tracing::debug!(%error, "cannot look for queued tasks"),
-                }
-            }
-            Event::Superseded(superseded, complete) => {
-                self.pending_requests.check = false;
-                match superseded {
-                    Ok(superseded) => {
-                        self.drop_superseded(&superseded);
-                        self.needs_check &= !complete;
-                    }
-                    Err(_) => self.check_at = now + CHECK_PAUSE,
-                }
-            }
-            Event::Logged(superseded) => {
-                self.pending_requests.attempt_log = false;
-                self.drop_superseded(&superseded.unwrap_or_default());
-            }
-            Event::Owned(owned) => {
-                self.pending_requests.claim = false;
-                match owned {
-                    Ok(owned) => self.give_back_unknown(&owned),
-                    Err(_) => self.next_claim = now + CLAIM_RETRY_DELAY,
-                }
-            }
-        }
+            }));
+        });
+        self.sent.insert(SentAttempt {
+            running,
+            since,
+            worker,
+            progress,
+            noted: (None, None),
+            _call: AbortOnDropHandle::new(call),
+        });
     }
 
-    fn attempt_ended(&mut self, running: AttemptKey, took: Duration, ending: AttemptEnding) {
-        let Some(sent) = self.sent.remove(running) else {
+    fn write_attempt_log(&mut self) {
+        if self.is_logging {
+            return;
+        }
+        let updates = self.sent.take_updates(Instant::now());
+        if updates.is_empty() {
+            return;
+        }
+        self.is_logging = true;
+        let (store, sender) = (self.shared.store.clone(), self.sender.clone());
+        tokio::spawn(async move {
+            let superseded = attempt_log::write(store, updates).await;
+            let _ = sender.send(Message::Logged(superseded.unwrap_or_default()));
+        });
+    }
+
+    /// Takes over the tasks that were claimed at their submission.
+    fn take_submitted(&mut self) {
+        let ClaimedSubmissions {
+            arrived: tasks,
+            may_have_more: lost,
+        } = self.shared.direct_capacity.collect();
+        self.handle(Event::Submitted { tasks, lost });
+    }
+
+    /// Publishes how many new tasks can start without being queued.
+    fn offer_capacity(&mut self) {
+        let (owner, room, queues) = self.scheduler.free_capacity(Instant::now());
+        self.shared.direct_capacity.offer(owner, room, queues);
+    }
+
+    /// Withdraws the capacity, and waits for the submissions that are being written.
+    async fn drain_reservations(&mut self) {
+        let direct_capacity = Arc::clone(&self.shared.direct_capacity);
+        direct_capacity.offer(None, 0, std::iter::empty());
+        let end = Instant::now() + SHUTDOWN_GRACE;
+        while direct_capacity.reserved() > 0
+            && timeout_at(end, direct_capacity.returned()).await.is_ok()
+        {}
+        self.take_submitted();
+    }
+
+    /// Lets running attempts end within a short time, and gives back the other tasks.
+    async fn wrap_up(mut self) {
+        let Some(owner) = self.scheduler.owner() else {
             return;
         };
-        if let Some(lane) = self.queues.get_mut(&sent.queue) {
-            let now = Instant::now();
-            let is_answered = matches!(
-                ending,
-                AttemptEnding::Succeeded { .. } | AttemptEnding::Failed { .. }
-            );
-            lane.ended(&sent.submitter, is_answered.then_some(took), now);
-            if is_answered {
-                lane.statistics.answered(took, now);
+        self.drain_reservations().await;
+        self.handle(Event::Stop);
+        self.act();
+        let end = Instant::now() + SHUTDOWN_GRACE;
+        while !self.sent.is_empty() {
+            match timeout_at(end, self.messages.recv()).await {
+                Ok(Some(message)) => self.receive(message),
+                _ => break,
             }
+            self.act();
         }
-        let worker = sent.worker.get();
-        self.results.add(FinishedAttempt {
-            running,
-            worker,
-            ending,
-        });
+        for sent in self.sent.drain() {
+            let reason = "the name server that had it was stopped".to_owned();
+            self.results.add(FinishedAttempt {
+                running: sent.running,
+                worker: sent.worker.get(),
+                ending: AttemptEnding::Lost { reason },
+            });
+        }
+        let (store, results) = (self.shared.store.clone(), self.results);
+        let _ = timeout(WRAP_UP, async {
+            results.flush().await;
+            store.release(owner).await
+        })
+        .await;
     }
 }
 
-fn running(task: &ClaimedTask, held: TaskLease) -> AttemptKey {
-    AttemptKey {
-        id: task.id,
-        attempt: task.attempt,
-        owner: held.fence,
-    }
+/// How many calls the workers of a queue run at once.
+fn total_capacity((object, worker): &TaskQueueKey, directory: &DirectoryService) -> u32 {
+    let of_one = |capacity: u32| match capacity {
+        0 => DEFAULT_CAPACITY,
+        capacity => capacity,
+    };
+    let capacities = directory.capacities(object, worker.as_deref());
+    capacities
+        .into_iter()
+        .map(of_one)
+        .fold(0, u32::saturating_add)
 }

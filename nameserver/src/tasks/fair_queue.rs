@@ -1,7 +1,7 @@
 //! A fair queue: the tasks that wait for a permit at the workers of one object, by submitter. A pure state
 //! machine: no store, no workers, and the time is passed in.
 
-use super::{attempt::OwnedTask, window::LONG};
+use super::{owned_task::OwnedTask, window::LONG};
 use pyroxene_store::{AttemptKey, URGENT};
 use std::{
     collections::{BTreeMap, VecDeque},

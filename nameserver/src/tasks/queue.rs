@@ -1,39 +1,28 @@
 //! The queue of the tasks of one object, or of those that only one worker may run.
 
 use super::{
-    attempt::{OwnedTask, SharedStub},
+    backlog::Backlog,
     fair_queue::FairQueue,
+    owned_task::{OwnedTask, TaskQueueKey},
     window::{TaskStatistics, TaskWindow},
 };
-use crate::{directory::DirectoryService, limits::Limiter};
+use crate::limits::Limiter;
 use pyroxene_common::limits::Limit;
 use pyroxene_store::{AttemptKey, ClaimQueue};
 use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
 
-/// The object, and the worker, if only one worker may run the tasks.
-pub(super) type TaskQueueKey = (String, Option<String>);
+/// How long a capacity of the workers is valid that was asked for.
+const CAPACITY_TTL: Duration = Duration::from_millis(100);
 
-/// How long a capacity is valid that was read from the directory.
-const PLACES_KEPT: Duration = Duration::from_millis(100);
-
-/// The capacity of a worker that does not report one.
-const DEFAULT_CAPACITY: u32 = 8;
-
-/// The dispatcher's queue for one object.
+/// The queue of one object.
 #[derive(Debug)]
 pub(super) struct TaskQueue {
-    pub(super) stub: SharedStub,
     /// The tasks that wait for a permit at a worker, and the number of sent tasks of each submitter.
     pub(super) fair_queue: FairQueue,
     pub(super) statistics: TaskStatistics,
-    /// Whether the store may have more tasks.
-    pub(super) may_have_more: bool,
-    /// How many tasks the running claim asks for.
-    pub(super) claim_requested: usize,
-    /// Whether the store had no more tasks at the last claim. Few tasks have been queued since, and the next
-    /// claim takes them.
-    pub(super) store_was_empty: bool,
+    /// The tasks that wait in the store.
+    pub(super) backlog: Backlog,
     /// Whether the store had more tasks of submitters that have as many here as they may.
     pub(super) held_back: bool,
     /// The submitter whose task was claimed last.
@@ -46,12 +35,9 @@ pub(super) struct TaskQueue {
 impl TaskQueue {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            stub: SharedStub::default(),
             fair_queue: FairQueue::default(),
             statistics: TaskStatistics::default(),
-            may_have_more: true,
-            claim_requested: 0,
-            store_was_empty: false,
+            backlog: Backlog::default(),
             held_back: false,
             last_submitter: String::new(),
             capacity: 0,
@@ -64,12 +50,12 @@ impl TaskQueue {
     pub(super) fn window(
         &mut self,
         key: &TaskQueueKey,
-        directory: &DirectoryService,
+        capacity: impl Fn(&TaskQueueKey) -> u32,
         now: Instant,
     ) -> TaskWindow {
-        let is_old = |from: Instant| now.saturating_duration_since(from) >= PLACES_KEPT;
+        let is_old = |from: Instant| now.saturating_duration_since(from) >= CAPACITY_TTL;
         if self.capacity_read_at.is_none_or(is_old) {
-            self.capacity = total_capacity(key, directory);
+            self.capacity = capacity(key);
             self.capacity_read_at = Some(now);
         }
         self.statistics.window(self.capacity)
@@ -84,12 +70,12 @@ impl TaskQueue {
     /// fetched soon, and half of the room stays free for new tasks: otherwise ever more tasks would be queued
     /// behind them.
     pub(super) fn claim_count(&self, window: TaskWindow) -> usize {
-        let (ahead, share) = if self.store_was_empty {
-            (window.direct, 2)
-        } else {
-            (window.waiting, 1)
+        let (ahead, share) = match self.backlog {
+            Backlog::Unknown => (window.waiting, 1),
+            Backlog::Few => (window.direct, 2),
+            Backlog::Fetching { .. } | Backlog::None => return 0,
         };
-        if !self.may_have_more || 2 * self.fair_queue.waiting() > ahead {
+        if 2 * self.fair_queue.waiting() > ahead {
             return 0;
         }
         (window.sent + ahead)
@@ -139,15 +125,14 @@ impl TaskQueue {
     /// queued tasks, which are being fetched, do not count: new tasks that were queued behind them would have
     /// to be fetched next, and so on for ever.
     pub(super) fn free_capacity(&self, window: TaskWindow) -> usize {
-        let others_wait = if self.claim_requested > 0 {
-            !self.store_was_empty
-        } else {
-            self.may_have_more
+        let fetched = match self.backlog {
+            Backlog::None => 0,
+            Backlog::Fetching {
+                wanted, rest: true, ..
+            } => wanted,
+            Backlog::Unknown | Backlog::Few | Backlog::Fetching { .. } => return 0,
         };
-        if others_wait {
-            return 0;
-        }
-        (window.sent + window.direct).saturating_sub(self.len() + self.claim_requested)
+        (window.sent + window.direct).saturating_sub(self.len() + fetched)
     }
 
     /// How many tasks each submitter has here, and how many it may have.
@@ -187,7 +172,9 @@ impl TaskQueue {
     /// Tasks of the submitter that the store held back can be claimed now.
     pub(super) fn ended(&mut self, submitter: &str, took: Option<Duration>, now: Instant) {
         self.fair_queue.ended(submitter, took, now);
-        self.may_have_more |= std::mem::take(&mut self.held_back);
+        if std::mem::take(&mut self.held_back) {
+            self.backlog.queued();
+        }
     }
 
     /// Removes a waiting attempt. Returns whether it was here.
@@ -219,19 +206,6 @@ impl SubmitterShares {
         let most = self.window.claimed_per_submitter(share, is_long);
         most.saturating_sub(here)
     }
-}
-
-/// How many calls the workers of a queue run at once.
-pub(super) fn total_capacity((object, worker): &TaskQueueKey, directory: &DirectoryService) -> u32 {
-    let of_one = |capacity: u32| match capacity {
-        0 => DEFAULT_CAPACITY,
-        capacity => capacity,
-    };
-    let capacities = directory.capacities(object, worker.as_deref());
-    capacities
-        .into_iter()
-        .map(of_one)
-        .fold(0, u32::saturating_add)
 }
 
 #[cfg(test)]

@@ -118,7 +118,6 @@ async fn write(shared: &TaskContext, batch: Vec<FinishedAttempt>) -> Result<(), 
                         let task = finish.running.id;
                         tracing::debug!(%task, "a result came too late");
                     }
-                    shared.watchers.notify(finish.running.id);
                 }
                 return Ok(());
             }

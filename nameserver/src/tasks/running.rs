@@ -1,6 +1,6 @@
 //! The attempts that were sent to workers.
 
-use super::{attempt::CurrentWorker, queue::TaskQueueKey};
+use super::attempt::CurrentWorker;
 use pyroxene_common::message::Progress;
 use pyroxene_store::{AttemptKey, AttemptProgress, StartedAttempt, StoredTaskId};
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -17,8 +17,6 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) struct SentAttempt {
     pub(super) running: AttemptKey,
-    pub(super) queue: TaskQueueKey,
-    pub(super) submitter: String,
     pub(super) since: Instant,
     pub(super) worker: Arc<CurrentWorker>,
     pub(super) progress: watch::Receiver<Option<Progress>>,
@@ -45,17 +43,13 @@ impl AttemptUpdates {
 }
 
 impl SentAttempts {
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Adds an attempt. Returns an earlier attempt of the same task, if there was one here.
-    pub(super) fn insert(&mut self, sent: SentAttempt) -> Option<SentAttempt> {
-        self.0.insert(sent.running.id, sent)
+    /// Adds an attempt. The call of an earlier attempt of the same task ends.
+    pub(super) fn insert(&mut self, sent: SentAttempt) {
+        self.0.insert(sent.running.id, sent);
     }
 
     /// Removes an attempt, if it is still this attempt of the task.
@@ -66,19 +60,8 @@ impl SentAttempts {
         }
     }
 
-    pub(super) fn get(&self, id: StoredTaskId) -> Option<&SentAttempt> {
-        self.0.get(&id)
-    }
-
     pub(super) fn drain(&mut self) -> impl Iterator<Item = SentAttempt> {
         std::mem::take(&mut self.0).into_values()
-    }
-
-    /// The attempts that were sent at least `age` ago.
-    pub(super) fn older_than(&self, age: Duration, now: Instant) -> Vec<AttemptKey> {
-        let is_older = |sent: &&SentAttempt| now.saturating_duration_since(sent.since) >= age;
-        let older = self.0.values().filter(is_older);
-        older.map(|sent| sent.running).collect()
     }
 
     /// The updates for the attempt log that have not been written yet.

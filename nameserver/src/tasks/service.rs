@@ -1,12 +1,14 @@
 //! The object `tasks`: submissions, status, waiting.
 
+mod waiting;
+
 use super::{
     TaskContext,
     convert::{self, LONGEST_LIST, store_failed, unknown},
     direct_capacity::ReservedSubmission,
     permission::{TaskVisibility, check_change, check_read, check_submission, visible_submitter},
 };
-use crate::limits::LimitPermit;
+use crate::long_poll::time_to_wait;
 use pyroxene_common::{
     identity::{Identity, Role},
     interfaces::tasks::{
@@ -14,28 +16,19 @@ use pyroxene_common::{
         TaskState, TaskStatus, TasksError, tasks,
     },
     limits::{Limit, LimitExceeded},
-    scope::{self, AnswerQueue, NoAnswerMemory},
+    scope,
 };
 use pyroxene_store::{self as store, Allowance, Quota, StoreError};
 use std::{collections::HashMap, time::Duration};
 use tarpc::context::Context;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
+use waiting::reserve_memory;
 
 /// The timeout of the store. A client that hears "unavailable" asks another name server, or tries again.
 const TASK_STORE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The longest that a call waits for a change.
 const MAX_WAIT: Duration = Duration::from_secs(60);
-
-/// How long before its caller's deadline a wait answers; a tenth of the caller's remaining time if that is
-/// shorter.
-const ANSWER_MARGIN: Duration = Duration::from_millis(250);
-
-/// How often a waiting call polls the store, for what other name servers wrote about the task.
-const TASK_POLL_INTERVAL: Duration = Duration::from_secs(1);
-
-/// With many waiting calls each one polls more rarely: the interval is at least this long per waiting call.
-const POLL_INTERVAL_PER_WATCHER: Duration = Duration::from_millis(2);
 
 /// Answers the calls of the interface `Tasks`.
 #[derive(Clone, Debug)]
@@ -66,13 +59,11 @@ fn ask_within<T>(
     }
 }
 
-/// How long a call may wait.
+/// How long a call that asks for `wait_ms` may wait.
 fn wait_limit(context: &Context, wait_ms: u64) -> Duration {
-    let left = context
-        .deadline
-        .saturating_duration_since(std::time::Instant::now());
-    let patience = left.saturating_sub(ANSWER_MARGIN.min(left / 10));
-    Duration::from_millis(wait_ms).min(MAX_WAIT).min(patience)
+    Duration::from_millis(wait_ms)
+        .min(MAX_WAIT)
+        .min(time_to_wait(context))
 }
 
 fn only<T>(answers: Vec<T>) -> Result<T, TasksError> {
@@ -211,126 +202,6 @@ impl TasksService {
         }
         Ok(())
     }
-
-    /// Counts a waiting call against the limit of its caller until the call is answered.
-    fn hold_poll(&self, caller: Option<&Identity>) -> Result<LimitPermit, TasksError> {
-        self.0
-            .limiter
-            .acquire(caller, Limit::Polls)
-            .map_err(limited)
-    }
-
-    /// The status of a task, with its result if it has ended: so a waiting caller needs no second call.
-    async fn status(
-        &self,
-        context: &Context,
-        task: store::StoredTask,
-    ) -> Result<TaskStatus, TasksError> {
-        if !task.state.is_final() {
-            return Ok(convert::open_status(task));
-        }
-        let answers = scope::answers();
-        let _turn = answers.wait_for_turn().await;
-        let ended = ask(self.0.store.small_task_results(&[task.id])).await?;
-        let ended = ended.into_iter().next();
-        // It may have been purged by now.
-        let ended = ended.ok_or_else(|| unknown(&convert::task_id(task.id)))?;
-        self.result_of_ended(context, &answers, ended).await
-    }
-
-    /// The status of a task whose end was waited for. While a caller has not read one large result, no other
-    /// is read from the store for it, over all of its calls.
-    async fn told(
-        &self,
-        context: &Context,
-        ended: store::TaskResult,
-    ) -> Result<TaskStatus, TasksError> {
-        let answers = scope::answers();
-        let _turn = match ended.result_omitted {
-            true => Some(answers.wait_for_turn().await),
-            false => None,
-        };
-        self.result_of_ended(context, &answers, ended).await
-    }
-
-    /// The status of a task that has ended. A large result is read once there is memory for it.
-    async fn result_of_ended(
-        &self,
-        context: &Context,
-        answers: &AnswerQueue,
-        ended: store::TaskResult,
-    ) -> Result<TaskStatus, TasksError> {
-        let id = ended.id;
-        let forgotten = || unknown(&convert::task_id(id));
-        if !ended.result_omitted {
-            let size = ended.result.as_ref().map_or(0, Vec::len);
-            reserve_memory(context, answers, size).await?;
-            return Ok(convert::ended_status(ended));
-        }
-        let sizes = ask(self.0.store.task_sizes(id)).await?;
-        let (_, size) = sizes.ok_or_else(forgotten)?;
-        reserve_memory(context, answers, size).await?;
-        let settled = ask(self.0.store.task_results(&[id])).await?;
-        let settled = settled.into_iter().next().map(convert::ended_status);
-        settled.ok_or_else(forgotten)
-    }
-
-    /// Waits until the task's version is no longer `seen`, or the time is up.
-    async fn wait_for_change(
-        &self,
-        context: &Context,
-        id: store::StoredTaskId,
-        first: TaskStatus,
-        seen: Option<u64>,
-        until: Instant,
-    ) -> Result<TaskStatus, TasksError> {
-        let watch = self.0.watchers.watch(id);
-        let patience = until.saturating_duration_since(Instant::now());
-        let mut ended = std::pin::pin!(self.0.store.wait(id, patience));
-        let mut status = first;
-        // Polls at once, so that no change between the first read and now is missed.
-        let mut look_at = Instant::now();
-        loop {
-            if Some(status.version) != seen {
-                return Ok(status);
-            }
-            let news = watch.changed();
-            tokio::select! {
-                settlement = &mut ended => {
-                    return match settlement {
-                        Some(settlement) => self.told(context, settlement).await,
-                        None => Ok(status),
-                    };
-                }
-                () = news => {}
-                () = sleep_until(look_at.min(until)) => {}
-            }
-            if Instant::now() >= until {
-                return Ok(status);
-            }
-            let each = u32::try_from(self.0.watchers.len()).unwrap_or(u32::MAX);
-            look_at = Instant::now()
-                + TASK_POLL_INTERVAL.max(POLL_INTERVAL_PER_WATCHER.saturating_mul(each));
-            let task = self.brief(id).await?;
-            if task.state.is_final() {
-                // The result arrives through `ended`.
-                continue;
-            }
-            status = convert::open_status(task);
-        }
-    }
-}
-
-/// Reserves memory for an answer of the store before the store is asked.
-async fn reserve_memory(
-    context: &Context,
-    answers: &AnswerQueue,
-    bytes: usize,
-) -> Result<(), TasksError> {
-    let room = answers.reserve(bytes, wait_limit(context, u64::MAX)).await;
-    room.map_err(|no_room: NoAnswerMemory| TasksError::Unavailable {
-        sentence: no_room.to_string(),
-    })
 }
 
 /// The most bytes of one task in a list: an error message and a few names.

@@ -2,10 +2,10 @@
 
 use super::{
     ledger::{AccountOperation, NeededRows, OperationResult},
-    postgres, sqlite,
+    postgres,
+    rows::no_accounts,
+    sqlite,
 };
-use crate::values::Decimal;
-use pyroxene_common::steady_clock;
 use pyroxene_store::database::{self, Fault, FaultKind, InvalidStoreUrl, StoreUrl};
 use sqlx::{Connection, PgConnection};
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
@@ -20,25 +20,6 @@ const POSTGRES_MIGRATIONS: [&str; 2] = [
     include_str!("schema/postgres_1.sql"),
     include_str!("schema/postgres_2.sql"),
 ];
-
-/// How many days a request is remembered. A repetition within this time gets the result of the first request,
-/// and changes nothing.
-pub(super) const REMEMBERED_DAYS: i64 = 30;
-
-/// Seconds since 1970 by a clock that nobody can set. A request must be old by this clock too: setting the
-/// database's clock ahead must not make transfers happen twice.
-pub(super) fn steady_seconds() -> f64 {
-    Duration::from_millis(steady_clock::now_ms()).as_secs_f64()
-}
-
-/// How many old requests are deleted in a transaction that adds `applied` of them. It is more, so that the
-/// number of old ones falls, and bounded, so that no transaction takes long.
-pub(super) fn requests_to_forget(applied: usize) -> i64 {
-    i64::try_from(applied)
-        .unwrap_or(0)
-        .saturating_mul(2)
-        .min(1000)
-}
 
 /// How long a database may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -330,19 +311,4 @@ impl AccountsSession {
         }
         Ok(())
     }
-}
-
-/// The fault for tables that do not exist and may not be created.
-pub(super) fn no_accounts() -> Fault {
-    Fault::new(FaultKind::Missing, "there are no accounts in it yet")
-}
-
-/// An amount as the database stores it.
-pub(super) fn decimal(text: &str) -> Result<Decimal, sqlx::Error> {
-    text.parse()
-        .map_err(|error| sqlx::Error::Decode(Box::new(error)))
-}
-
-pub(super) fn optional_decimal(text: Option<String>) -> Result<Option<Decimal>, sqlx::Error> {
-    text.as_deref().map(decimal).transpose()
 }

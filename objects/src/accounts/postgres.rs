@@ -1,22 +1,16 @@
 //! Accounts on a PostgreSQL server, which the workers of many hosts may share.
 
 use super::{
-    database::{
-        REMEMBERED_DAYS, decimal, no_accounts, optional_decimal, requests_to_forget, steady_seconds,
-    },
     ledger::{
-        Account, AccountLedger, AccountOperation, AppliedRequest, Balances, NeededRows,
-        OperationResult,
+        Account, AccountLedger, AccountOperation, AppliedRequest, NeededRows, OperationResult,
     },
+    rows::{self, REMEMBERED_DAYS, no_accounts, requests_to_forget, steady_seconds},
 };
 use pyroxene_store::database::{
     Fault, InvalidStoreUrl,
     postgres::{self, Layout, Schema},
 };
-use sqlx::{
-    ConnectOptions, Connection, Error, PgConnection, Row,
-    postgres::{PgConnectOptions, PgRow},
-};
+use sqlx::{ConnectOptions, Connection, Error, PgConnection, postgres::PgConnectOptions};
 
 /// The key of the advisory lock under which workers create the tables: any number that nobody else is likely
 /// to use.
@@ -117,17 +111,8 @@ async fn accounts(
     wanted: &NeededRows,
 ) -> Result<Vec<Account>, Error> {
     let names: Vec<&str> = wanted.accounts.iter().map(String::as_str).collect();
-    sqlx::query(statement)
-        .bind(names)
-        .try_map(|row: PgRow| {
-            Ok(Account {
-                name: row.try_get(0)?,
-                opening: decimal(&row.try_get::<String, _>(1)?)?,
-                balance: decimal(&row.try_get::<String, _>(2)?)?,
-            })
-        })
-        .fetch_all(connection)
-        .await
+    let found = sqlx::query_as(statement).bind(names);
+    rows::accounts(found.fetch_all(connection).await?)
 }
 
 async fn requests(
@@ -135,25 +120,12 @@ async fn requests(
     wanted: &NeededRows,
 ) -> Result<Vec<AppliedRequest>, Error> {
     let ids: Vec<&str> = wanted.requests.iter().map(String::as_str).collect();
-    sqlx::query(
+    let found = sqlx::query_as(
         "SELECT id, account, receiver, amount::text, account_balance::text, receiver_balance::text
          FROM accounts_requests WHERE id = ANY($1)",
     )
-    .bind(ids)
-    .try_map(|row: PgRow| {
-        Ok(AppliedRequest {
-            id: row.try_get(0)?,
-            account: row.try_get(1)?,
-            receiver: row.try_get(2)?,
-            amount: decimal(&row.try_get::<String, _>(3)?)?,
-            balances: Balances {
-                account: decimal(&row.try_get::<String, _>(4)?)?,
-                receiver: optional_decimal(row.try_get(5)?)?,
-            },
-        })
-    })
-    .fetch_all(connection)
-    .await
+    .bind(ids);
+    rows::requests(found.fetch_all(connection).await?)
 }
 
 /// The accounts that operations need, as they are now.

@@ -1,19 +1,17 @@
 //! Accounts in a SQLite file, which the workers of one host may share.
 
 use super::{
-    database::{
-        REMEMBERED_DAYS, decimal, no_accounts, optional_decimal, requests_to_forget, steady_seconds,
-    },
     ledger::{
-        Account, AccountLedger, AccountOperation, AppliedRequest, Balances, NeededRows,
-        OperationResult,
+        Account, AccountLedger, AccountOperation, AppliedRequest, NeededRows, OperationResult,
     },
+    rows::{self, REMEMBERED_DAYS, no_accounts, requests_to_forget, steady_seconds},
 };
 use pyroxene_common::private_file;
 use pyroxene_store::database::{self, Fault, FaultKind, sqlite::WriteAheadLog};
 use serde_json::{Value, json};
-use sqlx::{ConnectOptions, Connection, Error, Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{ConnectOptions, Connection, Error, SqliteConnection};
 use std::{
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -40,6 +38,9 @@ pub(super) struct SqliteSession {
 
 /// Opens the file, or creates it if that is permitted. A commit is on disk before it is acknowledged.
 pub(super) async fn connect(file: &Path, create: bool) -> Result<SqliteSession, Fault> {
+    if fs::metadata(file).is_ok_and(|found| !found.is_file()) {
+        return Err(Fault::new(FaultKind::NotADatabase, "it is not a file"));
+    }
     if create {
         // Balances are private. SQLite gives its journals the permissions of the file.
         private_file::create_if_missing(file).map_err(|error| Fault::from(&error))?;
@@ -207,43 +208,25 @@ async fn read(
     connection: &mut SqliteConnection,
     wanted: &NeededRows,
 ) -> Result<AccountLedger, Error> {
-    let accounts = sqlx::query(
+    let accounts = sqlx::query_as(
         "SELECT name, opening, balance FROM accounts
          WHERE name IN (SELECT value FROM json_each(?))",
     )
     .bind(json!(wanted.accounts).to_string())
-    .try_map(|row: SqliteRow| {
-        Ok(Account {
-            name: row.try_get(0)?,
-            opening: decimal(&row.try_get::<String, _>(1)?)?,
-            balance: decimal(&row.try_get::<String, _>(2)?)?,
-        })
-    })
     .fetch_all(&mut *connection)
     .await?;
+    let accounts = rows::accounts(accounts)?;
     if wanted.requests.is_empty() {
         return Ok(AccountLedger::new(accounts, []));
     }
-    let requests = sqlx::query(
+    let requests = sqlx::query_as(
         "SELECT id, account, receiver, amount, account_balance, receiver_balance
          FROM accounts_requests WHERE id IN (SELECT value FROM json_each(?))",
     )
     .bind(json!(wanted.requests).to_string())
-    .try_map(|row: SqliteRow| {
-        Ok(AppliedRequest {
-            id: row.try_get(0)?,
-            account: row.try_get(1)?,
-            receiver: row.try_get(2)?,
-            amount: decimal(&row.try_get::<String, _>(3)?)?,
-            balances: Balances {
-                account: decimal(&row.try_get::<String, _>(4)?)?,
-                receiver: optional_decimal(row.try_get(5)?)?,
-            },
-        })
-    })
     .fetch_all(connection)
     .await?;
-    Ok(AccountLedger::new(accounts, requests))
+    Ok(AccountLedger::new(accounts, rows::requests(requests)?))
 }
 
 /// Carries out all operations in one transaction.

@@ -5,12 +5,13 @@
 mod recent;
 
 use crate::interfaces::chat::{ChatError, MAX_PAGE, Message, Received};
+use parking_lot::Mutex;
 use pyroxene_client::{Topic, TopicError};
 use pyroxene_common::interfaces::topics::{MAX_ENTRIES, NewEntry, TopicEntry, TopicsError};
 use recent::{RecentMessages, RecentPage};
 use serde::{Deserialize, Serialize};
 use std::{
-    sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
+    sync::{Arc, Once},
     time::Duration,
 };
 use tokio::{
@@ -72,10 +73,6 @@ impl MessageLog {
         });
     }
 
-    fn recent(&self) -> MutexGuard<'_, RecentMessages> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     async fn follow(&self) {
         let mut position = None;
         loop {
@@ -107,7 +104,7 @@ impl MessageLog {
             .read(u64::MAX, 1, Duration::ZERO, FAILOVER_TIMEOUT)
             .await?;
         let mut after = end.head.saturating_sub(INITIAL_MESSAGES);
-        self.recent().begin(after);
+        self.recent.lock().begin(after);
         while after < end.head {
             after = self.take(after, Duration::ZERO).await?;
         }
@@ -125,7 +122,7 @@ impl MessageLog {
             .topic
             .read(after, limit, wait, FAILOVER_TIMEOUT)
             .await?;
-        let mut recent = self.recent();
+        let mut recent = self.recent.lock();
         if page.head < after {
             // The topic was removed, and begins again.
             recent.begin(0);
@@ -203,7 +200,7 @@ impl MessageLog {
         loop {
             // Before the read, so that no later message is missed.
             followed.mark_unchanged();
-            let page = self.recent().after(next, name, MAX_PAGE);
+            let page = self.recent.lock().after(next, name, MAX_PAGE);
             let received = match page {
                 RecentPage::InMemory(received) => received,
                 RecentPage::Older => self.older(next, name, patience).await?,
@@ -212,7 +209,7 @@ impl MessageLog {
             if !received.messages.is_empty() {
                 return Ok(received);
             }
-            if self.recent().has_entries_after(next) {
+            if self.recent.lock().has_entries_after(next) {
                 continue;
             }
             let changed = timeout_at(end, followed.changed()).await;
@@ -255,10 +252,10 @@ impl MessageLog {
         const PAGES: usize = 20;
         let head = self.head(patience).await?;
         let mut before = before.unwrap_or(u64::MAX).min(head + 1);
-        let (mut found, mut more) = self.recent().before(before, name, limit);
+        let (mut found, mut more) = self.recent.lock().before(before, name, limit);
         let mut pages = 0;
         while found.len() < limit && more && before > 1 && pages < PAGES {
-            before = before.min(self.recent().floor() + 1);
+            before = before.min(self.recent.lock().floor() + 1);
             let after = before.saturating_sub(1 + MAX_PAGE as u64);
             let count = u32::try_from(before - 1 - after).unwrap_or(u32::MAX);
             let reading = self.topic.read(after, count, Duration::ZERO, patience);

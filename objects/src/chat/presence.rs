@@ -7,13 +7,14 @@
 use super::MEMBER_TIMEOUT;
 use crate::interfaces::chat::{ChatError, MAX_MEMBERS};
 use futures::future::join_all;
+use parking_lot::Mutex;
 use pyroxene_client::{CallError, Client};
 use pyroxene_common::{
     interfaces::presence::{PresenceError, PresenceMember, PresenceSnapshot, topic_of},
     roster::{ClaimRefusal, Roster},
 };
 use std::{
-    sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
+    sync::{Arc, Once},
     time::Duration,
 };
 use tarpc::context::{self, Context};
@@ -102,14 +103,10 @@ impl RoomPresence {
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Rosters> {
-        self.rosters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     async fn exchange_periodically(&self) {
         loop {
             let is_empty = {
-                let mut rosters = self.lock();
+                let mut rosters = self.rosters.lock();
                 rosters.own.expire(Instant::now());
                 rosters.own.is_empty()
             };
@@ -123,14 +120,14 @@ impl RoomPresence {
 
     /// Reports the members to every name server, and receives those that it knows.
     async fn exchange(&self) {
-        let own = self.lock().own.present(Instant::now());
+        let own = self.rosters.lock().own.present(Instant::now());
         let exchanges = self.client.nameservers().into_iter().map(|nameserver| {
             let (space, own) = (self.space.clone(), own.clone());
             async move {
                 let presence = nameserver.presence();
                 let told = presence.exchange(within(CALL_TIMEOUT), space, own.members, own.left);
                 match told.await {
-                    Ok(Ok(present)) => self.lock().merge(present, Instant::now()),
+                    Ok(Ok(present)) => self.rosters.lock().merge(present, Instant::now()),
                     Ok(Err(error)) => tracing::debug!(%error, "presence is refused"),
                     Err(error) => {
                         let error = CallError::from(error);
@@ -150,7 +147,7 @@ impl RoomPresence {
     /// The names of the members that are present, in order.
     pub(super) async fn members(&self) -> Vec<String> {
         self.refresh().await;
-        let present = self.lock().all.present(Instant::now());
+        let present = self.rosters.lock().all.present(Instant::now());
         present
             .members
             .into_iter()
@@ -159,7 +156,7 @@ impl RoomPresence {
     }
 
     fn session(&self, name: &str) -> Option<String> {
-        let rosters = self.lock();
+        let rosters = self.rosters.lock();
         rosters.all.session(name, Instant::now()).map(str::to_owned)
     }
 
@@ -186,7 +183,7 @@ impl RoomPresence {
             (_, None) => Uuid::now_v7().to_string(),
         };
         {
-            let mut rosters = self.lock();
+            let mut rosters = self.rosters.lock();
             rosters.own.rejoin(&session);
             rosters.all.rejoin(&session);
         }
@@ -196,7 +193,7 @@ impl RoomPresence {
 
     /// Claims a name, or renews the claim, here and at the name servers.
     async fn claim(&self, name: &str, session: &str, joins: bool) -> Result<(), ChatError> {
-        let claimed = self.lock().claim(name, session, Instant::now());
+        let claimed = self.rosters.lock().claim(name, session, Instant::now());
         if let Err(refused) = claimed {
             return refuse(name, &refused);
         }
@@ -220,7 +217,7 @@ impl RoomPresence {
             );
             let refused = match claiming.await {
                 Ok(Ok(present)) => {
-                    self.lock().merge(present, Instant::now());
+                    self.rosters.lock().merge(present, Instant::now());
                     continue;
                 }
                 Ok(Err(PresenceError::Taken { .. })) => ClaimRefusal::Taken,
@@ -244,7 +241,7 @@ impl RoomPresence {
     }
 
     fn forget(&self, session: &str) {
-        let (mut rosters, now) = (self.lock(), Instant::now());
+        let (mut rosters, now) = (self.rosters.lock(), Instant::now());
         rosters.own.leave(session, now);
         rosters.all.leave(session, now);
     }
@@ -266,7 +263,7 @@ impl RoomPresence {
             (Some(there), _) if is_others(&there) => refuse(name, &ClaimRefusal::Taken),
             (Some(there), _) => {
                 // It is reported with the next exchange.
-                let claimed = self.lock().claim(name, &there, Instant::now());
+                let claimed = self.rosters.lock().claim(name, &there, Instant::now());
                 self.members_changed.notify_one();
                 claimed.or_else(|refused| refuse(name, &refused))
             }

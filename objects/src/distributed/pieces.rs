@@ -6,14 +6,11 @@ use crate::interfaces::calculator::{
     calculator::{CalculatorRequest, CalculatorResponse},
 };
 use futures::{StreamExt, stream::FuturesUnordered};
+use parking_lot::Mutex;
 use pyroxene_client::{Backoff, CallError, Proxy, Response};
 use pyroxene_common::channel::AttemptError;
 use serde::Serialize;
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 use tarpc::context;
 use tokio::time::{Instant, sleep};
 
@@ -146,7 +143,7 @@ impl PieceCalls<'_> {
             let now = Instant::now();
             let error = match outcome {
                 Ok(mut answered) => {
-                    *self.answered() = now;
+                    *self.last_answer.lock() = now;
                     answered.attempts += lost;
                     return (piece, Ok(answered));
                 }
@@ -155,7 +152,7 @@ impl PieceCalls<'_> {
             lost += error.attempts().len();
             // The time since the piece's own first failure counts too: that failure may have taken long to be
             // noticed.
-            let since = (*self.answered()).max(*first_failure.get_or_insert(now));
+            let since = (*self.last_answer.lock()).max(*first_failure.get_or_insert(now));
             let wait = RETRY_BACKOFF.wait(tries, rand::random());
             tries += 1;
             let over = now + wait >= since + self.retry_timeout || now + wait >= self.deadline();
@@ -164,13 +161,6 @@ impl PieceCalls<'_> {
             }
             sleep(wait).await;
         }
-    }
-
-    fn answered(&self) -> std::sync::MutexGuard<'_, Instant> {
-        // Plain data: consistent even if a holder of the lock panicked.
-        self.last_answer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn deadline(&self) -> Instant {

@@ -5,7 +5,7 @@ mod failing;
 
 use crate::place::{Place, open};
 use failing::{Disk, Imaged, fill_disk_beside, run_on_a_small_disk};
-use pyroxene_objects::interfaces::accounts::AccountsError;
+use pyroxene_objects::{AccountsDatabase, AccountsObject, interfaces::accounts::AccountsError};
 use rustix::io::Errno;
 use std::{
     fs,
@@ -103,13 +103,14 @@ async fn a_failing_disk_is_called_what_it_is_and_nothing_acknowledged_is_lost() 
     disk.next_sync_fails(Imaged::Log);
     assert_eq!(teller.adds("r2"), "2");
     assert!(!disk.a_sync_is_to_fail());
-    let faults: [fn(&Disk); 3] = [
+    let faults: [fn(&Disk); 4] = [
         |disk| disk.writes_fail_with(Errno::IO.raw_os_error()),
         |disk| disk.writes_fail_with(Errno::NOSPC.raw_os_error()),
+        |disk| disk.writes_fail_with(Errno::DQUOT.raw_os_error()),
         |disk| disk.writes_are_cut_short(),
     ];
-    let words = ["disk fails", "disk is full", "disk is full"];
-    for ((fail, words), request) in faults.iter().zip(words).zip(["r3", "r4", "r5"]) {
+    let words = ["disk fails", "disk is full", "disk is full", "disk is full"];
+    for ((fail, words), request) in faults.iter().zip(words).zip(["r3", "r4", "r5", "r6"]) {
         fail(&disk);
         let said = teller.adds(request);
         assert!(
@@ -123,14 +124,22 @@ async fn a_failing_disk_is_called_what_it_is_and_nothing_acknowledged_is_lost() 
     drop(teller);
     let (_dir, file) = disk.after_power_failure();
     let bank = open(&format!("sqlite:{}", file.display())).await;
-    assert_eq!(bank.query("ana").await.unwrap(), "5");
+    assert_eq!(bank.query("ana").await.unwrap(), "6");
+}
+
+#[tokio::test]
+async fn a_path_that_is_not_a_regular_file_is_refused() {
+    let database: AccountsDatabase = "sqlite:/dev/null".parse().unwrap();
+    let error = AccountsObject::open(&database).await.unwrap_err();
+    assert!(!error.is_transient(), "{error}");
+    assert!(error.to_string().ends_with("it is not a file"), "{error}");
 }
 
 const SMALL_DISK: &str = "PYROXENE_TEST_SMALL_DISK_ACCOUNTS";
 
 #[tokio::test]
 async fn the_process_on_a_small_disk() {
-    use pyroxene_objects::{AccountsDatabaseError, AccountsObject};
+    use pyroxene_objects::AccountsDatabaseError;
     let Ok(place) = std::env::var(SMALL_DISK) else {
         return;
     };

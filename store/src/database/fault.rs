@@ -2,7 +2,11 @@
 
 use rustix::fs::statvfs;
 use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
-use std::{fmt, path::Path};
+use std::{
+    fmt,
+    io::{self, Write as _},
+    path::Path,
+};
 
 /// Below this many free bytes, a disk counts as full. It is more than SQLite asks for at once: 32 KiB for the
 /// shared memory beside a file.
@@ -66,18 +70,19 @@ impl Fault {
         }
     }
 
-    /// This fault of the SQLite database `file`, as one of a full disk if the disk is the cause and has no
-    /// room: where SQLite cannot make the files beside a database larger, it says "disk I/O error", and
-    /// keeps the number of the error to itself.
+    /// This fault of the SQLite database `file`, as one of a full disk if that is the cause: where SQLite
+    /// cannot make the files beside a database, or make them larger, or a quota is used up, it says "disk I/O
+    /// error" or "unable to open", and keeps the number of the error to itself.
     #[must_use]
     pub fn on_disk_of(self, file: &Path) -> Self {
-        let needs_room = self.kind == FaultKind::Io && !self.message.ends_with(READING);
-        match needs_room && is_full(file) {
-            true => Self::new(
-                FaultKind::Full,
-                format!("no space is left on the device: {}", self.message),
-            ),
-            false => self,
+        let needs_room = match self.kind {
+            FaultKind::Io => !self.message.ends_with(READING),
+            FaultKind::Missing => file.is_file(),
+            _ => false,
+        };
+        match needs_room.then(|| lack_of_room(file)).flatten() {
+            Some(lack) => Self::new(FaultKind::Full, format!("{lack}: {}", self.message)),
+            None => self,
         }
     }
 
@@ -113,10 +118,10 @@ impl From<&sqlx::Error> for Fault {
     }
 }
 
-impl From<&std::io::Error> for Fault {
+impl From<&io::Error> for Fault {
     /// An error of a file, not of a connection.
-    fn from(error: &std::io::Error) -> Self {
-        use std::io::ErrorKind;
+    fn from(error: &io::Error) -> Self {
+        use io::ErrorKind;
         let kind = match error.kind() {
             ErrorKind::NotFound
             | ErrorKind::NotADirectory
@@ -131,16 +136,28 @@ impl From<&std::io::Error> for Fault {
     }
 }
 
-/// Whether the file system of `file` has no room for it.
-fn is_full(file: &Path) -> bool {
-    let found = statvfs(file).or_else(|_| {
-        let directory = file.parent().unwrap_or(Path::new("."));
-        statvfs(directory)
-    });
+/// Why the file system of `file` has no room for it, if it has none.
+fn lack_of_room(file: &Path) -> Option<&'static str> {
+    const NO_SPACE: &str = "no space is left on the device";
+    let directory = match file.parent() {
+        _ if file.is_dir() => file,
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
     // Some file systems do not count their blocks.
-    found.is_ok_and(|found| {
+    let is_full = statvfs(directory).is_ok_and(|found| {
         found.f_blocks > 0 && found.f_bavail.saturating_mul(found.f_frsize) < FULL_BELOW
-    })
+    });
+    if is_full {
+        return Some(NO_SPACE);
+    }
+    // Only a write shows that a quota is used up.
+    let trial = || tempfile::tempfile_in(directory)?.write_all(&[0; FULL_BELOW as usize]);
+    match trial().map_err(|error| error.kind()) {
+        Err(io::ErrorKind::StorageFull) => Some(NO_SPACE),
+        Err(io::ErrorKind::QuotaExceeded) => Some("the disk quota is used up"),
+        _ => None,
+    }
 }
 
 /// An error with its causes, each once.
@@ -223,6 +240,8 @@ fn from_postgres(code: &str, message: String) -> Fault {
             return Fault::new(FaultKind::Protocol, message);
         }
         _ if code.starts_with("28") => FaultKind::Refused,
+        // The server has no code for a quota that is used up.
+        "XX000" if message.to_ascii_lowercase().contains("quota exceeded") => FaultKind::Full,
         _ if code.starts_with("XX") => FaultKind::Corrupt,
         _ => FaultKind::Unavailable,
     };
@@ -241,11 +260,18 @@ mod tests {
         assert_eq!(failed.kind, FaultKind::Io);
         assert!(failed.message.contains("fsync"), "{failed}");
         let from_io = |errno| Fault::from(&std::io::Error::from_raw_os_error(errno)).kind;
-        assert_eq!([from_io(5), from_io(28)], [FaultKind::Io, FaultKind::Full]);
+        assert_eq!(from_io(5), FaultKind::Io);
+        // No space, and no more of the quota.
+        assert_eq!([from_io(28), from_io(122)], [FaultKind::Full; 2]);
         // A path that leads nowhere does not heal with time.
         assert_eq!([from_io(20), from_io(36)], [FaultKind::Missing; 2]);
         assert_eq!(from_postgres("58030", String::new()).kind, FaultKind::Io);
         assert_eq!(from_postgres("53100", String::new()).kind, FaultKind::Full);
+        let quota = "could not extend file \"base/1/2\": Disk quota exceeded";
+        assert_eq!(
+            from_postgres("XX000", quota.to_owned()).kind,
+            FaultKind::Full
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Topics, static names, revocations, and the store as a whole.
 
-use super::{Store, check_name, single};
+use super::{Store, check_name};
 use crate::{
     backend::StoreReader,
     batch::Request,
@@ -136,14 +136,12 @@ impl Store {
 
     /// The topic of this name.
     pub async fn topic(&self, name: &str) -> Result<Option<StoredTopic>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(topics::find(&mut reader.sql(), name).await?)
+        read!(self, topics::find, name)
     }
 
     /// Topics after the name `after`, in the order of names.
     pub async fn topics(&self, after: &str, limit: u32) -> Result<Vec<StoredTopic>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(topics::list(&mut reader.sql(), after, limit).await?)
+        read!(self, topics::list, after, limit)
     }
 
     /// Sets the retention of a topic. The topic need not exist.
@@ -153,35 +151,34 @@ impl Store {
         retention: StoredRetention,
     ) -> Result<(), StoreError> {
         check_name("the name of a topic", topic)?;
-        let asked = vec![(topic.to_owned(), retention)];
-        single(self.0.writer.write(0, Request::Configure, asked).await?)
+        self.write_one(Request::Configure, (topic.to_owned(), retention))
+            .await
     }
 
     /// Removes the entries that exceed a topic's retention; `default` fills in for limits that the topic does
     /// not set. Returns the number of removed entries; there may be more until it is 0.
     pub async fn trim(&self, topic: &str, default: StoredRetention) -> Result<u64, StoreError> {
-        let asked = vec![(topic.to_owned(), default)];
-        single(self.0.writer.write(0, Request::Trim, asked).await?)
+        self.write_one(Request::Trim, (topic.to_owned(), default))
+            .await
     }
 
     /// Deletes some of the keys of entries that were appended longer ago than `age`. Returns their number;
     /// there may be more until it is 0.
     pub async fn forget_keys(&self, age: Duration) -> Result<u64, StoreError> {
-        let asked = vec![millis(age)];
-        single(self.0.writer.write(0, Request::ForgetKeys, asked).await?)
+        self.write_one(Request::ForgetKeys, millis(age)).await
     }
 
     /// Removes a topic. Returns whether there was one. A later topic of that name begins at 1 again.
     pub async fn remove_topic(&self, topic: &str) -> Result<bool, StoreError> {
-        let asked = vec![topic.to_owned()];
-        single(self.0.writer.write(0, Request::RemoveTopic, asked).await?)
+        self.write_one(Request::RemoveTopic, topic.to_owned()).await
     }
 
     /// Adds or changes a static name. Returns the revision, or `None` if nothing changed.
     pub async fn put_name(&self, name: StaticName) -> Result<Option<i64>, StoreError> {
         check_name("a name", &name.name)?;
-        let change = vec![StoredNameChange::Put(name)];
-        let changed = single(self.0.writer.write(0, Request::Names, change).await?)?;
+        let changed = self
+            .write_one(Request::Names, StoredNameChange::Put(name))
+            .await?;
         Ok(changed.revision())
     }
 
@@ -189,21 +186,21 @@ impl Store {
     /// exclusive.
     pub async fn register_name(&self, name: StaticName) -> Result<NameChangeOutcome, StoreError> {
         check_name("a name", &name.name)?;
-        let change = vec![StoredNameChange::Register(name)];
-        single(self.0.writer.write(0, Request::Names, change).await?)
+        self.write_one(Request::Names, StoredNameChange::Register(name))
+            .await
     }
 
     /// Removes a static name. Returns the revision, or `None` if there was no such name.
     pub async fn remove_name(&self, name: &str) -> Result<Option<i64>, StoreError> {
-        let change = vec![StoredNameChange::Remove(name.to_owned())];
-        let changed = single(self.0.writer.write(0, Request::Names, change).await?)?;
+        let changed = self
+            .write_one(Request::Names, StoredNameChange::Remove(name.to_owned()))
+            .await?;
         Ok(changed.revision())
     }
 
     /// The changes of static names after a revision. 0 asks for all names.
     pub async fn names_after(&self, revision: i64) -> Result<NameChanges, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(static_names::changes(&mut reader.sql(), revision).await?)
+        read!(self, static_names::changes, revision)
     }
 
     /// Revokes the tickets of users.
@@ -218,15 +215,14 @@ impl Store {
     /// The users whose tickets are revoked.
     pub async fn revocations(&self) -> Result<Vec<StoredRevocation>, StoreError> {
         let now = self.now().await?;
-        let mut reader = self.0.backend.reader().await?;
-        Ok(revocations::list(&mut reader.sql(), now).await?)
+        read!(self, revocations::list, now)
     }
 
     /// Records a heartbeat of the name server at an address. Does not wait for the disk.
     pub async fn peer_heartbeat(&self, address: &str) -> Result<(), StoreError> {
         check_name("the address of a name server", address)?;
         let change = peers::PeerChange::Heartbeat(address.to_owned());
-        single(self.0.writer.write(0, Request::Peers, vec![change]).await?)
+        self.write_one(Request::Peers, change).await
     }
 
     /// Removes name servers, unless they have sent a heartbeat since. Does not wait for the disk.
@@ -238,16 +234,20 @@ impl Store {
         Ok(())
     }
 
+    /// Removes the name server at an address, which ends. Does not wait for the disk.
+    pub async fn peer_leaves(&self, address: &str) -> Result<(), StoreError> {
+        let change = peers::PeerChange::Leave(address.to_owned());
+        self.write_one(Request::Peers, change).await
+    }
+
     /// The name servers of this store. Those that died in the last seconds are among them.
     pub async fn peers(&self) -> Result<Vec<StorePeer>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(peers::list(&mut reader.sql()).await?)
+        read!(self, peers::list)
     }
 
     /// Checks the complete store. Returns all problems, one message each.
     pub async fn check(&self) -> Result<Vec<String>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(check::check(&mut reader.sql()).await?)
+        read!(self, check::check)
     }
 
     /// Writes everything but leases as JSON lines, in one consistent snapshot. Returns the number of lines.

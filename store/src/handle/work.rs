@@ -1,6 +1,6 @@
 //! Tasks and leases.
 
-use super::{Store, check_name, clean_message, single};
+use super::{Store, check_name, clean_message};
 use crate::{
     batch::Request,
     error::StoreError,
@@ -133,8 +133,10 @@ impl Store {
         &self,
         claim: TaskClaim,
     ) -> Result<Result<Vec<ClaimedQueue>, LeaseLost>, StoreError> {
-        let claims = vec![claim];
-        single(self.0.writer.write(0, Request::Claim, claims).await?)
+        let claimed = self.write_one(Request::Claim, claim).await?;
+        let tasks = claimed.iter().flatten().flat_map(|queue| &queue.tasks);
+        self.0.waiters.notify_changed(tasks.map(|task| task.id));
+        Ok(claimed)
     }
 
     /// Records the workers of attempts. Returns for each whether the attempt still counts. Does not wait for
@@ -143,7 +145,9 @@ impl Store {
         for started in &started {
             check_name("the name of a worker", &started.worker)?;
         }
-        self.0.writer.write(0, Request::Started, started).await
+        let ids = ids(&started, |started| started.running);
+        let counts = self.0.writer.write(0, Request::Started, started).await;
+        self.changed(ids, counts)
     }
 
     /// Records the progress of attempts. Returns for each whether the attempt still counts. Does not wait for
@@ -156,7 +160,9 @@ impl Store {
             progress.note.as_mut().map(clean_message);
             progress.fraction = progress.fraction.filter(|fraction| fraction.is_finite());
         }
-        self.0.writer.write(0, Request::Progress, progress).await
+        let ids = ids(&progress, |progress| progress.running);
+        let counts = self.0.writer.write(0, Request::Progress, progress).await;
+        self.changed(ids, counts)
     }
 
     /// Ends attempts. The next state of each task depends on how the attempt ended and on how many attempts
@@ -194,7 +200,9 @@ impl Store {
             }
             bytes += 200;
         }
-        self.0.writer.write(bytes, Request::Finish, finishes).await
+        let ids = ids(&finishes, |finish| finish.running);
+        let outcomes = self.0.writer.write(bytes, Request::Finish, finishes).await;
+        self.changed(ids, outcomes)
     }
 
     /// Cancels tasks, running ones too: no result of them is accepted from now on. Their owners learn it from
@@ -232,35 +240,32 @@ impl Store {
     /// renewed end, with everything that was held under them. Any name server may call this at any time. At
     /// least one must, as often as it should take effect, and twice a second so that leases are watched.
     pub async fn sweep(&self) -> Result<SweepResult, StoreError> {
-        let everything = vec![SweepRequest { rescue: true }];
-        let swept = self.0.writer.write(0, Request::Sweep, everything).await;
-        single(swept.inspect_err(|_| self.0.backend.time().reset_lease_watch())?)
+        let swept = self.write_one(Request::Sweep, SweepRequest { rescue: true });
+        let swept = swept.await;
+        swept.inspect_err(|_| self.0.backend.time().reset_lease_watch())
     }
 
     /// As [`sweep`](Self::sweep), but ends no lease and takes no task from its owner: for a name server whose
     /// own lease is in doubt.
     pub async fn sweep_without_rescue(&self) -> Result<SweepResult, StoreError> {
-        let times = vec![SweepRequest { rescue: false }];
-        single(self.0.writer.write(0, Request::Sweep, times).await?)
+        self.write_one(Request::Sweep, SweepRequest { rescue: false })
+            .await
     }
 
     /// Deletes some of the tasks that ended longer than `age` ago. Returns their number; there may be more
     /// until it is 0.
     pub async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
-        let age = vec![millis(age)];
-        single(self.0.writer.write(0, Request::Purge, age).await?)
+        self.write_one(Request::Purge, millis(age)).await
     }
 
     /// One task with everything that is stored about it, or `None`.
     pub async fn task(&self, id: StoredTaskId) -> Result<Option<StoredTask>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::task(&mut reader.sql(), id).await?)
+        read!(self, query::task, id)
     }
 
     /// One task without its arguments, its result and all attempts but the last, or `None`.
     pub async fn task_summary(&self, id: StoredTaskId) -> Result<Option<StoredTask>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::task_summary(&mut reader.sql(), id).await?)
+        read!(self, query::task_summary, id)
     }
 
     /// The sizes of a task's arguments and result in bytes. Neither is read.
@@ -276,8 +281,7 @@ impl Store {
         &self,
         ids: &RangeInclusive<StoredTaskId>,
     ) -> Result<Vec<StoredTaskId>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::first_two(&mut reader.sql(), ids).await?)
+        read!(self, query::first_two, ids)
     }
 
     /// Tasks, newest first, without arguments and results. Scans the next 10,000 tasks.
@@ -295,14 +299,12 @@ impl Store {
         filter: &StoredTaskFilter,
         limit: u32,
     ) -> Result<StoredTaskPage, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::tasks(&mut reader.sql(), filter, limit).await?)
+        read!(self, query::tasks, filter, limit)
     }
 
     /// The number of tasks in each state. It counts all tasks.
     pub async fn counts(&self) -> Result<TaskCounts, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::counts(&mut reader.sql()).await?)
+        read!(self, query::counts)
     }
 
     /// The objects for which tasks are queued.
@@ -316,20 +318,17 @@ impl Store {
     /// The objects for which tasks are queued, each with the one worker that may run them, or `None` if any
     /// worker may.
     pub async fn queued(&self) -> Result<Vec<(String, Option<String>)>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::queued(&mut reader.sql()).await?)
+        read!(self, query::queued)
     }
 
     /// The attempts among these that no longer count, because the task was cancelled or has another owner.
     pub async fn superseded(&self, running: &[AttemptKey]) -> Result<Vec<AttemptKey>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::superseded(&mut reader.sql(), running).await?)
+        read!(self, query::superseded, running)
     }
 
     /// The running attempts of an owner, whether or not it knows of them.
     pub async fn attempts_of_owner(&self, owner: Fence) -> Result<Vec<AttemptKey>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::attempts_of_owner(&mut reader.sql(), owner).await?)
+        read!(self, query::attempts_of_owner, owner)
     }
 
     /// The results of those of these tasks that have ended, without large results.
@@ -337,14 +336,12 @@ impl Store {
         &self,
         ids: &[StoredTaskId],
     ) -> Result<Vec<TaskResult>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::small_task_results(&mut reader.sql(), ids).await?)
+        read!(self, query::small_task_results, ids)
     }
 
     /// The results of those of these tasks that have ended.
     pub async fn task_results(&self, ids: &[StoredTaskId]) -> Result<Vec<TaskResult>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::task_results(&mut reader.sql(), ids).await?)
+        read!(self, query::task_results, ids)
     }
 
     /// Waits for the end of a task, wherever it ends; `None` if that takes longer than `at_most`. A large
@@ -354,28 +351,51 @@ impl Store {
         timeout(at_most, ended).await.ok()?.ok()
     }
 
+    /// Resolves at the next change of a task that this process writes: that it runs, where, its progress, its
+    /// end. Also returns how many tasks are waited for in this way. Read the task after this call.
+    pub fn next_change(&self, id: StoredTaskId) -> (impl Future<Output = ()> + use<>, usize) {
+        let (told, count) = self.0.waiters.change(id);
+        // The sender is not dropped before the receiver, unless the store is.
+        let told = async { drop(told.await) };
+        (told, count)
+    }
+
+    /// Tells those that wait for changes of tasks, if the tasks were written.
+    fn changed<T>(
+        &self,
+        ids: Vec<StoredTaskId>,
+        written: Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        written.inspect(|_| self.0.waiters.notify_changed(ids))
+    }
+
     /// Begins a lease. Everything that is done under it carries its fence. It lasts as long as it is renewed
     /// more often than every `ttl`, as observed by the other name servers that sweep.
     pub async fn lease(&self, ttl: Duration) -> Result<Fence, StoreError> {
-        let ttl = vec![millis(ttl)];
-        single(self.0.writer.write(0, Request::Lease, ttl).await?)
+        self.write_one(Request::Lease, millis(ttl)).await
     }
 
     /// Renews a lease. Returns whether it still existed: the other name servers may have noticed its end
     /// late, and then nothing was taken over. Does not wait for the disk.
     pub async fn renew(&self, fence: Fence) -> Result<bool, StoreError> {
-        let fence = vec![fence];
-        single(self.0.writer.write(0, Request::Renew, fence).await?)
+        self.write_one(Request::Renew, fence).await
+    }
+
+    /// Renews a lease, or begins one if there is none. Returns its fence; `None` if it is lost.
+    pub async fn renew_or_begin(
+        &self,
+        lease: Option<Fence>,
+        ttl: Duration,
+    ) -> Result<Option<Fence>, StoreError> {
+        match lease {
+            Some(fence) => Ok(self.renew(fence).await?.then_some(fence)),
+            None => self.lease(ttl).await.map(Some),
+        }
     }
 
     /// Releases a lease. Everything held under it is taken over as if the lease were over.
     pub async fn release(&self, fence: Fence) -> Result<(), StoreError> {
-        single(
-            self.0
-                .writer
-                .write(0, Request::Release, vec![fence])
-                .await?,
-        )
+        self.write_one(Request::Release, fence).await
     }
 
     /// Claims exclusive names for workers, in order. A name that its holder already has is claimed again by
@@ -405,7 +425,11 @@ impl Store {
 
     /// The names that a name server claims for their holders.
     pub async fn names_claimed_by(&self, nameserver: Fence) -> Result<Vec<String>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(exclusive_names::names_claimed_by(&mut reader.sql(), nameserver).await?)
+        read!(self, exclusive_names::names_claimed_by, nameserver)
     }
+}
+
+/// The tasks of attempts.
+fn ids<T>(attempts: &[T], of: impl Fn(&T) -> AttemptKey) -> Vec<StoredTaskId> {
+    attempts.iter().map(|one| of(one).id).collect()
 }

@@ -1,9 +1,6 @@
 //! Updates of running tasks, and the operations of users on tasks.
 
-use super::{
-    finish::forget_middle,
-    usage::{ALL_SUBMITTERS, RemainingAllowance},
-};
+use super::{allowance::RemainingAllowance, finish::forget_middle, usage::ALL_SUBMITTERS};
 use crate::{
     model::{
         Allowance, AttemptKey, AttemptOutcome, AttemptProgress, CancelOutcome, RetryOutcome,

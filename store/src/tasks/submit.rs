@@ -2,9 +2,10 @@
 
 use super::{
     ARGUMENTS,
+    allowance::RemainingAllowance,
     claim::holds_lease,
     inline, millis,
-    usage::{ALL_SUBMITTERS, RemainingAllowance, TASK_BYTES, size},
+    usage::{ALL_SUBMITTERS, TASK_BYTES, size},
 };
 use crate::{
     model::{

@@ -4,13 +4,13 @@
 //! own shard, so that none waits for another one's commit.
 
 use crate::{
-    model::{Allowance, Quota, TaskUsage},
+    model::TaskUsage,
     sql::{ColumnType, Relation, SqlConnection, SqlResult},
-    transaction::Transaction,
 };
+use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::LazyLock,
     time::Duration,
 };
 use tokio::time::Instant;
@@ -35,6 +35,15 @@ impl UsageChanges {
             };
             usage.tasks += tasks;
             usage.bytes += bytes;
+        }
+    }
+
+    /// Adds these changes to the usage of submitters.
+    pub(super) fn add_to(&self, usage: &mut BTreeMap<String, TaskUsage>) {
+        for (name, change) in &self.0 {
+            let usage = usage.entry(name.clone()).or_default();
+            usage.tasks += change.tasks;
+            usage.bytes += change.bytes;
         }
     }
 }
@@ -73,17 +82,21 @@ pub(crate) async fn prepare(sql: &mut SqlConnection<'_>) -> SqlResult<()> {
 
 /// Writes the changes of a transaction, and commits it. The rows are locked in the order of their names, so
 /// that no two transactions wait for each other.
-pub(crate) async fn commit(transaction: &mut Transaction<'_>) -> SqlResult<()> {
-    let mut changes = rows();
-    for (submitter, usage) in &transaction.usage.0 {
-        changes.push([
+pub(crate) async fn commit(
+    sql: &mut SqlConnection<'_>,
+    changes: &UsageChanges,
+    shard: i64,
+) -> SqlResult<()> {
+    let mut added = rows();
+    for (submitter, usage) in &changes.0 {
+        added.push([
             submitter.as_str().into(),
-            transaction.shard.into(),
+            shard.into(),
             usage.tasks.into(),
             usage.bytes.into(),
         ]);
     }
-    transaction.sql.commit_with(&ADD, &changes, add).await
+    sql.commit_with(&ADD, &added, add).await
 }
 
 /// How long a cached usage is used, with the changes that this process made since. Changes of other processes
@@ -98,14 +111,9 @@ const MAX_CACHED_SUBMITTERS: usize = 4096;
 pub(crate) struct UsageCache(Mutex<HashMap<String, (TaskUsage, Instant)>>);
 
 impl UsageCache {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, (TaskUsage, Instant)>> {
-        // Plain data: consistent even if a holder of the lock panicked.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The usage of these submitters, if all of them are cached.
-    fn of(&self, submitters: &BTreeSet<&str>) -> Option<BTreeMap<String, TaskUsage>> {
-        let seen = self.lock();
+    pub(super) fn of(&self, submitters: &BTreeSet<&str>) -> Option<BTreeMap<String, TaskUsage>> {
+        let seen = self.0.lock();
         let known = submitters.iter().map(|name| {
             let (usage, at) = seen.get(*name)?;
             (at.elapsed() < CACHE_TTL).then(|| ((*name).to_owned(), *usage))
@@ -113,8 +121,12 @@ impl UsageCache {
         known.collect()
     }
 
-    fn insert_all(&self, submitters: &BTreeSet<&str>, found: &BTreeMap<String, TaskUsage>) {
-        let mut seen = self.lock();
+    pub(super) fn insert_all(
+        &self,
+        submitters: &BTreeSet<&str>,
+        found: &BTreeMap<String, TaskUsage>,
+    ) {
+        let mut seen = self.0.lock();
         if seen.len() + submitters.len() > MAX_CACHED_SUBMITTERS {
             seen.clear();
         }
@@ -130,7 +142,7 @@ impl UsageCache {
         if changes.0.is_empty() {
             return;
         }
-        let mut seen = self.lock();
+        let mut seen = self.0.lock();
         for (name, change) in &changes.0 {
             if let Some((usage, _)) = seen.get_mut(name) {
                 usage.tasks += change.tasks;
@@ -164,107 +176,4 @@ pub(crate) async fn read(
         found.insert(row.text(0)?, usage);
     }
     Ok(found)
-}
-
-/// The rest of allowances, as a batch uses them up.
-#[derive(Debug)]
-pub(super) struct RemainingAllowance(BTreeMap<String, TaskUsage>);
-
-impl RemainingAllowance {
-    /// From the cached usage, if all submitters are cached.
-    pub(super) fn from_cache(
-        transaction: &Transaction<'_>,
-        submitters: &BTreeSet<&str>,
-    ) -> Option<Self> {
-        let usage = transaction.usage_cache.of(submitters)?;
-        Some(Self::within(transaction, usage))
-    }
-
-    /// From the usage in the store.
-    pub(super) async fn from_store(
-        transaction: &mut Transaction<'_>,
-        submitters: &BTreeSet<&str>,
-    ) -> SqlResult<Self> {
-        let usage = read(&mut transaction.sql, submitters).await?;
-        transaction.usage_cache.insert_all(submitters, &usage);
-        Ok(Self::within(transaction, usage))
-    }
-
-    /// Includes the changes of the transaction so far.
-    fn within(transaction: &Transaction<'_>, mut usage: BTreeMap<String, TaskUsage>) -> Self {
-        for (name, change) in &transaction.usage.0 {
-            let usage = usage.entry(name.clone()).or_default();
-            usage.tasks += change.tasks;
-            usage.bytes += change.bytes;
-        }
-        Self(usage)
-    }
-
-    /// Uses more of an allowance, or returns the quota that would be exceeded.
-    pub(super) fn take(
-        &mut self,
-        submitter: &str,
-        more: TaskUsage,
-        allowance: &Allowance,
-    ) -> Result<(), Quota> {
-        let of = |name: &str| self.0.get(name).copied().unwrap_or_default();
-        let (own, all) = (of(submitter), of(ALL_SUBMITTERS));
-        let exceeds =
-            |used: i64, more: i64, most: i64| more > 0 && used.saturating_add(more) > most;
-        let quotas = [
-            (Quota::Tasks, own.tasks, more.tasks, allowance.tasks),
-            (Quota::Bytes, own.bytes, more.bytes, allowance.bytes),
-            (Quota::AllTasks, all.tasks, more.tasks, allowance.all_tasks),
-            (Quota::AllBytes, all.bytes, more.bytes, allowance.all_bytes),
-        ];
-        let exceeded = quotas
-            .into_iter()
-            .find(|(_, used, more, most)| exceeds(*used, *more, *most));
-        if let Some((quota, ..)) = exceeded {
-            return Err(quota);
-        }
-        for name in [submitter, ALL_SUBMITTERS] {
-            let usage = self.0.entry(name.to_owned()).or_default();
-            usage.tasks += more.tasks;
-            usage.bytes += more.bytes;
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_uses_up_what_its_submitters_and_all_together_may_have() {
-        let mut room = RemainingAllowance(BTreeMap::new());
-        let allowance = Allowance {
-            tasks: 3,
-            bytes: 1000,
-            all_tasks: 4,
-            all_bytes: i64::MAX,
-        };
-        let more = |tasks, bytes| TaskUsage { tasks, bytes };
-        assert_eq!(room.take("ana", more(2, 100), &allowance), Ok(()));
-        assert_eq!(
-            room.take("ana", more(2, 100), &allowance),
-            Err(Quota::Tasks)
-        );
-        assert_eq!(
-            room.take("ana", more(1, 901), &allowance),
-            Err(Quota::Bytes)
-        );
-        assert_eq!(
-            room.take("bob", more(3, 1), &allowance),
-            Err(Quota::AllTasks)
-        );
-        assert_eq!(room.take("bob", more(2, 1), &allowance), Ok(()));
-        // A change that needs nothing is allowed even above the allowance.
-        let less = Allowance {
-            tasks: 1,
-            ..allowance
-        };
-        assert_eq!(room.take("ana", more(0, 0), &less), Ok(()));
-    }
 }

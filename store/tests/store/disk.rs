@@ -238,12 +238,13 @@ async fn a_close_that_leaves_data_in_the_log_alone_is_an_error() {
 
 #[tokio::test]
 async fn a_disk_that_cannot_be_written_is_called_what_it_is_and_used_again_once_it_can() {
-    let faults: [fn(&Disk); 3] = [
+    let faults: [fn(&Disk); 4] = [
         |disk| disk.writes_fail_with(Errno::IO.raw_os_error()),
         |disk| disk.writes_fail_with(Errno::NOSPC.raw_os_error()),
+        |disk| disk.writes_fail_with(Errno::DQUOT.raw_os_error()),
         |disk| disk.writes_are_cut_short(),
     ];
-    for (fail, kind) in faults.iter().zip(["io", "full", "full"]) {
+    for (fail, kind) in faults.iter().zip(["io", "full", "full", "full"]) {
         let disk = disk().await;
         let mut writer = Writer::on(&disk);
         writer.submits_well(3, "small");

@@ -1,7 +1,7 @@
 //! The chat room. Calls that are safe to repeat are retried.
 
 use crate::failure::{Exit, Failure};
-use pyroxene_client::{CallError, Proxy, backoff::Backoff};
+use pyroxene_client::{Backoff, CallError, Proxy, context_within};
 use pyroxene_objects::interfaces::chat::{
     Chat, ChatError, MAX_WAIT_MS, Message, Received, Sent, Welcome, chat::ChatClient,
 };
@@ -10,10 +10,7 @@ use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
-use tarpc::{
-    client::RpcError,
-    context::{self, Context},
-};
+use tarpc::client::RpcError;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -44,12 +41,6 @@ pub(crate) struct ChatRoom {
     names: Mutex<BTreeSet<String>>,
 }
 
-fn within(time: Duration) -> Context {
-    let mut context = context::current();
-    context.deadline = (Instant::now() + time).into_std();
-    context
-}
-
 impl ChatRoom {
     /// Joins the room.
     pub(crate) async fn enter(
@@ -59,7 +50,7 @@ impl ChatRoom {
         let own = Uuid::new_v4().to_string();
         let joining = retry_until_timeout(|| {
             let (name, own) = (name.clone(), own.clone());
-            chat.join(within(ATTEMPT_TIMEOUT), name, Some(own))
+            chat.join(context_within(ATTEMPT_TIMEOUT), name, Some(own))
         });
         let welcome = joining.await?;
         let session = welcome.session.clone();
@@ -75,8 +66,12 @@ impl ChatRoom {
     pub(crate) async fn history(&self, before: u64, limit: u32) -> Result<Vec<Message>, Failure> {
         let messages = retry_until_timeout(|| {
             let name = self.name.clone();
-            self.chat
-                .history(within(ATTEMPT_TIMEOUT), name, Some(before), Some(limit))
+            self.chat.history(
+                context_within(ATTEMPT_TIMEOUT),
+                name,
+                Some(before),
+                Some(limit),
+            )
         })
         .await?;
         self.learn(messages.iter().map(|message| &message.from));
@@ -84,7 +79,8 @@ impl ChatRoom {
     }
 
     pub(crate) async fn members(&self) -> Result<Vec<String>, Failure> {
-        let members = retry_until_timeout(|| self.chat.members(within(ATTEMPT_TIMEOUT))).await?;
+        let members =
+            retry_until_timeout(|| self.chat.members(context_within(ATTEMPT_TIMEOUT))).await?;
         self.learn(&members);
         Ok(members)
     }
@@ -106,7 +102,7 @@ impl ChatRoom {
 
     /// The members, from a single attempt; `None` if it fails.
     pub(super) async fn current_members(&self) -> Option<Vec<String>> {
-        let members = self.chat.members(within(MEMBERS_TIMEOUT)).await;
+        let members = self.chat.members(context_within(MEMBERS_TIMEOUT)).await;
         let members = members.ok()?.ok()?;
         self.learn(&members);
         Some(members)
@@ -122,12 +118,12 @@ impl ChatRoom {
                 match to {
                     None => {
                         self.chat
-                            .broadcast(within(ATTEMPT_TIMEOUT), from, text, id)
+                            .broadcast(context_within(ATTEMPT_TIMEOUT), from, text, id)
                             .await
                     }
                     Some(to) => {
                         self.chat
-                            .send(within(ATTEMPT_TIMEOUT), from, to, text, id)
+                            .send(context_within(ATTEMPT_TIMEOUT), from, to, text, id)
                             .await
                     }
                 }
@@ -141,7 +137,7 @@ impl ChatRoom {
         let (mut failures, mut since, mut told) = (0, None, false);
         loop {
             let (name, session) = (self.name.clone(), Some(self.session.clone()));
-            let context = within(Duration::from_millis(MAX_WAIT_MS) + ATTEMPT_TIMEOUT);
+            let context = context_within(Duration::from_millis(MAX_WAIT_MS) + ATTEMPT_TIMEOUT);
             let receiving = self
                 .chat
                 .receive(context, name, after, MAX_WAIT_MS, session);
@@ -166,7 +162,10 @@ impl ChatRoom {
     /// Leaves the room. If the call fails, the room notices later.
     pub(crate) async fn leave(&self) {
         let (name, session) = (self.name.clone(), Some(self.session.clone()));
-        let _ = self.chat.leave(within(LEAVE_TIMEOUT), name, session).await;
+        let _ = self
+            .chat
+            .leave(context_within(LEAVE_TIMEOUT), name, session)
+            .await;
     }
 }
 

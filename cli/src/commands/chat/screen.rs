@@ -2,7 +2,8 @@
 
 use super::{message_line, sender_text};
 use crate::{
-    failure::{Exit, Failure, note},
+    failure::{Exit, Failure},
+    messages::note,
     output::{Output, to_json},
     table::wrapped,
     terminal,

@@ -1,20 +1,16 @@
 //! Requests the names of objects and methods while the user waits for a word to be completed.
 
-use crate::{cli::ClientArguments, nameservers::list};
+use crate::{flags::ClientArguments, nameservers::list};
 use clap::{CommandFactory, Parser};
 use clap_complete::CompletionCandidate;
-use pyroxene_client::Client;
+use pyroxene_client::{Client, context_within};
 use pyroxene_common::{clean, interfaces::directory::ObjectFilter};
 use std::{
     env,
     ffi::{OsStr, OsString},
     time::Duration,
 };
-use tarpc::context;
-use tokio::{
-    runtime::Builder,
-    time::{Instant, timeout},
-};
+use tokio::{runtime::Builder, time::timeout};
 
 /// The longest time that the user waits for a completion.
 const COMPLETION_TIMEOUT: Duration = Duration::from_millis(800);
@@ -34,8 +30,7 @@ pub(crate) fn methods(current: &OsStr) -> Vec<CompletionCandidate> {
         return Vec::new();
     };
     beginning_with(current, async |client: Client| {
-        let mut context = context::current();
-        context.deadline = (Instant::now() + COMPLETION_TIMEOUT).into_std();
+        let context = context_within(COMPLETION_TIMEOUT);
         let Ok(found) = client.dynamic(&object, context).await else {
             return Vec::new();
         };

@@ -1,7 +1,7 @@
 //! Reading numbers and matrices.
 
 use super::numbers::{Format, parse};
-use crate::failure::Failure;
+use crate::failure::{Failure, cannot_read};
 use pyroxene_common::values::{Matrix, MatrixError, Numbers};
 use std::{
     fs::File,
@@ -29,7 +29,7 @@ impl NumberInput {
         let (name, reader): (_, Box<dyn Read + Send>) = match path {
             "-" => ("standard input", Box::new(io::stdin())),
             path => {
-                let unreadable = |error| Failure::usage(format!("cannot read {path}: {error}"));
+                let unreadable = |error: io::Error| cannot_read(path, &error);
                 (path, Box::new(File::open(path).map_err(unreadable)?))
             }
         };
@@ -40,7 +40,7 @@ impl NumberInput {
     }
 
     fn unreadable(&self, error: &io::Error) -> Failure {
-        Failure::usage(format!("cannot read {}: {error}", self.name))
+        cannot_read(&self.name, error)
     }
 
     fn invalid(&self, sentence: impl std::fmt::Display) -> Failure {

@@ -1,6 +1,6 @@
 //! The lines of the input, read as they are needed.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, cannot_read};
 use futures::{Stream, stream};
 use pyroxene_common::wire::DEFAULT_MAX_MESSAGE;
 use std::{
@@ -37,7 +37,7 @@ impl LineInput {
                 reader: Box::new(io::stdin()),
             });
         }
-        let unreadable = |error: io::Error| Failure::usage(format!("cannot read {path}: {error}"));
+        let unreadable = |error: io::Error| cannot_read(path, &error);
         let file = File::open(path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if metadata.is_dir() {

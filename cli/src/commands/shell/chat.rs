@@ -3,7 +3,8 @@
 use super::screen::ShellScreen;
 use crate::{
     commands::chat::{ChatRoom, OBJECT, message_json, message_line, tell_comings, time_of_day},
-    failure::{Failure, note},
+    failure::Failure,
+    messages::note,
     nameservers::explain_unavailable,
     objects::with_wait_reported,
     output::to_json,

@@ -5,15 +5,15 @@
 
 use super::editor::Printer;
 use crate::{
-    commands::call::print_result, failure::Failure, output::print, terminal::TerminalModes,
+    commands::call::print_result, failure::Failure, output::print, progress::Bar,
+    terminal::TerminalModes,
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use pyroxene_common::clean;
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
 };
 use tokio::sync::mpsc;
 
@@ -108,16 +108,9 @@ impl ShellScreen {
         let modes = self
             .is_terminal()
             .then(TerminalModes::without_control_characters);
-        let bar = match io::stderr().is_terminal() {
-            true => ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr()),
-            false => ProgressBar::hidden(),
-        };
         let template = "{bar:30} {pos}/{len} · {msg} · {elapsed} · {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(100));
-        *lock(&self.owner) = TerminalOwner::Command(Some(bar.clone()));
+        let bar = Bar::new(Some(steps), template);
+        *lock(&self.owner) = TerminalOwner::Command(Some((*bar).clone()));
         ShellProgressBar {
             screen: self,
             bar,
@@ -142,7 +135,7 @@ impl Drop for EditingGuard<'_> {
 /// A progress bar on the screen.
 pub(super) struct ShellProgressBar<'a> {
     screen: &'a ShellScreen,
-    bar: ProgressBar,
+    bar: Bar,
     /// The modes of the terminal before the bar was shown.
     modes: Option<TerminalModes>,
 }

@@ -4,7 +4,7 @@ use super::{
     chat::ChatMembership,
     command::{CommandSpec, SPECS, ShellCall, ShellCommand, UnparsedArguments},
     screen::ShellScreen,
-    submitting::SubmittedTasks,
+    submitted::SubmittedTasks,
 };
 use crate::{
     arguments::{ArgumentSource, ArgumentValues, MethodSignature},

@@ -1,21 +1,17 @@
-//! The progress bar of a wait, on standard error if that is a terminal.
+//! The progress bar of a wait.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use crate::progress::Bar;
 use pyroxene_common::{
     clean,
     interfaces::tasks::{TaskState, TaskStatus},
-};
-use std::{
-    io::{self, IsTerminal},
-    time::Duration,
 };
 
 /// The length of the bar, in steps.
 const BAR_STEPS: u32 = 1000;
 
-/// A bar for all tasks of a wait, or none.
+/// A bar for all tasks of a wait.
 pub(super) struct TaskProgressBar {
-    bar: Option<ProgressBar>,
+    bar: Bar,
     /// The progress of each task, from 0 to 1.
     fractions: Vec<f64>,
 }
@@ -23,18 +19,9 @@ pub(super) struct TaskProgressBar {
 impl TaskProgressBar {
     /// A bar for this number of tasks.
     pub(super) fn new(tasks: usize) -> Self {
-        let bar = io::stderr().is_terminal().then(|| {
-            let length = Some(u64::from(BAR_STEPS));
-            let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
-            let template = "{bar:30} {percent}% · {msg} · {elapsed}";
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(Duration::from_millis(100));
-            bar
-        });
+        let template = "{bar:30} {percent}% · {msg} · {elapsed}";
         Self {
-            bar,
+            bar: Bar::new(Some(BAR_STEPS.into()), template),
             fractions: vec![0.0; tasks],
         }
     }
@@ -44,28 +31,15 @@ impl TaskProgressBar {
         if let Some(fraction) = self.fractions.get_mut(index) {
             *fraction = fraction_of(status);
         }
-        if let Some(bar) = &self.bar {
-            let whole: f64 = self.fractions.iter().sum::<f64>() / self.fractions.len() as f64;
-            bar.set_position((whole * f64::from(BAR_STEPS)) as u64);
-            bar.set_message(clean::line(&message(status)).into_owned());
-        }
+        let whole: f64 = self.fractions.iter().sum::<f64>() / self.fractions.len() as f64;
+        self.bar.set_position((whole * f64::from(BAR_STEPS)) as u64);
+        self.bar
+            .set_message(clean::line(&message(status)).into_owned());
     }
 
     /// Runs `write`, which may write to the terminal, with the bar hidden.
     pub(super) fn with_bar_suspended<T>(&self, write: impl FnOnce() -> T) -> T {
-        match &self.bar {
-            Some(bar) => bar.suspend(write),
-            None => write(),
-        }
-    }
-}
-
-impl Drop for TaskProgressBar {
-    /// Removes the bar.
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.bar.suspend(write)
     }
 }
 

@@ -3,7 +3,8 @@
 use super::{progress::TaskProgressBar, rendering::TaskJson};
 use crate::{
     commands::call::print_result,
-    failure::{Exit, Failure, note},
+    failure::{Exit, Failure},
+    messages::note,
     output::print_json,
 };
 use futures::{Stream, StreamExt, stream};

@@ -1,8 +1,8 @@
 //! One daemon that `up` started.
 
 use crate::{
-    cli::StartTimeout,
     failure::{Exit, Failure},
+    units::StartTimeout,
 };
 use pyroxene_common::endpoint::Endpoint;
 use std::{

@@ -150,8 +150,9 @@ mod tests {
             bytes: u32::MAX,
             items: 1,
         };
-        assert!(!Credit::FIRST.add(&more));
-        assert!(Credit::NONE.add(&StreamCredit { bytes: 1, ..more }));
+        let (mut first, mut none) = (Credit::FIRST, Credit::NONE);
+        assert!(!first.add(&more));
+        assert!(none.add(&StreamCredit { bytes: 1, ..more }));
     }
 
     #[test]

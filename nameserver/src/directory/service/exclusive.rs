@@ -15,6 +15,7 @@
 //! holders before it answers anything ([`InstanceDirectory::grants_are_over`](super::InstanceDirectory)).
 
 use super::DirectoryService;
+use pyroxene_store::{Fence, LeaseKeeper, LeaseRenewal, NameClaim, NameClaimOutcome, RENEW_EVERY};
 use std::{
     collections::{BTreeSet, HashMap},
     fmt::Display,
@@ -26,9 +27,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long a name server that does not renew its lease keeps names for their holders.
 pub(crate) const NAME_LEASE_TTL: Duration = Duration::from_secs(3);
-
-/// How often the lease is renewed.
-const RENEW_EVERY: Duration = Duration::from_millis(500);
 
 /// The timeout of a request to the name store.
 const NAME_STORE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -61,9 +59,8 @@ pub(crate) trait NameStore: Send {
     /// Claims names. Returns one answer per claim, in the same order.
     fn claim(
         &mut self,
-        lease: i64,
-        claims: Vec<ExclusiveClaim>,
-    ) -> impl Future<Output = Result<Vec<ExclusiveClaimOutcome>, Self::Error>> + Send;
+        claims: Vec<NameClaim>,
+    ) -> impl Future<Output = Result<Vec<NameClaimOutcome>, Self::Error>> + Send;
 
     /// Releases names.
     fn release(
@@ -82,40 +79,12 @@ pub(crate) trait NameStore: Send {
     fn names_released(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// A name, and the worker for which it is claimed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ExclusiveClaim {
-    pub(crate) name: String,
-    pub(crate) holder: String,
-}
-
-/// The result of a claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ExclusiveClaimOutcome {
-    /// The name is granted to the worker, with this fence.
-    Granted(u64),
-    /// Another worker, this one, holds the name.
-    Taken(String),
-    /// The name server's lease has ended.
-    LeaseLost,
-}
-
-/// The name server's lease.
-#[derive(Clone, Copy, Debug)]
-struct NameServerLease {
-    number: i64,
-    /// When the last renewal was sent, successful or not.
-    renewed: Instant,
-    /// No other name server takes names over before then.
-    until: Instant,
-}
-
 /// Keeps the directory and the name store in agreement.
 #[derive(Debug)]
 struct ExclusiveNameReconciler<A> {
     service: DirectoryService,
     name_store: A,
-    lease: Option<NameServerLease>,
+    lease: LeaseKeeper,
     /// The names that are claimed here, with their holders. A claim whose answer was lost counts.
     claimed_for: HashMap<String, String>,
     last_comparison: Instant,
@@ -147,7 +116,7 @@ impl DirectoryService {
         let keeper = ExclusiveNameReconciler {
             service: self,
             name_store: arbiter,
-            lease: None,
+            lease: LeaseKeeper::new(NAME_LEASE_TTL, NAME_STORE_TIMEOUT),
             claimed_for: HashMap::new(),
             last_comparison: Instant::now(),
             pending: BTreeSet::new(),
@@ -196,9 +165,8 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
         self.compare().await;
         let (leave, claims) = self.plan();
         if self.release_names(leave).await && self.claim(claims).await {
-            let renewal = self.lease.map(|lease| lease.renewed + RENEW_EVERY);
             let again = (!self.pending.is_empty()).then(|| Instant::now() + CLAIM_RETRY_INTERVAL);
-            return ReconcileStep::WaitUntil(renewal.into_iter().chain(again).min());
+            return ReconcileStep::WaitUntil(self.lease.next().into_iter().chain(again).min());
         }
         self.drop_all_claims();
         ReconcileStep::Again
@@ -206,61 +174,46 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
 
     /// Renews the lease if it is due. Returns whether the lease is still valid, or when to try again.
     async fn keep_lease(&mut self) -> Result<bool, Instant> {
-        let asked = Instant::now();
-        if let Some(lease) = self.lease
-            && asked < lease.renewed + RENEW_EVERY
-        {
+        if self.lease.held().is_some() && self.lease.next() > Some(Instant::now()) {
             return Ok(true);
         }
-        let number = self.lease.map(|lease| lease.number);
-        let answer = timeout(
-            NAME_STORE_TIMEOUT,
-            self.name_store.renew_or_begin(number, NAME_LEASE_TTL),
-        )
-        .await;
-        let now = Instant::now();
-        let unbroken = self.lease.filter(|lease| now < lease.until);
-        match answer {
-            Ok(Ok(Some(number))) => {
-                let lease = NameServerLease {
-                    number,
-                    renewed: asked,
-                    // Other name servers count the term from later.
-                    until: asked + NAME_LEASE_TTL,
-                };
-                self.lease = Some(lease);
+        let store = &mut self.name_store;
+        let renewal = self
+            .lease
+            .renew(|lease, ttl| store.renew_or_begin(lease, ttl));
+        match renewal.await {
+            LeaseRenewal::Held(lease) => {
                 self.extend_directory_grants(lease.until);
                 return Ok(true);
             }
-            Ok(Ok(None)) => {
+            LeaseRenewal::Lost => {
                 tracing::warn!("exclusive names were taken over from this name server");
                 self.drop_all_claims();
                 return Ok(false);
             }
-            Ok(Err(error)) => tracing::debug!(%error, "exclusive names stay as they are"),
-            Err(_) => tracing::debug!("timeout; exclusive names stay as they are"),
-        }
-        if let Some(lease) = &mut self.lease {
-            lease.renewed = asked;
-            if unbroken.is_some() {
-                lease.until = now + NAME_LEASE_TTL;
-                let until = lease.until;
-                self.extend_directory_grants(until);
+            LeaseRenewal::Failed(error) => {
+                tracing::debug!(%error, "exclusive names stay as they are");
             }
+            LeaseRenewal::TimedOut => tracing::debug!("timeout; exclusive names stay as they are"),
         }
-        Err(now + RENEW_EVERY)
+        if let Some(until) = self.lease.extend_unrenewed() {
+            self.extend_directory_grants(until);
+        }
+        Err(Instant::now() + RENEW_EVERY)
     }
 
     /// Finds the effects of requests whose answers were lost and that reached the name store after later
     /// requests.
     async fn compare(&mut self) {
         let now = Instant::now();
-        let Some(lease) = self.lease else { return };
+        let Some(lease) = self.lease.held() else {
+            return;
+        };
         if now < self.last_comparison + COMPARE_EVERY {
             return;
         }
         self.last_comparison = now;
-        let asking = self.name_store.claimed_names(lease.number);
+        let asking = self.name_store.claimed_names(lease.fence);
         let Ok(Ok(names)) = timeout(NAME_STORE_TIMEOUT, asking).await else {
             return;
         };
@@ -285,7 +238,7 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
 
     /// Drops everything that depends on the lease.
     fn drop_all_claims(&mut self) {
-        self.lease = None;
+        self.lease.drop_lease();
         self.service.change(super::InstanceDirectory::withdraw_all);
         // Names without a candidate are dropped in the next round.
         let names = self.claimed_for.drain().map(|(name, _)| Arc::from(name));
@@ -293,8 +246,11 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
     }
 
     /// Which names to release, and which to claim.
-    fn plan(&mut self) -> (Vec<String>, Vec<ExclusiveClaim>) {
+    fn plan(&mut self) -> (Vec<String>, Vec<NameClaim>) {
         let (mut leave, mut claims) = (Vec::new(), Vec::new());
+        let Some(lease) = self.lease.held() else {
+            return (leave, claims);
+        };
         let (pending, standing_up) = (&mut self.pending, &self.claimed_for);
         self.service.change(|directory| {
             pending.retain(|name| {
@@ -309,7 +265,11 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
                 let is_wanted = candidate.is_some() || now.is_some();
                 if let Some(holder) = candidate {
                     let name = name.as_ref().to_owned();
-                    claims.push(ExclusiveClaim { name, holder });
+                    claims.push(NameClaim {
+                        name,
+                        holder,
+                        nameserver: lease.fence,
+                    });
                 }
                 is_wanted
             });
@@ -319,11 +279,11 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
 
     /// Releases names. Returns whether the lease is still valid.
     async fn release_names(&mut self, names: Vec<String>) -> bool {
-        let Some(lease) = self.lease else {
+        let Some(lease) = self.lease.held() else {
             return false;
         };
         for page in names.chunks(PAGE) {
-            let leaving = self.name_store.release(lease.number, page.to_vec());
+            let leaving = self.name_store.release(lease.fence, page.to_vec());
             match timeout(NAME_STORE_TIMEOUT, leaving).await {
                 Ok(Ok(())) => {
                     for name in page {
@@ -340,7 +300,7 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
 
     /// Claims names. Names that another worker holds are claimed for that worker, if it has a session here.
     /// Returns whether the lease is still valid.
-    async fn claim(&mut self, claims: Vec<ExclusiveClaim>) -> bool {
+    async fn claim(&mut self, claims: Vec<NameClaim>) -> bool {
         let mut others = Vec::new();
         if !self.claim_all(claims, Some(&mut others)).await {
             return false;
@@ -350,12 +310,9 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
 
     async fn claim_all(
         &mut self,
-        mut claims: Vec<ExclusiveClaim>,
-        mut others: Option<&mut Vec<ExclusiveClaim>>,
+        mut claims: Vec<NameClaim>,
+        mut others: Option<&mut Vec<NameClaim>>,
     ) -> bool {
-        let Some(lease) = self.lease else {
-            return false;
-        };
         claims.retain(|claim| {
             let now = self.claimed_for.get(&claim.name);
             now.is_none_or(|now| *now == claim.holder)
@@ -364,7 +321,7 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
             let named = page.iter().cloned();
             self.claimed_for
                 .extend(named.map(|claim| (claim.name, claim.holder)));
-            let claiming = self.name_store.claim(lease.number, page.to_vec());
+            let claiming = self.name_store.claim(page.to_vec());
             let answers = match timeout(NAME_STORE_TIMEOUT, claiming).await {
                 Ok(Ok(answers)) => answers,
                 Ok(Err(error)) => {
@@ -378,19 +335,20 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
             };
             for (claim, answer) in page.iter().zip(answers) {
                 match answer {
-                    ExclusiveClaimOutcome::Granted(fence) => self.granted(claim, fence),
-                    ExclusiveClaimOutcome::Taken(by) => {
+                    NameClaimOutcome::Granted { fence } => self.granted(claim, fence),
+                    NameClaimOutcome::Taken { holder: by } => {
                         self.claim_refused(claim, by, others.as_deref_mut())
                     }
-                    ExclusiveClaimOutcome::LeaseLost => return false,
+                    NameClaimOutcome::LeaseLost => return false,
                 }
             }
         }
         true
     }
 
-    fn granted(&mut self, claim: &ExclusiveClaim, fence: u64) {
-        let ExclusiveClaim { name, holder } = claim;
+    fn granted(&mut self, claim: &NameClaim, fence: Fence) {
+        let NameClaim { name, holder, .. } = claim;
+        let fence = u64::try_from(fence).unwrap_or(0);
         let granted = self
             .service
             .change(|directory| directory.grant(name, holder, fence, Instant::now()));
@@ -401,9 +359,9 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
 
     fn claim_refused(
         &mut self,
-        claim: &ExclusiveClaim,
+        claim: &NameClaim,
         by: String,
-        others: Option<&mut Vec<ExclusiveClaim>>,
+        others: Option<&mut Vec<NameClaim>>,
     ) {
         let name = claim.name.clone();
         self.claimed_for.remove(&name);
@@ -414,7 +372,10 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
         if let Some(others) = others
             && could_hold
         {
-            others.push(ExclusiveClaim { name, holder: by });
+            others.push(NameClaim {
+                holder: by,
+                ..claim.clone()
+            });
         }
     }
 }

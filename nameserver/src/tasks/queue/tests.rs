@@ -12,7 +12,7 @@ pub(in crate::tasks) fn taken_of(submitter: &str, priority: i64) -> OwnedTask {
     }
 }
 
-fn taken(priority: i64, id: StoredTaskId) -> OwnedTask {
+pub(in crate::tasks) fn taken(priority: i64, id: StoredTaskId) -> OwnedTask {
     OwnedTask {
         task: ClaimedTask {
             id,
@@ -34,7 +34,7 @@ fn taken(priority: i64, id: StoredTaskId) -> OwnedTask {
     }
 }
 
-fn limiter() -> Limiter {
+pub(in crate::tasks) fn limiter() -> Limiter {
     Limiter::new(LimitOverrides::default(), &LimitOverrides::default())
 }
 
@@ -77,7 +77,7 @@ fn more_is_asked_for_when_half_of_what_waits_is_gone() {
     lane.ended("", None, Instant::now());
     while lane.next(window, &limiter, Instant::now()).is_some() {}
     assert_eq!(lane.claim_count(window), 2);
-    lane.may_have_more = false;
+    lane.backlog = Backlog::None;
     assert_eq!(lane.claim_count(window), 0);
 }
 
@@ -89,9 +89,9 @@ fn the_last_few_are_fetched_at_once_and_leave_room_for_new_ones() {
         lane.push(taken(0, StoredTaskId::generate()));
     }
     assert_eq!(lane.claim_count(window), 0);
-    lane.store_was_empty = true;
+    lane.backlog = Backlog::Few;
     assert_eq!(lane.claim_count(window), 5);
-    lane.claim_requested = 5;
+    lane.backlog.fetch(5);
     assert_eq!(lane.free_capacity(window), 5);
 }
 
@@ -100,17 +100,19 @@ fn a_new_task_overtakes_none_that_may_be_queued() {
     let mut lane = TaskQueue::new(Instant::now());
     let window = window(2, 1, 3);
     assert_eq!(lane.free_capacity(window), 0);
-    lane.may_have_more = false;
+    lane.backlog = Backlog::None;
     assert_eq!(lane.free_capacity(window), 5);
     lane.push(taken(0, StoredTaskId::generate()));
     assert_eq!(lane.free_capacity(window), 4);
     // The store is being asked, and may have many.
-    lane.claim_requested = 3;
+    lane.backlog = Backlog::Unknown;
+    lane.backlog.fetch(3);
     assert_eq!(lane.free_capacity(window), 0);
     // Only the tasks that were just queued are there, and they have their permits.
-    (lane.store_was_empty, lane.may_have_more) = (true, true);
+    lane.backlog = Backlog::Few;
+    lane.backlog.fetch(3);
     assert_eq!(lane.free_capacity(window), 1);
-    lane.claim_requested = 0;
+    lane.backlog = Backlog::Few;
     assert_eq!(lane.free_capacity(window), 0);
 }
 
@@ -134,8 +136,8 @@ fn the_store_is_told_of_whom_how_many_are_wanted() {
     assert_eq!(lane.shares(window, now).room("ana", 75), 2);
     assert_eq!(lane.shares(window, now).room("bob", 75), 6);
     lane.held_back = true;
-    lane.may_have_more = false;
+    lane.backlog = Backlog::None;
     assert!(lane.next(window, &limiter(), now).is_some());
     lane.ended("ana", None, now);
-    assert!(lane.may_have_more && !lane.held_back);
+    assert!(lane.backlog == Backlog::Few && !lane.held_back);
 }

@@ -5,8 +5,9 @@
 //! Computer Programming, volume 2, 4.3.3.C).
 
 use dashu_int::{UBig, ops::BitTest};
+use parking_lot::Mutex;
 use realfft::{RealFftPlanner, num_complex::Complex64};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 
 const DIGIT_BITS: usize = 12;
 /// Two digits are three bytes.
@@ -67,10 +68,7 @@ fn spectrum(number: &UBig, length: usize) -> Option<(Vec<Complex64>, u64)> {
             f64::from(group >> DIGIT_BITS),
         ];
     }
-    let plan = PLANS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .plan_fft_forward(length);
+    let plan = PLANS.lock().plan_fft_forward(length);
     let mut spectrum = plan.make_output_vec();
     plan.process(&mut digits, &mut spectrum).ok()?;
     Some((spectrum, residue(&bytes)))
@@ -78,10 +76,7 @@ fn spectrum(number: &UBig, length: usize) -> Option<(Vec<Complex64>, u64)> {
 
 /// The number with this transform of its digits, if it is the product of numbers with these residues.
 fn inverse(mut spectrum: Vec<Complex64>, length: usize, factors: (u64, u64)) -> Option<UBig> {
-    let plan = PLANS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .plan_fft_inverse(length);
+    let plan = PLANS.lock().plan_fft_inverse(length);
     let mut digits = plan.make_output_vec();
     plan.process(&mut spectrum, &mut digits).ok()?;
     let scale = 1.0 / length as f64;

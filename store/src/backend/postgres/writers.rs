@@ -4,12 +4,10 @@
 //! after the other, the test is one more round trip for each. And every server process then has the tables
 //! and statements in its own caches.
 
+use parking_lot::Mutex;
 use sqlx::PgConnection;
 use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::atomic::{AtomicI64, Ordering},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -47,10 +45,6 @@ impl Default for PostgresWriters {
 }
 
 impl PostgresWriters {
-    fn lock(&self) -> MutexGuard<'_, Vec<PostgresWriter>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The shard of the next new connection.
     pub(super) fn next_shard(&self) -> i64 {
         self.shard
@@ -60,19 +54,19 @@ impl PostgresWriters {
 
     /// The idle connection that was used last.
     pub(super) fn take(&self) -> Option<PostgresWriter> {
-        self.lock().pop()
+        self.idle.lock().pop()
     }
 
     /// Keeps a connection that is in no transaction, unless it is too old.
     pub(super) fn put_back(&self, writer: PostgresWriter) {
         if writer.opened_at.elapsed() < LIFETIME {
-            self.lock().push(writer);
+            self.idle.lock().push(writer);
         }
     }
 
     /// Closes all idle connections.
     pub(super) fn close_idle(&self) {
-        let forgotten = std::mem::take(&mut *self.lock());
+        let forgotten = std::mem::take(&mut *self.idle.lock());
         drop(forgotten);
     }
 }

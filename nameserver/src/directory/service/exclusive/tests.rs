@@ -32,9 +32,10 @@ impl FakeNameStoreState {
         until.is_some_and(|until| Instant::now() < until)
     }
 
-    fn claim(&mut self, lease: i64, claim: ExclusiveClaim) -> ExclusiveClaimOutcome {
+    fn claim(&mut self, claim: NameClaim) -> NameClaimOutcome {
+        let lease = claim.nameserver;
         if !self.lives(lease) {
-            return ExclusiveClaimOutcome::LeaseLost;
+            return NameClaimOutcome::LeaseLost;
         }
         let now = Instant::now();
         let leases = &mut self.leases;
@@ -48,10 +49,13 @@ impl FakeNameStoreState {
         let first = (claim.holder.clone(), fence, BTreeSet::new());
         let (holder, fence, standing) = self.names.entry(claim.name).or_insert(first);
         if *holder != claim.holder {
-            return ExclusiveClaimOutcome::Taken(holder.clone());
+            let holder = holder.clone();
+            return NameClaimOutcome::Taken { holder };
         }
         standing.insert(lease);
-        ExclusiveClaimOutcome::Granted(*fence)
+        NameClaimOutcome::Granted {
+            fence: fence.cast_signed(),
+        }
     }
 }
 
@@ -101,12 +105,11 @@ impl NameStore for FakeNameStore {
 
     async fn claim(
         &mut self,
-        lease: i64,
-        claims: Vec<ExclusiveClaim>,
-    ) -> Result<Vec<ExclusiveClaimOutcome>, &'static str> {
+        claims: Vec<NameClaim>,
+    ) -> Result<Vec<NameClaimOutcome>, &'static str> {
         let mut docket = self.docket()?;
         let claims = claims.into_iter();
-        Ok(claims.map(|claim| docket.claim(lease, claim)).collect())
+        Ok(claims.map(|claim| docket.claim(claim)).collect())
     }
 
     async fn release(&mut self, lease: i64, names: Vec<String>) -> Result<(), &'static str> {

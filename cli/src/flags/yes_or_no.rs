@@ -1,7 +1,7 @@
 //! The value of the environment variable of a flag that takes no value.
 
 use clap::{
-    Arg, Command, CommandFactory,
+    Arg, Command,
     builder::{BoolishValueParser, TypedValueParser},
     error::ErrorKind,
 };
@@ -30,7 +30,7 @@ impl TypedValueParser for YesOrNo {
                 variable.to_string_lossy(),
                 value.to_string_lossy()
             );
-            super::Cli::command().error(ErrorKind::InvalidValue, sentence)
+            command.clone().error(ErrorKind::InvalidValue, sentence)
         })
     }
 }

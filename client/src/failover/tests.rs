@@ -1,5 +1,6 @@
 use super::*;
 use std::cell::RefCell;
+use tokio::time::sleep;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -24,25 +25,27 @@ impl Desks {
     }
 
     /// Asks. `script` gets the index of the name server and the number of earlier requests to it.
-    async fn ask<F>(&self, script: impl Fn(usize, usize) -> F) -> Result<&'static str, TaskError>
+    async fn ask<F>(
+        &self,
+        script: impl Fn(usize, usize) -> F,
+    ) -> Result<&'static str, Vec<&'static str>>
     where
-        F: Future<Output = Result<&'static str, NoAnswer>>,
+        F: Future<Output = Result<&'static str, NoAnswer<&'static str>>>,
     {
-        let asking = NameServerQuery {
-            count: self.count,
-            preferred_index: &self.favourite,
-            retry_timeout: PATIENCE,
-            deadline: self.deadline,
-            stagger: Some(STAGGER),
-        };
-        asking
-            .ask(|index| {
-                let mut asked = self.asked.borrow_mut();
-                let times = asked.iter().filter(|(who, _)| *who == index).count();
-                asked.push((index, self.began.elapsed().as_millis()));
-                script(index, times)
-            })
-            .await
+        let repeat = self.deadline.map_or(Repeat::For(PATIENCE), Repeat::Until);
+        let times = RequestTimes::quick(repeat);
+        let desks: Vec<usize> = (0..self.count).collect();
+        let failover = Failover::staggered(&desks, &self.favourite, &times);
+        let answer = failover.first(|&index| {
+            let mut asked = self.asked.borrow_mut();
+            let times = asked.iter().filter(|(who, _)| *who == index).count();
+            asked.push((index, self.began.elapsed().as_millis()));
+            script(index, times)
+        });
+        let answer = answer.await;
+        answer.map_err(|Unanswered(failures)| {
+            failures.into_iter().map(|failure| failure.error).collect()
+        })
     }
 
     fn asked(&self) -> Vec<(usize, u128)> {
@@ -50,23 +53,19 @@ impl Desks {
     }
 }
 
-fn later(sentence: &str, sent: bool) -> NoAnswer {
-    NoAnswer::Later {
-        sentence: sentence.to_owned(),
-        sent,
-        answered: false,
-    }
+fn later() -> NoAnswer<&'static str> {
+    NoAnswer::new(Next::Later, "down")
 }
 
-fn unknown() -> TaskError {
-    TaskError::Unknown { id: "7".to_owned() }
+fn unknown() -> NoAnswer<&'static str> {
+    NoAnswer::new(Next::Elsewhere, "unknown")
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_answered_last_is_asked_first() {
     let desks = Desks::new(3);
     let script = async |index, _| match index {
-        0 => Err(later("down", false)),
+        0 => Err(later()),
         _ => Ok("done"),
     };
     assert_eq!(desks.ask(script).await, Ok("done"));
@@ -94,7 +93,7 @@ async fn a_slow_answer_still_counts_after_another_was_asked() {
             sleep(2 * STAGGER).await;
             Ok("slow")
         }
-        _ => Err(later("down", false)),
+        _ => Err(later()),
     });
     assert_eq!(answer.await, Ok("slow"));
 }
@@ -103,7 +102,7 @@ async fn a_slow_answer_still_counts_after_another_was_asked() {
 async fn what_one_does_not_know_another_may() {
     let desks = Desks::new(2);
     let answer = desks.ask(async |index, _| match index {
-        0 => Err(NoAnswer::Elsewhere(unknown())),
+        0 => Err(unknown()),
         _ => Ok("found"),
     });
     assert_eq!(answer.await, Ok("found"));
@@ -113,37 +112,26 @@ async fn what_one_does_not_know_another_may() {
 async fn what_nobody_knows_is_told_at_once_also_if_one_is_down() {
     let desks = Desks::new(3);
     let answer = desks.ask(async |index, _| match index {
-        1 => Err(later("down", false)),
-        _ => Err(NoAnswer::Elsewhere(unknown())),
+        1 => Err(later()),
+        _ => Err(unknown()),
     });
-    assert_eq!(answer.await, Err(unknown()));
+    assert_eq!(answer.await, Err(vec!["unknown", "down", "unknown"]));
     assert_eq!(desks.asked(), [(0, 0), (1, 0), (2, 0)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_final_word_is_not_discussed() {
     let desks = Desks::new(3);
-    let refused = TaskError::Invalid {
-        sentence: "no".to_owned(),
-    };
-    let answer = desks.ask(async |_, _| Err(NoAnswer::Final(refused.clone())));
-    assert_eq!(answer.await, Err(refused));
+    let answer = desks.ask(async |_, _| Err(NoAnswer::new(Next::End, "no")));
+    assert_eq!(answer.await, Err(vec!["no"]));
     assert_eq!(desks.asked().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_cannot_answer_now_is_asked_again_until_the_patience_ends() {
     let desks = Desks::new(2);
-    let answer = desks.ask(async |index, times| match (index, times) {
-        (1, 0) => Err(later("b: lost", true)),
-        (0, _) => Err(later("a: down", false)),
-        (_, _) => Err(later("b: down", false)),
-    });
-    let TaskError::Unavailable { sentence, sent } = answer.await.unwrap_err() else {
-        panic!("another error")
-    };
-    assert_eq!(sentence, "no name server answers: a: down; b: down");
-    assert!(sent, "it was sent in the first round");
+    let answer = desks.ask(async |_, _| Err(later()));
+    assert_eq!(answer.await, Err(vec!["down", "down"]));
     let passed = desks.began.elapsed();
     assert!(
         (PATIENCE..PATIENCE + STAGGER).contains(&passed),
@@ -151,7 +139,7 @@ async fn who_cannot_answer_now_is_asked_again_until_the_patience_ends() {
     );
 
     let answer = desks.ask(async |_, times| match times {
-        0..20 => Err(later("down", false)),
+        0..20 => Err(later()),
         _ => Ok("up again"),
     });
     assert_eq!(answer.await, Ok("up again"));
@@ -159,19 +147,14 @@ async fn who_cannot_answer_now_is_asked_again_until_the_patience_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_takes_no_tasks_is_waited_for_only_beside_one_that_may() {
-    let none = || {
-        NoAnswer::Elsewhere(TaskError::Unavailable {
-            sentence: "a takes no tasks".to_owned(),
-            sent: false,
-        })
-    };
+    let none = || NoAnswer::new(Next::Unable, "takes none");
     let desks = Desks::new(2);
     let answer = desks.ask(async |_, _| Err(none())).await;
-    assert_eq!(answer.unwrap_err().to_string(), "a takes no tasks");
+    assert_eq!(answer, Err(vec!["takes none"; 2]));
     assert_eq!(desks.began.elapsed(), Duration::ZERO);
     let answer = desks.ask(async |index, times| match (index, times) {
         (0, _) => Err(none()),
-        (_, 0..3) => Err(later("down", false)),
+        (_, 0..3) => Err(later()),
         (_, _) => Ok("up again"),
     });
     desks.asked();
@@ -184,14 +167,8 @@ async fn with_a_deadline_a_request_is_repeated_until_then_and_no_longer() {
         let time = Duration::from_secs(seconds);
         let mut desks = Desks::new(2);
         desks.deadline = Some(desks.began + time);
-        let answer = desks.ask(async |index, times| match (index, times) {
-            (0, 0) => Err(later("a: lost", true)),
-            _ => Err(later("down", false)),
-        });
-        let TaskError::Unavailable { sent, .. } = answer.await.unwrap_err() else {
-            panic!("another error")
-        };
-        assert!(sent, "it was sent in the first round");
+        let answer = desks.ask(async |_, _| Err(later()));
+        assert_eq!(answer.await, Err(vec!["down", "down"]));
         assert_eq!(desks.began.elapsed(), time);
         // The last request has time for an answer, and the pauses grow to a second.
         let asked = desks.asked();
@@ -215,7 +192,43 @@ async fn what_is_answered_late_before_the_deadline_is_answered() {
     let began = desks.began;
     let answer = desks.ask(async |_, _| match began.elapsed() > 2 * PATIENCE {
         true => Ok("done"),
-        false => Err(later("the answer was lost", true)),
+        false => Err(later()),
     });
     assert_eq!(answer.await, Ok("done"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_hangs_up_is_asked_again_while_another_is_silent() {
+    let desks = Desks::new(2);
+    let answer = desks.ask(async |index, times| match (index, times) {
+        (0, _) => std::future::pending().await,
+        (_, 0..3) => Err(later()),
+        (_, _) => Ok("up again"),
+    });
+    assert_eq!(answer.await, Ok("up again"));
+    assert!(desks.began.elapsed() < STAGGER + Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_race_asks_all_at_once_and_a_collection_waits_a_moment_for_the_others() {
+    let began = Instant::now();
+    let times = [1, 2, 9].map(Duration::from_secs);
+    let race = Failover::race(&times, Repeat::Never);
+    let slow = async |time: &Duration| {
+        sleep(*time).await;
+        Ok::<_, NoAnswer<()>>(time.as_secs())
+    };
+    assert_eq!(race.first(slow).await.unwrap(), 1);
+    assert_eq!(began.elapsed(), times[0]);
+    let answers = race.all(began + 20 * times[0], 3 * times[0], slow).await;
+    assert_eq!(answers, [Some(Ok(1)), Some(Ok(2)), None]);
+    assert_eq!(began.elapsed(), 5 * times[0]);
+}
+
+#[test]
+fn a_large_request_has_time_in_proportion() {
+    let transfer = |bytes| RequestTimes::quick(Repeat::Never).carrying(bytes).transfer;
+    assert_eq!(transfer(100), Duration::ZERO);
+    let most = Duration::from_secs(50);
+    assert_eq!(transfer(50 * SLOWEST_BYTES_PER_SECOND), most);
 }

@@ -1,67 +1,48 @@
 //! The builder of a worker.
 
+mod objects;
+
+use super::Worker;
 use crate::{
-    chaos::Chaos,
-    compute::ComputePool,
-    exclusive::HeldExclusiveNames,
-    hosted::{WorkerContext, WorkerObject},
-    load::LoadGauge,
-    ticket_trust::TicketTrust,
-    watchdog::WatchedMethods,
-    worker::{Worker, WorkerError},
+    chaos::Chaos, compute::ComputePool, error::WorkerError, exclusive::HeldExclusiveNames,
+    hosted::WorkerContext, load::LoadGauge, ticket_trust::TicketTrust,
 };
+use objects::{MakeObject, PlannedObject};
 use pyroxene_client::{Client, ClientConfig, Credentials, InvalidConfig};
 use pyroxene_common::{
     access::Authenticator,
     endpoint::Endpoint,
-    host::{HostedObject, default_message_memory},
+    host::default_message_memory,
     identity::HolderKey,
-    interface::Serves,
-    interfaces::directory::{ObjectRegistration, check_name},
+    interfaces::directory::check_name,
     tls::{ClientAuth, TlsClient, TlsServer},
     wire::{DEFAULT_MAX_MESSAGE, GREATEST_MAX_MESSAGE},
 };
-use std::{
-    fmt, marker::PhantomData, num::NonZeroUsize, sync::Arc, thread::available_parallelism,
-    time::Duration,
-};
+use std::{fmt, num::NonZeroUsize, sync::Arc, thread::available_parallelism, time::Duration};
 use tokio_util::sync::CancellationToken;
-
-/// Makes an object when the shared resources of the worker exist.
-type MakeObject = Box<dyn FnOnce(&WorkerContext) -> HostedObject + Send>;
 
 /// Builds a worker. Start with [`Worker::builder`].
 #[must_use = "a builder does nothing until it is bound"]
 pub struct WorkerBuilder {
-    pub(crate) nameservers: String,
-    pub(crate) name: Option<String>,
-    pub(crate) listen: Endpoint,
-    pub(crate) advertise: Option<Endpoint>,
-    pub(crate) threads: usize,
-    pub(crate) queue: usize,
-    pub(crate) max_calls: u64,
-    pub(crate) max_message: usize,
-    pub(crate) message_memory: usize,
-    pub(crate) ttl: Duration,
-    pub(crate) drain_timeout: Duration,
-    pub(crate) start_timeout: Option<Duration>,
-    pub(crate) tags: Vec<String>,
-    pub(crate) exclusive: bool,
-    pub(crate) chaos: Chaos,
-    pub(crate) tls: Option<TlsServer>,
-    pub(crate) trust: Option<TlsClient>,
-    pub(crate) credentials: Option<Credentials>,
-    pub(crate) objects: Vec<(PlannedObject, MakeObject)>,
-}
-
-/// An object that the worker will host.
-#[derive(Clone, Debug)]
-pub(crate) struct PlannedObject {
-    pub(crate) name: String,
-    interface: &'static str,
-    version: u32,
-    /// Whether its name is exclusive, independent of the worker's other objects.
-    exclusive: bool,
+    pub(super) nameservers: String,
+    pub(super) name: Option<String>,
+    pub(super) listen: Endpoint,
+    pub(super) advertise: Option<Endpoint>,
+    pub(super) threads: usize,
+    pub(super) queue: usize,
+    pub(super) max_calls: u64,
+    pub(super) max_message: usize,
+    pub(super) message_memory: usize,
+    pub(super) ttl: Duration,
+    pub(super) drain_timeout: Duration,
+    pub(super) start_timeout: Option<Duration>,
+    pub(super) tags: Vec<String>,
+    pub(super) exclusive: bool,
+    pub(super) chaos: Chaos,
+    pub(super) tls: Option<TlsServer>,
+    pub(super) trust: Option<TlsClient>,
+    pub(super) credentials: Option<Credentials>,
+    pub(super) objects: Vec<(PlannedObject, MakeObject)>,
 }
 
 impl fmt::Debug for WorkerBuilder {
@@ -363,149 +344,6 @@ impl WorkerBuilder {
         self
     }
 
-    /// Hosts an object whose methods run on the runtime. A method must not block a thread of the runtime
-    /// for longer than about 100 microseconds at a time. A method that blocks it for a second is named in
-    /// the log. See [`host_compute`](Self::host_compute) for CPU-bound methods.
-    ///
-    /// For an interface `Greeter` that has one method, `hello`:
-    ///
-    /// ```
-    /// # pyroxene_common::interface! {
-    /// #     /// People who say hello.
-    /// #     #[name = "Example.Greeter"]
-    /// #     #[version = 1]
-    /// #     pub trait Greeter in greeter {
-    /// #         /// A greeting for `name`.
-    /// #         #[idempotent]
-    /// #         async fn hello(name: String) -> String;
-    /// #     }
-    /// # }
-    /// #[derive(Clone)]
-    /// struct Polite;
-    ///
-    /// impl greeter::Greeter for Polite {
-    ///     async fn hello(self, _: tarpc::context::Context, name: String) -> String {
-    ///         format!("Hello, {name}!")
-    ///     }
-    /// }
-    ///
-    /// let builder = pyroxene_worker::Worker::builder().host("greeter", Greeter, Polite);
-    /// ```
-    pub fn host<I, S>(self, name: impl Into<String>, interface: I, service: S) -> Self
-    where
-        I: Serves<S>,
-        S: Clone + Send + Sync + 'static,
-    {
-        self.host_compute(name, interface, service, |_| false)
-    }
-
-    /// As [`host`](Self::host), for an object with an exclusive name: other workers that offer the same
-    /// name wait until this worker is gone.
-    ///
-    /// ```
-    /// use pyroxene_objects::{self as objects, interfaces::{hash::Hash, text::Text}};
-    /// use pyroxene_worker::Worker;
-    ///
-    /// // One worker at a time serves "ledger". Any number of workers serve "text".
-    /// let builder = Worker::builder()
-    ///     .host_exclusive("ledger", Hash, objects::HashObject)
-    ///     .host("text", Text, objects::TextObject);
-    /// ```
-    pub fn host_exclusive<I, S>(self, name: impl Into<String>, _interface: I, service: S) -> Self
-    where
-        I: Serves<S>,
-        S: Clone + Send + Sync + 'static,
-    {
-        self.plan::<I, S>(name.into(), true, move |_| service, |_| false)
-    }
-
-    /// Hosts an object. The calls for which `is_heavy` returns true run on the compute pool.
-    ///
-    /// ```
-    /// use pyroxene_objects::{self as objects, interfaces::hash::{Hash, hash::HashRequest}};
-    /// use pyroxene_worker::Worker;
-    ///
-    /// // Digests of long texts run on the compute pool. All other calls run on the runtime.
-    /// let builder = Worker::builder().host_compute("hash", Hash, objects::HashObject, |request| {
-    ///     matches!(request, HashRequest::Sha256 { text } if text.len() > 4096)
-    /// });
-    /// ```
-    pub fn host_compute<I, S>(
-        self,
-        name: impl Into<String>,
-        _interface: I,
-        service: S,
-        is_heavy: fn(&I::Request) -> bool,
-    ) -> Self
-    where
-        I: Serves<S>,
-        S: Clone + Send + Sync + 'static,
-    {
-        self.plan::<I, S>(name.into(), false, move |_| service, is_heavy)
-    }
-
-    fn plan<I, S>(
-        mut self,
-        name: String,
-        exclusive: bool,
-        service: impl FnOnce(&WorkerContext) -> S + Send + 'static,
-        is_heavy: fn(&I::Request) -> bool,
-    ) -> Self
-    where
-        I: Serves<S>,
-        S: Clone + Send + Sync + 'static,
-    {
-        let planned = PlannedObject {
-            name,
-            interface: I::NAME,
-            version: I::VERSION,
-            exclusive,
-        };
-        let name = planned.name.clone();
-        let make = move |surroundings: &WorkerContext| {
-            HostedObject::new::<I, _>(WorkerObject::<I, S> {
-                watched_methods: WatchedMethods::new(&name, I::METHODS),
-                name,
-                service: service(surroundings),
-                is_heavy,
-                exclusive: exclusive || surroundings.exclusive,
-                worker_context: surroundings.clone(),
-                interface: PhantomData,
-            })
-        };
-        self.objects.push((planned, Box::new(make)));
-        self
-    }
-
-    /// As [`host_compute`](Self::host_compute), for an object that `make` creates from the resources that
-    /// the worker shares among its objects.
-    ///
-    /// ```
-    /// use pyroxene_objects::{EchoObject, interfaces};
-    /// use pyroxene_worker::Worker;
-    ///
-    /// // The object learns the name of its worker.
-    /// let builder = Worker::builder().host_with(
-    ///     "echo",
-    ///     interfaces::echo::Echo,
-    ///     |own| EchoObject::new(own.worker()),
-    ///     |_| false,
-    /// );
-    /// ```
-    pub fn host_with<I, S>(
-        self,
-        name: impl Into<String>,
-        _interface: I,
-        make: impl FnOnce(&WorkerContext) -> S + Send + 'static,
-        is_heavy: fn(&I::Request) -> bool,
-    ) -> Self
-    where
-        I: Serves<S>,
-        S: Clone + Send + Sync + 'static,
-    {
-        self.plan::<I, S>(name.into(), false, make, is_heavy)
-    }
-
     /// Starts the worker: it listens, and registers with the name servers. An unreachable name server is
     /// retried until it answers.
     ///
@@ -527,7 +365,7 @@ impl WorkerBuilder {
     }
 
     /// Refuses names that every name server would refuse.
-    pub(crate) fn check_names(&self) -> Result<(), WorkerError> {
+    pub(super) fn check_names(&self) -> Result<(), WorkerError> {
         let check_name = |what: &str, name: &str| {
             check_name(what, name).map_err(|error| WorkerError::Invalid(error.to_string()))
         };
@@ -541,7 +379,7 @@ impl WorkerBuilder {
     }
 
     /// The settings of the client of its name servers.
-    pub(crate) fn client_config(&self, name: &str) -> Result<ClientConfig, InvalidConfig> {
+    pub(super) fn client_config(&self, name: &str) -> Result<ClientConfig, InvalidConfig> {
         let mut config = ClientConfig::new(&self.nameservers)?
             .name(format!("worker {name}"))
             .max_message(self.max_message);
@@ -555,7 +393,7 @@ impl WorkerBuilder {
     }
 
     /// The authenticator of callers, if the worker itself can log in.
-    pub(crate) fn ticket_trust(&self, worker: &str) -> Result<Option<TicketTrust>, WorkerError> {
+    pub(super) fn ticket_trust(&self, worker: &str) -> Result<Option<TicketTrust>, WorkerError> {
         let demanded = self.credentials.is_some()
             || self
                 .tls
@@ -575,7 +413,7 @@ impl WorkerBuilder {
 
     /// The resources that the worker's objects share. Objects call other objects with a separate client,
     /// on the worker's runtime.
-    pub(crate) fn worker_context(&self, worker: &str) -> Result<WorkerContext, WorkerError> {
+    pub(super) fn worker_context(&self, worker: &str) -> Result<WorkerContext, WorkerError> {
         let pool = ComputePool::new(self.threads, self.queue).map_err(WorkerError::Threads)?;
         Ok(WorkerContext {
             worker: worker.into(),
@@ -588,42 +426,5 @@ impl WorkerBuilder {
             client: Client::new(self.client_config(worker)?),
             draining: CancellationToken::new(),
         })
-    }
-}
-
-impl PlannedObject {
-    /// The entry for the name servers. `exclusive` is true if all objects of the worker are exclusive.
-    pub(crate) fn offer(&self, tags: &[String], exclusive: bool) -> ObjectRegistration {
-        ObjectRegistration {
-            object: self.name.clone(),
-            interface: self.interface.to_owned(),
-            version: self.version,
-            tags: tags.to_vec(),
-            exclusive: self.exclusive || exclusive,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use pyroxene_objects::TextObject as Text;
-
-    #[test]
-    fn the_order_of_exclusive_and_host_makes_no_difference() {
-        let exclusive = |builder: WorkerBuilder| {
-            let all = builder.exclusive;
-            let objects = builder.objects.into_iter();
-            let offers = objects.map(|(planned, _)| planned.offer(&[], all));
-            offers.map(|offer| offer.exclusive).collect::<Vec<_>>()
-        };
-        let text = pyroxene_objects::interfaces::text::Text;
-        let before = Worker::builder().exclusive(true).host("a", text, Text);
-        let after = Worker::builder().host("a", text, Text).exclusive(true);
-        assert_eq!([exclusive(before), exclusive(after)], [[true], [true]]);
-        let mixed = Worker::builder()
-            .host("a", text, Text)
-            .host_exclusive("b", text, Text);
-        assert_eq!(exclusive(mixed), [false, true]);
     }
 }

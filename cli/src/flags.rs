@@ -1,0 +1,112 @@
+//! The flags that commands share.
+
+mod yes_or_no;
+
+pub(crate) use yes_or_no::YesOrNo;
+
+use crate::{
+    failure::Failure,
+    security::{ClientAuthArguments, LoginArguments, TlsArguments, with_security},
+    units::{StartTimeout, message_size, start_timeout},
+};
+use clap::{Args, ValueEnum};
+use pyroxene_client::{Client, ClientConfig, Policy};
+use pyroxene_common::wire::DEFAULT_MAX_MESSAGE;
+use std::time::Duration;
+
+/// The default address on which `up` and `nameserver` listen, and to which clients connect.
+pub(crate) const DEFAULT_NAMESERVER: &str = "127.0.0.1:9090";
+
+/// How long a command about tasks retries while no name server can answer.
+const TASKS_RETRY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The flags of every client command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ClientArguments {
+    /// The name servers, separated by commas; one that answers is enough. The default port is 9090
+    #[arg(long, value_name = "A,B", env = "PYROXENE_NAMESERVER", default_value = DEFAULT_NAMESERVER)]
+    pub(crate) nameserver: String,
+    /// Print the documented JSON
+    #[arg(long, env = "PYROXENE_JSON", value_parser = YesOrNo)]
+    pub(crate) json: bool,
+    /// The largest answer to accept, in bytes, KiB, MiB or GiB
+    #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = DEFAULT_MAX_MESSAGE, value_parser = message_size)]
+    pub(crate) max_message: usize,
+    #[command(flatten)]
+    pub(crate) tls: TlsArguments,
+    #[command(flatten)]
+    pub(crate) login: LoginArguments,
+}
+
+impl ClientArguments {
+    /// Makes a client. It connects when it is first used.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::new(self.config()?))
+    }
+
+    /// Makes a client with a balancing policy.
+    pub(crate) fn client_with(&self, policy: Policy) -> Result<Client, Failure> {
+        Ok(Client::new(self.config()?.policy(policy)))
+    }
+
+    /// Makes a client for commands about tasks. It fails soon if no name server answers.
+    pub(crate) fn client_for_tasks(&self) -> Result<Client, Failure> {
+        Ok(Client::new(
+            self.config()?.retry_timeout(TASKS_RETRY_TIMEOUT),
+        ))
+    }
+
+    fn config(&self) -> Result<ClientConfig, Failure> {
+        let config = ClientConfig::new(&self.nameserver)?.max_message(self.max_message);
+        with_security(config, &self.tls, &self.login)
+    }
+}
+
+/// The flags of every daemon.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DaemonArguments {
+    /// The format of log lines on standard error; RUST_LOG selects the lines
+    #[arg(long, value_enum, env = "PYROXENE_LOG", default_value_t)]
+    pub(crate) log: LogFormat,
+    /// The name of this process in its log lines
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub(crate) log_name: Option<String>,
+    /// How long to retry at the start after a temporary problem, such as a database that cannot be reached, a
+    /// disk that is full or fails, or a name or address that a predecessor still holds; 'forever' means
+    /// without limit
+    #[arg(long, value_name = "TIME", env = "PYROXENE_START_TIMEOUT", default_value = "30s", value_parser = start_timeout)]
+    pub(crate) start_timeout: StartTimeout,
+    /// Allow listening without TLS or authentication on addresses that other machines can reach: everyone
+    /// there may do everything
+    #[arg(long, env = "PYROXENE_INSECURE", value_parser = YesOrNo)]
+    pub(crate) insecure: bool,
+    /// Stop when standard input closes
+    #[arg(long, hide = true)]
+    pub(crate) exit_with_parent: bool,
+    #[command(flatten)]
+    pub(crate) tls: TlsArguments,
+    #[command(flatten)]
+    pub(crate) client_auth: ClientAuthArguments,
+}
+
+/// The format of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Text for people.
+    #[default]
+    Pretty,
+    /// One JSON object per line.
+    Json,
+}
+
+impl LogFormat {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pretty => "pretty",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// The allowed numbers of calls in flight of a command.
+pub(crate) const CONCURRENCY: std::ops::RangeInclusive<i64> = 1..=65_536;

@@ -1,0 +1,144 @@
+//! The loop of a call: an instance is picked, the call is attempted there, and a failure is judged.
+
+use super::{Proxy, call::ProxyCall, connecting::ConnectedInstance};
+use crate::{connect::expect_answer, error::CallError, instance::ObjectInstance};
+use pyroxene_common::{
+    channel::{AttemptError, ClientConnection},
+    interface::{Interface, Outcome},
+};
+use std::sync::Arc;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+impl<I: Interface> Proxy<I> {
+    /// Attempts a call until it is answered or must not be attempted again.
+    ///
+    /// Rarely used parts are boxed: this future is moved and stored for every call, so it should be no
+    /// larger than the usual path needs, which picks an instance at once and calls it over an open
+    /// connection.
+    pub(super) async fn run(
+        &self,
+        mut call: ProxyCall<'_, I>,
+    ) -> Result<(I::Response, Arc<ObjectInstance<I::Response>>, usize), CallError> {
+        loop {
+            let reached = match self.open_now(&call) {
+                Ok(reached) => reached,
+                Err(first) => Box::pin(self.connect_instance(&mut call, first)).await?,
+            };
+            if let Some(sending) = call.sending {
+                sending(reached.instance.name());
+            }
+            // A large call would be a burden for a second instance.
+            let is_hedged = self.policy.hedge_after.is_some() && !call.prefers_fewest_in_flight;
+            let (outcome, instance) = if is_hedged && call.may_be_hedged() {
+                Box::pin(self.attempt_and_hedge(&mut call, reached)).await
+            } else {
+                (self.attempt(&call, &reached).await, reached.instance)
+            };
+            match outcome {
+                Ok(response) => return Ok((response, instance, call.attempts.count() + 1)),
+                Err(error) => self.after_failure(&mut call, instance, error)?,
+            }
+        }
+    }
+
+    /// The picked instance, if a connection to it is open. Otherwise the instance to which to connect first, if one
+    /// was picked.
+    fn open_now(
+        &self,
+        call: &ProxyCall<'_, I>,
+    ) -> Result<ConnectedInstance<I::Response>, Option<Arc<ObjectInstance<I::Response>>>> {
+        if !call.is_usual() {
+            return Err(None);
+        }
+        let picked = self.pick_now(call).ok();
+        match picked.as_ref().and_then(|picked| picked.open_connection()) {
+            Some(connection) => match picked {
+                Some(instance) => Ok(ConnectedInstance {
+                    instance,
+                    connection,
+                    _slot: None,
+                }),
+                None => Err(None),
+            },
+            None => Err(picked),
+        }
+    }
+
+    pub(super) async fn attempt(
+        &self,
+        call: &ProxyCall<'_, I>,
+        reached: &ConnectedInstance<I::Response>,
+    ) -> Result<I::Response, AttemptError> {
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            return Box::pin(self.attempt_logged(call, reached)).await;
+        }
+        self.attempt_unlogged(call, reached).await
+    }
+
+    async fn attempt_logged(
+        &self,
+        call: &ProxyCall<'_, I>,
+        reached: &ConnectedInstance<I::Response>,
+    ) -> Result<I::Response, AttemptError> {
+        let span = tracing::debug_span!(
+            "call",
+            object = self.object.name,
+            method = call.method,
+            worker = reached.instance.name(),
+            attempt = call.attempts.count() + 1,
+            trace = %call.context.trace_context.trace_id,
+        );
+        async {
+            let outcome = self.attempt_unlogged(call, reached).await;
+            match &outcome {
+                Ok(_) => tracing::debug!("answered"),
+                Err(error) => tracing::debug!(%error, "no answer"),
+            }
+            outcome
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn attempt_unlogged(
+        &self,
+        call: &ProxyCall<'_, I>,
+        reached: &ConnectedInstance<I::Response>,
+    ) -> Result<I::Response, AttemptError> {
+        let instance = &reached.instance;
+        let counted = instance.begin_call(call.now);
+        let outcome = call.call_on(&reached.connection).await;
+        drop(counted);
+        let now = Instant::now();
+        match &outcome {
+            Ok(response) if is_error::<I>(response) => instance.erred(now - call.now, now),
+            Ok(_) => instance.succeeded(now - call.now, now),
+            Err(error) => instance.failed(error, now - call.now, now),
+        }
+        outcome
+    }
+}
+
+impl<I: Interface> ProxyCall<'_, I> {
+    async fn call_on(
+        &self,
+        connection: &ClientConnection<I::Response>,
+    ) -> Result<I::Response, AttemptError> {
+        let response = match &self.streams {
+            None => {
+                let (context, encoded) = (&self.context, &self.encoded);
+                connection
+                    .call_with_progress(context, encoded, self.listener)
+                    .await?
+            }
+            Some(streams) => self.call_streaming_on(streams, connection).await?,
+        };
+        expect_answer::<I>(self.request_index, response, connection)
+    }
+}
+
+/// Whether an answer is an error of the object.
+fn is_error<I: Interface>(response: &I::Response) -> bool {
+    matches!(I::outcome(response), Outcome::Failed(_))
+}

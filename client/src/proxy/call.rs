@@ -1,0 +1,206 @@
+//! The state of a call in progress, and the judgement of its failures.
+
+use super::Proxy;
+use crate::{
+    balance::NoPick,
+    delegation::DelegatedCall,
+    error::{Attempt, AttemptLog, AttemptRecorder, CallError},
+    instance::ObjectInstance,
+    retry::{Blame, Losses, RetryDecision, judge},
+};
+use pyroxene_common::{
+    channel::{AttemptError, ProgressListener, StreamInputs},
+    codec::CodecError,
+    interface::Interface,
+    message::EncodedRequest,
+};
+use rand::{RngExt, rngs::SmallRng};
+use std::{cell::RefCell, sync::Arc};
+use tarpc::{context, trace};
+use tokio::time::Instant;
+
+/// The instances that a call tries.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum InstanceChoice<'a> {
+    /// All instances, in repeated rounds.
+    Any,
+    /// Each instance once; if a worker is named, only its instances.
+    EachOnce(Option<&'a str>),
+}
+
+/// A call in progress.
+pub(super) struct ProxyCall<'a, I: Interface> {
+    pub(super) context: context::Context,
+    pub(super) deadline: Instant,
+    pub(super) began: Instant,
+    /// The time of the last decision.
+    pub(super) now: Instant,
+    pub(super) method: &'static str,
+    /// Whether the call may run twice.
+    pub(super) repeatable: bool,
+    pub(super) request_index: usize,
+    pub(super) encoded: EncodedRequest,
+    pub(super) listener: Option<&'a ProgressListener>,
+    pub(super) on_behalf: Option<DelegatedCall<'a>>,
+    pub(super) choice: InstanceChoice<'a>,
+    /// Called with the name of each worker before the call is sent to it.
+    pub(super) sending: Option<&'a (dyn Fn(&str) + Send + Sync)>,
+    /// Whether the call goes to the instance with the fewest calls of this client in flight.
+    pub(super) prefers_fewest_in_flight: bool,
+    /// The instances that are not tried again in this round.
+    pub(super) tried: Vec<Arc<ObjectInstance<I::Response>>>,
+    pub(super) attempts: AttemptRecorder,
+    pub(super) losses: Losses,
+    /// The streams of its parameters, if the method has streams.
+    pub(super) streams: Option<Box<StreamInputs>>,
+    /// The number of attempts that were sent. Only the deadline bounds the others.
+    sent: usize,
+    pub(super) rounds: u32,
+}
+
+impl<I: Interface> ProxyCall<'_, I> {
+    /// A call of the method with this index.
+    pub(super) fn new(
+        object: &str,
+        mut context: context::Context,
+        request_index: usize,
+        encoded: Result<EncodedRequest, CodecError>,
+    ) -> Result<Self, CallError> {
+        if context.trace_context.trace_id.is_none() {
+            context.trace_context.trace_id = random_trace_id();
+        }
+        let now = Instant::now();
+        let method = I::METHODS.get(request_index);
+        let encoded = encoded.map_err(|error| {
+            CallError::NotSent(Box::new(AttemptLog {
+                object: object.to_owned(),
+                method: method.map_or("", |method| method.name).to_owned(),
+                reason: Some(format!("the request cannot be encoded: {error}")),
+                ..AttemptLog::default()
+            }))
+        })?;
+        Ok(Self {
+            context,
+            deadline: Instant::from_std(context.deadline),
+            began: now,
+            now,
+            method: method.map_or("", |method| method.name),
+            repeatable: method.is_some_and(|method| method.repeatable),
+            request_index,
+            encoded,
+            listener: None,
+            on_behalf: None,
+            choice: InstanceChoice::Any,
+            sending: None,
+            prefers_fewest_in_flight: false,
+            tried: Vec::new(),
+            attempts: AttemptRecorder::default(),
+            losses: Losses::default(),
+            streams: None,
+            sent: 0,
+            rounds: 0,
+        })
+    }
+
+    /// Whether the usual path is enough: any instance will do, over a connection of this client itself.
+    pub(super) fn is_usual(&self) -> bool {
+        matches!(self.choice, InstanceChoice::Any) && self.on_behalf.is_none()
+    }
+}
+
+impl<I: Interface> Proxy<I> {
+    pub(super) fn error(
+        &self,
+        kind: impl FnOnce(Box<AttemptLog>) -> CallError,
+        call: &mut ProxyCall<'_, I>,
+        reason: Option<String>,
+    ) -> CallError {
+        let attempts = std::mem::take(&mut call.attempts);
+        let error = kind(Box::new(AttemptLog {
+            object: self.object.name.clone(),
+            method: call.method.to_owned(),
+            reason,
+            attempts: attempts.listed,
+            unlisted: attempts.unlisted,
+            problem: None,
+        }));
+        match error {
+            // `Unavailable` promises that the call has not run.
+            CallError::Unavailable(trail) if trail.may_have_run() => CallError::MaybeRan(trail),
+            error => error,
+        }
+    }
+
+    pub(super) fn pick_now(
+        &self,
+        call: &ProxyCall<'_, I>,
+    ) -> Result<Arc<ObjectInstance<I::Response>>, NoPick> {
+        let instances = self.object.instances();
+        let balancer = &self.object.balancer;
+        match call.prefers_fewest_in_flight {
+            true => balancer.pick_fewest_in_flight(&instances, &call.tried, call.now),
+            false => balancer.pick(&instances, &call.tried, call.now),
+        }
+    }
+
+    /// Decides whether another attempt follows.
+    pub(super) fn after_failure(
+        &self,
+        call: &mut ProxyCall<'_, I>,
+        instance: Arc<ObjectInstance<I::Response>>,
+        error: AttemptError,
+    ) -> Result<(), CallError> {
+        let verdict = match call.has_sent_items() {
+            // What was taken from the streams cannot be sent again.
+            true => judge(&error, call.repeatable).finally(),
+            false => judge(&error, call.repeatable),
+        };
+        let now = Instant::now();
+        call.now = now;
+        call.sent += usize::from(!matches!(error, AttemptError::NotSent(_)));
+        let alone = instance.ran_one_call();
+        call.losses.record(instance.name(), &error, alone, now);
+        call.attempts.push(Attempt {
+            worker: instance.name().to_owned(),
+            endpoint: instance.key.endpoint.clone(),
+            ended_after: now - call.began,
+            error,
+        });
+        if !call.tried.iter().any(|tried| Arc::ptr_eq(tried, &instance)) {
+            call.tried.push(instance);
+        }
+        match verdict {
+            RetryDecision::Final(kind) => Err(self.error(kind, call, None)),
+            RetryDecision::TryElsewhere { costs_budget, last } => {
+                match call.losses.blame() {
+                    // `connect_instance` waits.
+                    Blame::None | Blame::Wait(_) => {}
+                    Blame::Poisonous(reason) => {
+                        return Err(self.error(CallError::MaybeRan, call, Some(reason)));
+                    }
+                }
+                if now >= call.deadline {
+                    return Err(self.error(CallError::DeadlineExceeded, call, None));
+                }
+                if call.sent >= self.policy.max_attempts {
+                    let reason = "its limit of attempts is reached";
+                    return Err(self.error(last, call, Some(reason.to_owned())));
+                }
+                if costs_budget && !self.policy.withdraw_retry(now) {
+                    let reason = "the retry budget is used up";
+                    return Err(self.error(last, call, Some(reason.to_owned())));
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Trace ids must be unique, but need not be secret, so a fast generator suffices.
+fn random_trace_id() -> trace::TraceId {
+    thread_local! {
+        static RANDOM: RefCell<SmallRng> = RefCell::new(rand::make_rng());
+    }
+    let id: u128 = RANDOM.with_borrow_mut(|random| random.random());
+    (id | 1).into()
+}

@@ -1,0 +1,168 @@
+//! The objects that a client watches. One that nobody has asked for in a minute is unwatched, unless a proxy holds
+//! it.
+
+use crate::{
+    balance::Balancer, connector::Connector, nameservers::ClientNameServers, object::WatchedObject,
+    policy::Policy,
+};
+use pyroxene_common::interface::Interface;
+use std::{
+    any::Any,
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+/// How long an object that is not in use stays watched.
+const UNUSED_FOR: Duration = Duration::from_secs(60);
+
+/// How often objects that are not in use are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The maximum number of objects that are watched without being in use.
+const MAX_UNUSED: usize = 256;
+
+/// The watched objects of a client.
+#[derive(Default)]
+pub(crate) struct Watches(Mutex<WatchesByName>);
+
+/// The watches by name and interface.
+#[derive(Default)]
+struct WatchesByName {
+    watches: HashMap<(String, &'static str), Watch>,
+    /// Whether the sweeps have started.
+    is_swept: bool,
+}
+
+struct Watch {
+    /// A [`WatchedObject`] of the interface's response type. Proxies hold clones.
+    object: Arc<dyn Any + Send + Sync>,
+    /// When it was last asked for, or last seen in use.
+    used_at: Instant,
+    _following: AbortOnDropHandle<()>,
+}
+
+impl Watch {
+    fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.object) > 1
+    }
+}
+
+impl Watches {
+    fn lock(&self) -> MutexGuard<'_, WatchesByName> {
+        // The data stays valid even if a lock holder panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The object of this name. The first lookup starts to watch it at every name server, until `stop`.
+    pub(crate) fn object<I: Interface>(
+        self: &Arc<Self>,
+        name: &str,
+        policy: Policy,
+        connector: impl FnOnce() -> Connector,
+        nameservers: &Arc<ClientNameServers>,
+        stop: &CancellationToken,
+    ) -> Arc<WatchedObject<I::Response>> {
+        let mut known = self.lock();
+        let now = Instant::now();
+        if let Some(watch) = known.watches.get_mut(&(name.to_owned(), I::NAME))
+            && let Ok(object) = Arc::clone(&watch.object).downcast()
+        {
+            watch.used_at = now;
+            return object;
+        }
+        if !std::mem::replace(&mut known.is_swept, true) {
+            let watches = Arc::clone(self);
+            tokio::spawn(stop.clone().run_until_cancelled_owned(watches.sweep()));
+        }
+        known.make_room();
+        let object = Arc::new(WatchedObject::new(
+            name,
+            Balancer::new(policy),
+            nameservers.configured(),
+            Arc::new(connector()),
+        ));
+        nameservers.begin_asking();
+        let following = WatchedObject::follow_all(Arc::downgrade(&object), Arc::clone(nameservers));
+        let following = stop.clone().run_until_cancelled_owned(following);
+        let following = tokio::spawn(async move { following.await.unwrap_or_default() });
+        let watch = Watch {
+            object: Arc::clone(&object) as _,
+            used_at: now,
+            _following: AbortOnDropHandle::new(following),
+        };
+        known.watches.insert((name.to_owned(), I::NAME), watch);
+        object
+    }
+
+    /// The number of watched objects.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.lock().watches.len()
+    }
+
+    async fn sweep(self: Arc<Self>) {
+        loop {
+            sleep(SWEEP_INTERVAL).await;
+            self.lock().sweep(Instant::now());
+        }
+    }
+}
+
+impl WatchesByName {
+    /// Ends the watches of objects that were not in use for long enough.
+    fn sweep(&mut self, now: Instant) {
+        self.watches.retain(|_, watch| {
+            if watch.is_in_use() {
+                watch.used_at = now;
+            }
+            now < watch.used_at + UNUSED_FOR
+        });
+        self.watches.shrink_to_fit();
+    }
+
+    /// Ends the older half of the watches that are not in use, if there are too many.
+    fn make_room(&mut self) {
+        if self.watches.len() < MAX_UNUSED {
+            return;
+        }
+        let unused = self.watches.values().filter(|watch| !watch.is_in_use());
+        let mut times: Vec<Instant> = unused.map(|watch| watch.used_at).collect();
+        if times.len() < MAX_UNUSED {
+            return;
+        }
+        times.sort_unstable();
+        let oldest_kept = times.get(times.len() / 2).copied();
+        self.watches
+            .retain(|_, watch| watch.is_in_use() || Some(watch.used_at) > oldest_kept);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Client, ClientConfig};
+    use pyroxene_objects::interfaces::echo::Echo;
+    use std::time::Duration;
+    use tokio::time::sleep;
+
+    #[tokio::test(start_paused = true)]
+    async fn objects_that_nobody_asks_for_any_more_are_unwatched() {
+        let client = Client::new(ClientConfig::new("127.0.0.1:1").unwrap());
+        let held = client.weak_proxy::<Echo>("held");
+        for number in 0..10_000 {
+            drop(client.weak_proxy::<Echo>(&format!("object {number}")));
+        }
+        assert!(client.watched_objects() <= super::MAX_UNUSED + 1);
+        sleep(super::UNUSED_FOR / 2).await;
+        client.weak_proxy::<Echo>("asked for again");
+        assert!(client.watched_objects() > 1, "they may be asked for again");
+        sleep(super::UNUSED_FOR * 3 / 4).await;
+        assert_eq!(client.watched_objects(), 2);
+        sleep(super::UNUSED_FOR + Duration::from_secs(20)).await;
+        assert_eq!((client.watched_objects(), held.instance_count()), (1, 0));
+        let again = client.weak_proxy::<Echo>("held");
+        assert_eq!(client.watched_objects(), 1, "{again:?} is the same object");
+    }
+}
