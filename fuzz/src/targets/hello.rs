@@ -5,7 +5,7 @@ use pyroxene_common::{
     codec,
     endpoint::Endpoint,
     hello::{Hello, HelloError, HelloRefusal, RefusalCode, Welcome, answer, receive, say_hello},
-    wire::{HELLO_TIMEOUT, MAGIC, MAX_HELLO, PROTOCOL_VERSION},
+    wire::{HELLO_TIMEOUT, MAGIC, MAX_HELLO, SERVER_VERSION},
 };
 use tokio::{
     io::{AsyncWriteExt, duplex},
@@ -29,14 +29,14 @@ pub async fn run(bytes: &[u8]) -> Verdict {
 async fn server_reads(bytes: &[u8]) -> Option<Hello> {
     let refused = match receive(&mut &bytes[..]).await {
         Ok(hello) => {
-            assert!(version(bytes)? <= PROTOCOL_VERSION);
+            assert!(version(bytes)? <= SERVER_VERSION);
             let body = body(bytes, 2).expect("a hello that is not there");
             assert_eq!(codec::encode(&hello).as_deref(), Ok(body));
             return Some(hello);
         }
         Err(refused) => refused,
     };
-    let is_newer = version(bytes).is_some_and(|version| version > PROTOCOL_VERSION);
+    let is_newer = version(bytes).is_some_and(|version| version > SERVER_VERSION);
     let expected = match is_newer {
         true => RefusalCode::UnsupportedProtocol,
         false => RefusalCode::Malformed,
