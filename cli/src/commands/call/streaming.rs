@@ -105,11 +105,14 @@ fn plain_parameters(method: &MethodDescription) -> Vec<ParameterDescription> {
         .collect()
 }
 
+/// A parameter that is a stream, and the word that says where its items come from.
+type StreamSource<'a> = (&'a ParameterDescription, &'a str);
+
 /// The source of each parameter that is a stream, and the other words.
 fn stream_sources<'a>(
     signature: MethodSignature<'a>,
     words: &'a [String],
-) -> Result<(Vec<(&'a ParameterDescription, &'a str)>, Vec<String>), Failure> {
+) -> Result<(Vec<StreamSource<'a>>, Vec<String>), Failure> {
     let streams = signature
         .parameters()
         .iter()
