@@ -262,7 +262,9 @@ impl From<DirectoryError> for Failure {
         let exit = match &error {
             DirectoryError::Invalid { .. } => Exit::Usage,
             DirectoryError::Denied { .. } | DirectoryError::Limited { .. } => Exit::Refused,
-            DirectoryError::UnknownName { .. } | DirectoryError::Unavailable { .. } => {
+            DirectoryError::UnknownName { .. }
+            | DirectoryError::UnknownWorker { .. }
+            | DirectoryError::Unavailable { .. } => {
                 Exit::Unavailable
             }
             DirectoryError::UnknownSession

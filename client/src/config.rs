@@ -4,6 +4,7 @@ use crate::{
     balance::Policy,
     breaker::BreakerConfig,
     budget::BudgetConfig,
+    callers::TicketSource,
     delegates::DelegateTicketIssuer,
     security::{ClientSecurity, Credentials},
 };
@@ -103,6 +104,15 @@ impl ClientConfig {
             local: Some(nameserver),
             ..Self::without_nameservers()
         }
+    }
+
+    /// The default settings for a client of the name server in this process that calls as one of that name
+    /// server's callers. `tickets` issues the tickets that it shows to workers; `None` where authentication is
+    /// off.
+    pub fn for_caller(nameserver: LocalLink, tickets: Option<TicketSource>) -> Self {
+        let mut config = Self::local(nameserver);
+        config.security.ticket_source = tickets;
+        config
     }
 
     /// The default settings without any name server.

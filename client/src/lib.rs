@@ -19,6 +19,7 @@ pub mod backoff;
 pub mod balance;
 pub mod breaker;
 pub mod budget;
+mod callers;
 mod client;
 pub mod config;
 mod connect;
@@ -42,6 +43,7 @@ mod topic;
 
 pub use backoff::Backoff;
 pub use balance::Policy;
+pub use callers::{CallerAccess, CallerCredentials, CallerLogin, TicketSource};
 pub use client::{Client, ConnectError};
 pub use config::{ClientConfig, DEFAULT_PORT, InvalidConfig};
 pub use delegates::{DelegateTicketIssuer, DelegatedCall};

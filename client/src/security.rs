@@ -5,6 +5,7 @@ use pyroxene_common::{
     endpoint::Endpoint,
     tls::TlsClient,
 };
+use crate::callers::TicketSource;
 use std::{borrow::Cow, fmt};
 
 /// A user and the token that authenticates the user.
@@ -60,12 +61,16 @@ impl fmt::Debug for Credentials {
 pub(crate) struct ClientSecurity {
     pub(crate) tls: Option<TlsClient>,
     pub(crate) credentials: Option<Credentials>,
+    /// Issues the tickets within this process, in the place of a login.
+    pub(crate) ticket_source: Option<TicketSource>,
 }
 
 impl ClientSecurity {
     /// Whether the client has credentials or a certificate for a login.
     pub(crate) fn can_log_in(&self) -> bool {
-        self.credentials.is_some() || self.tls.as_ref().is_some_and(TlsClient::has_certificate)
+        self.ticket_source.is_some()
+            || self.credentials.is_some()
+            || self.tls.as_ref().is_some_and(TlsClient::has_certificate)
     }
 
     /// Whether secrets may be sent to an endpoint: it is encrypted or on this machine.

@@ -4,6 +4,7 @@ use crate::{
     chaos::Chaos,
     compute::ComputePool,
     exclusive::HeldExclusiveNames,
+    figures::WorkerMeters,
     hosted::{WorkerContext, WorkerObject},
     load::LoadGauge,
     ticket_trust::TicketTrust,
@@ -464,6 +465,7 @@ impl WorkerBuilder {
         let make = move |surroundings: &WorkerContext| {
             HostedObject::new::<I, _>(WorkerObject::<I, S> {
                 watched_methods: WatchedMethods::new(&name, I::METHODS),
+                meter: surroundings.meters.add(&name, I::METHODS),
                 name,
                 service: service(surroundings),
                 is_heavy,
@@ -580,6 +582,7 @@ impl WorkerBuilder {
             worker: worker.into(),
             gauge: LoadGauge::new(self.threads, pool.clone()),
             pool,
+            meters: WorkerMeters::default(),
             held_names: HeldExclusiveNames::default(),
             chaos: self.chaos,
             max_calls: self.max_calls,

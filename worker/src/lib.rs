@@ -13,6 +13,7 @@ mod builder;
 mod chaos;
 pub mod compute;
 mod exclusive;
+mod figures;
 mod hosted;
 mod load;
 mod registrations;

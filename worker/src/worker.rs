@@ -255,6 +255,10 @@ impl Worker {
             changes: watch::Sender::new(()),
         };
         let runtime = lease_runtime.handle().clone();
+        let reporting = surroundings
+            .meters
+            .report(client.clone(), name.clone(), incarnation);
+        runtime.spawn(stop_sessions.clone().run_until_cancelled_owned(reporting));
         let registrations = Registrations::start(common, runtime, stop_sessions.clone());
         let worker = Self {
             name,

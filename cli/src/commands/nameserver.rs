@@ -4,6 +4,7 @@ use crate::{
     cli::{DEFAULT_NAMESERVER, DaemonArguments, duration, message_memory, message_size, size},
     daemon::{self, ConnectionWork, ParentProcess},
     failure::{Exit, Failure},
+    http::{HttpArguments, HttpService},
     security::{PortProtection, UsersArguments, watch_hangups},
     start::retry_transient,
     store::{self, StoreArguments},
@@ -69,6 +70,8 @@ pub(crate) struct NameServerCommandArguments {
     pub(crate) topics: TopicsArguments,
     #[command(flatten)]
     pub(crate) limits: LimitsArguments,
+    #[command(flatten)]
+    pub(crate) http: HttpArguments,
 }
 
 /// The limits of users.
@@ -129,14 +132,19 @@ pub(crate) async fn run(arguments: NameServerCommandArguments) -> Result<(), Fai
     daemon::raise_file_limit();
     let mut signals = daemon::catch_signals()?;
     let mut parent = ParentProcess::watch(arguments.daemon.exit_with_parent);
+    let http = HttpService::new(&arguments.http, arguments.max_message);
     let starting = start(&arguments, tls.clone());
     let nameserver = daemon::start_unless_stopped(&mut signals, &mut parent, starting).await?;
+    if let Some(address) = http.start(&nameserver).await? {
+        tracing::info!("dashboard  {address}");
+    }
     let mut reloads = nameserver.reloads();
     reloads.extend(tls.map(|tls| Box::new(tls) as Box<dyn Reload>));
     watch_hangups(reloads);
     daemon::report_ready(&format!("ready nameserver {}", nameserver.local_addr()))?;
     daemon::shutdown_requested(&mut signals, &mut parent).await;
     let shutdown = async {
+        http.drain().await;
         let drained = nameserver.shutdown(arguments.drain_timeout).await;
         drained.map_err(|error| daemon::not_in_order(&error))
     };
