@@ -7,11 +7,13 @@ mod invoke_dispatch;
 mod local;
 mod message_memory;
 mod object;
+mod protocol;
 mod unauthenticated;
 
 pub use local::LocalLink;
 pub use message_memory::default_message_memory;
 pub use object::{HostedObject, ServiceDispatch};
+pub use protocol::{AuthenticationReport, Protocol, ProtocolConnection, ReplayedStream};
 
 use crate::{
     access::Authenticator,
@@ -67,6 +69,8 @@ pub struct HostConfig {
     /// [`keep_accepting_runtime`](HostedObject::keep_accepting_runtime).
     /// Without it, connections are served on the runtime that accepts them.
     pub runtime: Option<Handle>,
+    /// Other protocols that are served on the same port, in the order in which they are asked.
+    pub protocols: Vec<Arc<dyn Protocol>>,
 }
 
 impl fmt::Debug for HostConfig {
@@ -101,6 +105,7 @@ impl HostConfig {
             authenticator: None,
             load: None,
             runtime: None,
+            protocols: Vec::new(),
         }
     }
 
@@ -137,7 +142,7 @@ pub struct DrainReport {
 impl Host {
     /// Starts to listen and to serve `objects`, which are given by name.
     pub async fn bind(
-        config: HostConfig,
+        mut config: HostConfig,
         objects: HashMap<String, HostedObject>,
     ) -> io::Result<Self> {
         crate::steady_clock::start();
@@ -150,6 +155,9 @@ impl Host {
         if let Some(gate) = config.authenticator.clone() {
             chores.push(AbortOnDropHandle::new(tokio::spawn(gate.sweep())));
         }
+        let names = config.protocols.iter().flat_map(|other| other.alpn());
+        let names: Vec<Vec<u8>> = names.map(|name| name.to_vec()).collect();
+        config.tls = config.tls.map(|tls| tls.with_protocols(names));
         if let Some(tls) = config.tls.clone() {
             chores.push(AbortOnDropHandle::new(tokio::spawn(reload_on_change(tls))));
         }

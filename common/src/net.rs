@@ -115,6 +115,14 @@ impl Stream {
         exported.ok()
     }
 
+    /// The protocol that was negotiated inside TLS (ALPN, RFC 7301), if any.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+
     /// The address of the peer, as the peer sees it. `None` over TLS, where it may differ between the two
     /// ends.
     pub fn remote_address(&self) -> Option<String> {

@@ -28,7 +28,7 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 
 /// The protocol name inside TLS (ALPN, RFC 7301), so that a server of another protocol is not mistaken for
 /// one of ours.
-const ALPN: &[u8] = b"pyroxene/1";
+pub(crate) const ALPN: &[u8] = b"pyroxene/1";
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())

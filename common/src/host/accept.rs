@@ -4,6 +4,7 @@ use super::{
     HostConfig, HostedObject,
     connection_limits::{ConnectionBounds, ConnectionLimits, ConnectionSlot},
     object::ObjectProtocol,
+    protocol::{AuthenticationReport, Protocol, ProtocolConnection, ReplayedStream},
     unauthenticated::{self, UnauthenticatedConnections},
 };
 use crate::{
@@ -16,14 +17,14 @@ use crate::{
     hello::{self, Hello, HelloRefusal, RefusalCode, Welcome},
     net::{Listener, Peer, Socket, Stream},
     scope::Caller,
-    tls::CertificateHolder,
+    tls::{self, CertificateHolder},
     wire::{HELLO_TIMEOUT, MAGIC},
 };
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     runtime::Handle,
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::{
@@ -72,8 +73,9 @@ pub(super) async fn run(listener: Listener, acceptor: Arc<Acceptor>) {
             Ok(place) => {
                 let connections = acceptor.connections.clone();
                 let acceptor = Arc::clone(&acceptor);
-                connections
-                    .spawn(async move { acceptor.serve_accepted(socket, peer, place).await });
+                connections.spawn(async move {
+                    acceptor.serve_accepted(socket, peer, place.into()).await
+                });
             }
             Err(full) => {
                 if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
@@ -99,6 +101,14 @@ struct OpenedStream {
     holder: Option<CertificateHolder>,
 }
 
+/// What a connection speaks, found by its first bytes.
+enum Handshake {
+    /// The host's own protocol; its hello is accepted.
+    Hello(OpenedStream, Hello, AcceptedHello),
+    /// Another protocol, with the first bytes, which are read already.
+    Other(OpenedStream, [u8; MAGIC.len()], Arc<dyn Protocol>),
+}
+
 /// The outcome of an accepted hello.
 struct AcceptedHello {
     object: HostedObject,
@@ -111,7 +121,7 @@ struct AcceptedHello {
 }
 
 impl Acceptor {
-    async fn serve_accepted(&self, socket: Socket, peer: Peer, place: ConnectionSlot) {
+    async fn serve_accepted(&self, socket: Socket, peer: Peer, place: Arc<ConnectionSlot>) {
         let came = Instant::now();
         // Boxed, so that its memory is freed when the handshake ends and not when the connection ends.
         let greeting = Box::pin(self.handshake(socket, &place));
@@ -123,7 +133,12 @@ impl Acceptor {
             () = place.end.cancelled() => return,
         };
         let (mut stranger, hello, welcomed) = match greeted {
-            Ok(Ok(greeted)) => greeted,
+            Ok(Ok(Handshake::Hello(stranger, hello, welcomed))) => (stranger, hello, welcomed),
+            Ok(Ok(Handshake::Other(opened, first, protocol))) => {
+                return self
+                    .serve_other(opened, first, &*protocol, peer, came, place)
+                    .await;
+            }
             Ok(Err(reason)) => return tracing::debug!(%peer, %reason, "hello failed"),
             Err(_) => return tracing::debug!(%peer, "no hello in time"),
         };
@@ -164,6 +179,50 @@ impl Acceptor {
             },
             () = place.end.cancelled() => {}
             () = time_is_up => tracing::debug!(%peer, "an unauthenticated connection timed out"),
+        }
+    }
+
+    /// Serves a connection of another protocol. It may stay unauthenticated for as long as others.
+    async fn serve_other(
+        &self,
+        opened: OpenedStream,
+        first: [u8; MAGIC.len()],
+        protocol: &dyn Protocol,
+        peer: Peer,
+        came: Instant,
+        slot: Arc<ConnectionSlot>,
+    ) {
+        let OpenedStream { mut stream, holder } = opened;
+        stream.lift_read_limit();
+        let authentication = AuthenticationReport {
+            slot: Arc::clone(&slot),
+            reported: Arc::new(Notify::new()),
+        };
+        let drain = self.drain.child_token();
+        if self.config.authenticator.is_none() || holder.is_some() {
+            authentication.authenticated();
+        }
+        let reported = Arc::clone(&authentication.reported);
+        let serving = protocol.serve(ProtocolConnection {
+            is_encrypted: matches!(stream, Stream::Tls(_)),
+            stream: ReplayedStream::new(first, stream),
+            peer,
+            certificate: holder,
+            drain: drain.clone(),
+            authentication,
+        });
+        let time_is_up = async {
+            let unauthenticated = authentication_timeout(came, false, drain);
+            tokio::select! {
+                biased;
+                () = reported.notified() => std::future::pending().await,
+                () = unauthenticated => {}
+            }
+        };
+        tokio::select! {
+            () = serving => tracing::debug!(%peer, ?protocol, "connection ended"),
+            () = slot.end.cancelled() => {}
+            () = time_is_up => tracing::debug!(%peer, ?protocol, "an unauthenticated connection timed out"),
         }
     }
 
@@ -235,13 +294,16 @@ impl Acceptor {
         }
     }
 
-    /// Makes the TLS handshake if TLS is configured, reads a hello, and answers it.
-    async fn handshake(
-        &self,
-        socket: Socket,
-        place: &ConnectionSlot,
-    ) -> io::Result<(OpenedStream, Hello, AcceptedHello)> {
-        let mut stranger = self.secure(socket).await?;
+    /// Makes the TLS handshake if TLS is configured, reads a hello, and answers it. A connection of another
+    /// protocol is left as it is after its first bytes.
+    async fn handshake(&self, socket: Socket, place: &ConnectionSlot) -> io::Result<Handshake> {
+        let (mut stranger, first) = self.secure(socket).await?;
+        let negotiated = stranger.stream.alpn();
+        match self.protocol(first, negotiated) {
+            Some(protocol) => return Ok(Handshake::Other(stranger, first, protocol)),
+            None if first == MAGIC && negotiated.is_none_or(|name| name == tls::ALPN) => {}
+            None => return Err(refuse_foreign_protocol(&mut stranger.stream, first).await),
+        }
         let decided = match hello::receive(&mut stranger.stream).await {
             Ok(hello) => {
                 let proved = self.authenticate(&mut stranger.stream, &hello).await?;
@@ -255,7 +317,19 @@ impl Acceptor {
             .map(|(_, welcomed)| self.welcome(welcomed.is_authenticated));
         hello::answer(&mut stranger.stream, &answer.map_err(Clone::clone)).await?;
         let (hello, welcomed) = decided.map_err(io::Error::other)?;
-        Ok((stranger, hello, welcomed))
+        Ok(Handshake::Hello(stranger, hello, welcomed))
+    }
+
+    /// The other protocol of a connection, by its first bytes, and inside TLS by the negotiated name.
+    fn protocol(
+        &self,
+        first: [u8; MAGIC.len()],
+        negotiated: Option<&[u8]>,
+    ) -> Option<Arc<dyn Protocol>> {
+        let speaks = |protocol: &&Arc<dyn Protocol>| {
+            protocol.claims(first) && negotiated.is_none_or(|name| protocol.alpn().contains(&name))
+        };
+        self.config.protocols.iter().find(speaks).cloned()
     }
 
     /// Authenticates the client: checks the ticket, and has its holder prove itself on this connection.
@@ -286,32 +360,26 @@ impl Acceptor {
         Ok(shown.prove(&Challenge::Nonce(nonce), &proof).map(Some))
     }
 
-    /// The stream after the magic bytes of the hello, encrypted if the host uses TLS.
-    async fn secure(&self, mut socket: Socket) -> io::Result<OpenedStream> {
+    /// The stream, encrypted if the host uses TLS, and its first bytes.
+    async fn secure(&self, mut socket: Socket) -> io::Result<(OpenedStream, [u8; MAGIC.len()])> {
         let mut first = [0; MAGIC.len()];
         socket.read_exact(&mut first).await?;
-        let stranger = match &self.config.tls {
-            None if first == MAGIC => {
-                return Ok(OpenedStream {
-                    stream: Stream::Plain(socket),
-                    holder: None,
-                });
+        match &self.config.tls {
+            None => {
+                let stream = Stream::Plain(socket);
+                let holder = None;
+                Ok((OpenedStream { stream, holder }, first))
             }
             Some(tls) if hello::is_tls(first) => {
-                let (stream, holder) = tls
+                let (mut stream, holder) = tls
                     .accept(socket, &first, unauthenticated::MAX_TLS_BYTES)
                     .await?;
-                OpenedStream { stream, holder }
+                stream.read_exact(&mut first).await?;
+                Ok((OpenedStream { stream, holder }, first))
             }
-            Some(_) if first == MAGIC => return Err(refuse_without_tls(socket).await),
-            _ => return Err(refuse_foreign_protocol(&mut socket, first).await),
-        };
-        let OpenedStream { mut stream, holder } = stranger;
-        stream.read_exact(&mut first).await?;
-        if first != MAGIC {
-            return Err(refuse_foreign_protocol(&mut stream, first).await);
+            Some(_) if first == MAGIC => Err(refuse_without_tls(socket).await),
+            Some(_) => Err(refuse_foreign_protocol(&mut socket, first).await),
         }
-        Ok(OpenedStream { stream, holder })
     }
 
     fn welcome(&self, is_let_in: bool) -> Welcome {

@@ -85,6 +85,8 @@ struct TlsServerInner {
     own: KeyPairFiles,
     authorities: Option<PathBuf>,
     client_auth: ClientAuth,
+    /// The names of further protocols that clients may negotiate.
+    protocols: Vec<Vec<u8>>,
     config: ArcSwap<ServerConfig>,
 }
 
@@ -125,8 +127,32 @@ impl TlsServer {
             own,
             authorities,
             client_auth,
+            protocols: Vec::new(),
             config: ArcSwap::from_pointee(config),
         })))
+    }
+
+    /// The same server, with which clients may negotiate further protocols (ALPN, RFC 7301).
+    pub(crate) fn with_protocols(self, protocols: Vec<Vec<u8>>) -> Self {
+        if protocols.is_empty() {
+            return self;
+        }
+        let TlsServerInner {
+            own,
+            authorities,
+            client_auth,
+            config,
+            ..
+        } = &*self.0;
+        let mut config = ServerConfig::clone(&config.load());
+        config.alpn_protocols.extend(protocols.iter().cloned());
+        Self(Arc::new(TlsServerInner {
+            own: own.clone(),
+            authorities: authorities.clone(),
+            client_auth: *client_auth,
+            protocols,
+            config: ArcSwap::from_pointee(config),
+        }))
     }
 
     /// Whether clients need certificates.
@@ -202,10 +228,12 @@ impl Reload for TlsServer {
             own,
             authorities,
             client_auth,
+            protocols,
             config,
         } = &*self.0;
-        let fresh =
+        let mut fresh =
             read(own, authorities.as_deref(), *client_auth).map_err(|error| error.to_string())?;
+        fresh.alpn_protocols.extend(protocols.iter().cloned());
         config.store(Arc::new(fresh));
         Ok(())
     }

@@ -23,4 +23,5 @@ mod mutations;
 mod one_way;
 mod probe;
 mod progress;
+mod protocols;
 mod stock;

@@ -19,7 +19,7 @@ use pyroxene_common::{
 use pyroxene_store::{self as store, Allowance, Quota, StoreError};
 use std::{collections::HashMap, time::Duration};
 use tarpc::context::Context;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 /// The timeout of the store. A client that hears "unavailable" asks another name server, or tries again.
 const TASK_STORE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -41,21 +41,28 @@ const POLL_INTERVAL_PER_WATCHER: Duration = Duration::from_millis(2);
 #[derive(Clone, Debug)]
 pub(crate) struct TasksService(pub(super) TaskContext);
 
-/// A request to the store with a timeout. It is boxed, because the database driver's future is large and
-/// would be moved with every call, also with those that do not use it.
-async fn ask<T>(question: impl Future<Output = Result<T, StoreError>>) -> Result<T, TasksError> {
-    ask_within(TASK_STORE_TIMEOUT, question).await
+/// A request to the store with a timeout.
+fn ask<T>(
+    question: impl Future<Output = Result<T, StoreError>>,
+) -> impl Future<Output = Result<T, TasksError>> {
+    ask_within(TASK_STORE_TIMEOUT, question)
 }
 
-async fn ask_within<T>(
-    patience: Duration,
+/// A request to the store with a timeout. The database driver's future is large, so it is boxed here, and
+/// not in an `async fn`: the future of that would have it as a parameter, and every call would move it, also
+/// those that do not use it.
+fn ask_within<T>(
+    timeout: Duration,
     question: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, TasksError> {
-    match timeout(patience, Box::pin(question)).await {
-        Ok(answer) => answer.map_err(store_failed),
-        Err(_) => Err(TasksError::Unavailable {
-            sentence: "the store does not answer".to_owned(),
-        }),
+) -> impl Future<Output = Result<T, TasksError>> {
+    let question = Box::pin(question);
+    async move {
+        match tokio::time::timeout(timeout, question).await {
+            Ok(answer) => answer.map_err(store_failed),
+            Err(_) => Err(TasksError::Unavailable {
+                sentence: "the store does not answer".to_owned(),
+            }),
+        }
     }
 }
 

@@ -39,15 +39,20 @@ fn unavailable(error: &dyn std::fmt::Display) -> DirectoryError {
     DirectoryError::Unavailable { sentence }
 }
 
-async fn ask<T>(
+/// A request to the store with a timeout. It is boxed here, as in the service of tasks, because the database
+/// driver's future is large.
+fn ask<T>(
     question: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, DirectoryError> {
-    match timeout(STATIC_NAMES_TIMEOUT, question).await {
-        Ok(answer) => answer.map_err(|error| match error {
-            StoreError::Invalid(sentence) => DirectoryError::Invalid { sentence },
-            error => unavailable(&error),
-        }),
-        Err(_) => Err(unavailable(&"the store does not answer")),
+) -> impl Future<Output = Result<T, DirectoryError>> {
+    let question = Box::pin(question);
+    async move {
+        match timeout(STATIC_NAMES_TIMEOUT, question).await {
+            Ok(answer) => answer.map_err(|error| match error {
+                StoreError::Invalid(sentence) => DirectoryError::Invalid { sentence },
+                error => unavailable(&error),
+            }),
+            Err(_) => Err(unavailable(&"the store does not answer")),
+        }
     }
 }
 

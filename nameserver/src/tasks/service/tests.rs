@@ -2,7 +2,15 @@
 
 use super::*;
 use crate::{limits::Limiter, tasks::TaskContext};
-use pyroxene_common::{access::LimitOverrides, interfaces::tasks::tasks::Tasks as _};
+use pyroxene_common::{
+    access::LimitOverrides,
+    channel::Dispatch,
+    host::ServiceDispatch,
+    interfaces::tasks::{
+        Tasks as Interface,
+        tasks::{Tasks as _, TasksRequest},
+    },
+};
 use pyroxene_store::{
     AttemptEnding, AttemptKey, FinishedAttempt, NewStoredTask, Store, StoreOptions, StoreUrl,
 };
@@ -47,4 +55,23 @@ async fn whoever_waits_is_told_the_result_even_if_the_time_is_up_as_the_task_end
         assert_eq!(status.state, TaskState::Succeeded);
         assert_eq!(status.result.as_deref(), Some("7"), "{status:?}");
     }
+}
+
+#[tokio::test]
+async fn a_call_takes_little_room_whatever_the_others_need() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = StoreUrl::Sqlite(dir.path().join("state.db"));
+    let options = StoreOptions {
+        create: true,
+        ..StoreOptions::default()
+    };
+    let store = Store::open(&url, options).await.unwrap();
+    let unlimited = LimitOverrides::default();
+    let limiter = Arc::new(Limiter::new(unlimited.clone(), &unlimited));
+    let service = TaskContext::new(store, limiter, None).service();
+    let service = Arc::new(ServiceDispatch::<Interface, _>::new(service));
+    let call = service.dispatch(tarpc::context::current(), TasksRequest::Counts {});
+    // Every call's future is moved several times before it runs.
+    let size = size_of_val(&call);
+    assert!(size <= 4096, "{size} bytes");
 }
