@@ -46,13 +46,13 @@ function AllObjects({ live, objects, matching, filtering }) {
   const head = html`<${PageHead} title="Objects" lead="What programs call by name, wherever it runs. Choose one to see its methods and call them." />`;
   if (!live.loaded) return html`${head}<p class="muted">The list is on its way…</p>`;
   if (objects.length === 0) return html`${head}<${Empty} title="No object is registered">A worker brings its objects along when it starts.<${Command} line=${command("worker")} /></${Empty}>`;
-  return html`${head}${filtering}<${TableBox} label="Objects"><thead><tr><th scope="col">Object</th><th scope="col">Interface</th><th scope="col" class="numeric">Ready at</th><th scope="col">Last 2 min</th><th scope="col" class="numeric">Calls</th><th scope="col" class="numeric">Errors</th><th scope="col" class="numeric">p50</th><th scope="col" class="numeric">p99</th></tr></thead>
+  return html`${head}${filtering}<${TableBox} label="Objects"><thead><tr><th scope="col">Object</th><th scope="col" class="wide-only">Interface</th><th scope="col" class="numeric">Ready at</th><th scope="col" class="wide-only">Last 2 min</th><th scope="col" class="numeric">Calls</th><th scope="col" class="numeric wide-only">Errors</th><th scope="col" class="numeric wide-only">p50</th><th scope="col" class="numeric">p99</th></tr></thead>
     <tbody>${matching.slice(0, MOST).map((object) => {
       const series = live.stats?.objects?.[object.name];
       const last = lastMinute(live.stats, series);
-      return html`<tr key=${object.name}><td class="name"><a href=${to.object(object.name)}>${object.name}</a></td><td class="muted">${object.interface && html`<${Name} text=${object.interface} />`}</td>
-        <td class="numeric">${object.ready === 0 ? html`<${State} state="bad">no worker</${State}>` : plural(object.ready, "worker")}</td><td><${Sparkline} series=${series?.calls} /></td><td class="numeric"><${Rate} value=${last.calls} /></td>
-        <td class="numeric">${percent(last.share)}</td><td class="numeric">${duration(last.p50)}</td><td class="numeric">${duration(last.p99)}</td></tr>`;
+      return html`<tr key=${object.name}><td class="name"><a href=${to.object(object.name)}>${object.name}</a></td><td class="muted wide-only">${object.interface && html`<${Name} text=${object.interface} />`}</td>
+        <td class="numeric">${object.ready === 0 ? html`<${State} state="bad">no worker</${State}>` : plural(object.ready, "worker")}</td><td class="wide-only"><${Sparkline} series=${series?.calls} /></td><td class="numeric"><${Rate} value=${last.calls} /></td>
+        <td class="numeric wide-only">${percent(last.share)}</td><td class="numeric wide-only">${duration(last.p50)}</td><td class="numeric">${duration(last.p99)}</td></tr>`;
     })}</tbody></${TableBox}>${matching.length > MOST && html`<p class="hint">${plural(matching.length - MOST, "further object")}; filter to find them.</p>`}<${Command} line=${command("list")} />`;
 }
 
