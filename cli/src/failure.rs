@@ -264,9 +264,7 @@ impl From<DirectoryError> for Failure {
             DirectoryError::Denied { .. } | DirectoryError::Limited { .. } => Exit::Refused,
             DirectoryError::UnknownName { .. }
             | DirectoryError::UnknownWorker { .. }
-            | DirectoryError::Unavailable { .. } => {
-                Exit::Unavailable
-            }
+            | DirectoryError::Unavailable { .. } => Exit::Unavailable,
             DirectoryError::UnknownSession
             | DirectoryError::TooOld
             | DirectoryError::NameTaken { .. }

@@ -2,10 +2,10 @@
 
 use crate::failure::{Exit, Failure};
 use clap::{Args, ValueEnum};
-use pyroxene_common::endpoint::Endpoint;
+use pyroxene_common::{endpoint::Endpoint, host::Protocol};
 use pyroxene_gateway::{Gateway, GatewayConfig};
 use pyroxene_nameserver::NameServer;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -100,6 +100,12 @@ impl HttpService {
             listen: arguments.http_listen.clone(),
             ..Self::default()
         }
+    }
+
+    /// The protocol on the name server's own port, if HTTP is served there.
+    pub(crate) fn protocol(&self) -> Option<Arc<dyn Protocol>> {
+        let gateway = self.gateway.clone().filter(|_| self.listen.is_none())?;
+        Some(Arc::new(gateway))
     }
 
     /// Starts to answer for a running name server. Returns the address of the dashboard.

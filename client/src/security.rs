@@ -1,11 +1,11 @@
 //! How a client authenticates itself, and which servers it trusts.
 
+use crate::callers::TicketSource;
 use pyroxene_common::{
     access::{InvalidToken, Token, looks_like_token, printable_user},
     endpoint::Endpoint,
     tls::TlsClient,
 };
-use crate::callers::TicketSource;
 use std::{borrow::Cow, fmt};
 
 /// A user and the token that authenticates the user.

@@ -68,7 +68,11 @@ fn find(path: &str) -> Option<Asset> {
     }
     let file = Files::get(path)?;
     let hash = file.metadata.sha256_hash();
-    let tag: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let tag: String = hash
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let content = match file.data {
         std::borrow::Cow::Borrowed(content) => Bytes::from_static(content),
         std::borrow::Cow::Owned(content) => content.into(),
@@ -90,7 +94,11 @@ fn from_disk(path: &str) -> Option<Option<Asset>> {
     let content = std::fs::read(std::path::Path::new(&directory).join(path)).ok();
     Some(content.map(|content| {
         let tag = crate::secret::hash(&String::from_utf8_lossy(&content));
-        let tag: String = tag.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let tag: String = tag
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         Asset {
             content: content.into(),
             tag: format!("\"{tag}\""),

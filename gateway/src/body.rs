@@ -1,8 +1,8 @@
 //! Bodies of requests: JSON, within a limit of each and of all together.
 
 use crate::{
-    state::{BODY_UNIT, GatewayState},
     problem::{Problem, ProblemKind},
+    state::{BODY_UNIT, GatewayState},
 };
 use axum::{
     body::Body,
@@ -39,7 +39,9 @@ impl JsonText {
     pub(crate) fn check_empty(&self) -> Result<(), Problem> {
         match self.text()? {
             "" | "{}" => Ok(()),
-            _ => Err(Problem::bad_request("this request has no body, or an empty object")),
+            _ => Err(Problem::bad_request(
+                "this request has no body, or an empty object",
+            )),
         }
     }
 
@@ -101,7 +103,9 @@ pub(crate) async fn read(
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE);
     let given = given.and_then(|value| value.to_str().ok());
-    let essence = given.and_then(|value| value.split(';').next()).map(str::trim);
+    let essence = given
+        .and_then(|value| value.split(';').next())
+        .map(str::trim);
     match essence {
         Some(essence) if essence.eq_ignore_ascii_case("application/json") => Ok(()),
         _ => Err(Problem::new(

@@ -61,7 +61,9 @@ impl Callers {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PrincipalKey, KnownPrincipal>> {
         // Plain data: valid even if a holder of the lock panicked.
-        self.principals.lock().unwrap_or_else(PoisonError::into_inner)
+        self.principals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The caller with these credentials. It is logged in, unless it was lately.

@@ -69,8 +69,7 @@ pub(crate) async fn serve<S>(
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(MAX_HEADERS).unwrap_or(u32::MAX))
         .keep_alive_interval(HTTP2_PING);
-    let serving =
-        builder.serve_connection(TokioIo::new(stream), answer);
+    let serving = builder.serve_connection(TokioIo::new(stream), answer);
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,

@@ -23,7 +23,10 @@ pub(crate) struct Caller(pub(crate) Arc<Principal>);
 impl FromRequestParts<GatewayState> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, gateway: &GatewayState) -> Result<Self, Problem> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        gateway: &GatewayState,
+    ) -> Result<Self, Problem> {
         let connection = parts.extensions.get::<ConnectionInfo>();
         let connection = connection.ok_or_else(|| Problem::internal("no connection"))?;
         let principal = identify(gateway, connection, &parts.headers)?;
@@ -43,7 +46,10 @@ pub(crate) struct AnyCaller(pub(crate) Option<Arc<Principal>>);
 impl FromRequestParts<GatewayState> for AnyCaller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, gateway: &GatewayState) -> Result<Self, Problem> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        gateway: &GatewayState,
+    ) -> Result<Self, Problem> {
         let connection = parts.extensions.get::<ConnectionInfo>();
         let connection = connection.ok_or_else(|| Problem::internal("no connection"))?;
         identify(gateway, connection, &parts.headers).map(Self)
@@ -65,10 +71,9 @@ fn identify(
     };
     let principal = callers.principal(Some(&shown), &connection.peer);
     let principal = principal.map_err(|problem| match problem.kind {
-        ProblemKind::Unauthenticated => Problem::unauthenticated(
-            problem.detail,
-            !headers.contains_key("x-requested-with"),
-        ),
+        ProblemKind::Unauthenticated => {
+            Problem::unauthenticated(problem.detail, !headers.contains_key("x-requested-with"))
+        }
         _ => problem,
     })?;
     (connection.authenticated)();

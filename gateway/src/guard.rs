@@ -3,8 +3,8 @@
 //! before anything else.
 
 use crate::{
-    state::GatewayState,
     problem::{Problem, ProblemKind},
+    state::GatewayState,
 };
 use axum::{
     extract::{Request, State},
@@ -33,7 +33,11 @@ const HEADERS: [(HeaderName, &str); 5] = [
 ];
 
 /// Refuses foreign pages, and adds the headers that every answer has.
-pub(crate) async fn guard(State(gateway): State<GatewayState>, request: Request, next: Next) -> Response {
+pub(crate) async fn guard(
+    State(gateway): State<GatewayState>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (uri, headers) = (request.uri(), request.headers());
     let checked = check(&gateway.config().hosts, uri, headers, request.version());
     let mut response = match checked {
@@ -51,12 +55,7 @@ pub(crate) async fn guard(State(gateway): State<GatewayState>, request: Request,
 }
 
 /// Checks the `Host` and the `Origin` of a request.
-fn check(
-    names: &[String],
-    uri: &Uri,
-    headers: &HeaderMap,
-    version: Version,
-) -> Result<(), String> {
+fn check(names: &[String], uri: &Uri, headers: &HeaderMap, version: Version) -> Result<(), String> {
     let mut hosts = headers.get_all(HOST).iter();
     let host = match (uri.authority(), hosts.next(), hosts.next()) {
         (_, _, Some(_)) => return Err("the request has two Host headers".to_owned()),

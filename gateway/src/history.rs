@@ -115,11 +115,15 @@ fn changes<'a>(
     last: &'a [MethodFigures],
     now: &'a [MethodFigures],
 ) -> impl Iterator<Item = MethodFigures> + 'a {
-    let known: HashMap<_, _> = last.iter().map(|row| ((&row.object, &row.method), row)).collect();
-    now.iter().map(move |row| match known.get(&(&row.object, &row.method)) {
-        Some(earlier) => row.since(earlier),
-        None => row.clone(),
-    })
+    let known: HashMap<_, _> = last
+        .iter()
+        .map(|row| ((&row.object, &row.method), row))
+        .collect();
+    now.iter()
+        .map(move |row| match known.get(&(&row.object, &row.method)) {
+            Some(earlier) => row.since(earlier),
+            None => row.clone(),
+        })
 }
 
 /// Adds a tick to every series of a kind, and makes room for new subjects.

@@ -1,8 +1,8 @@
 //! The gateway: HTTP and JSON for every other language, and the pages of the dashboard.
 //!
 //! It is a client of the broker like any other: it resolves, balances and retries through
-//! `pyroxene_client`, with the rights of each of its callers, and owns nothing. API.md beside this crate has
-//! every path.
+//! `pyroxene_client`, with the rights of each of its callers, and owns nothing. `docs/http.md` has every
+//! path.
 //!
 //! - [`Gateway`] answers on a name server's port as a [`Protocol`](pyroxene_common::host::Protocol), or on a
 //!   port of its own.
@@ -17,6 +17,7 @@ mod body;
 mod caller;
 mod config;
 mod connection;
+mod event;
 mod extract;
 mod gateway;
 mod guard;
@@ -32,6 +33,8 @@ mod sse;
 mod state;
 mod times;
 mod views;
+mod worker;
 
 pub use config::GatewayConfig;
 pub use gateway::Gateway;
+pub use worker::{WorkerGateway, WorkerView};

@@ -72,7 +72,11 @@ impl ProblemKind {
                 "method-not-allowed",
                 "The path does not have this method",
             ),
-            Self::Conflict => (StatusCode::CONFLICT, "conflict", "The state does not allow it"),
+            Self::Conflict => (
+                StatusCode::CONFLICT,
+                "conflict",
+                "The state does not allow it",
+            ),
             Self::TooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too-large",

@@ -5,17 +5,39 @@ use crate::{
     gateway::Gateway,
 };
 use futures::future::BoxFuture;
-use pyroxene_common::host::{Protocol, ProtocolConnection};
+use pyroxene_common::host::{Protocol, ProtocolConnection, ReplayedStream};
 use std::{net::IpAddr, sync::Arc};
+use tokio_util::sync::CancellationToken;
 
 /// The first bytes of the requests that HTTP/1.1 knows, and of the preface of HTTP/2.
 const FIRST_BYTES: [&[u8; 4]; 10] = [
     b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"OPTI", b"PATC", b"TRAC", b"CONN", b"PRI ",
 ];
 
+/// Whether a connection that begins so speaks HTTP.
+pub(crate) fn claims_http(first: [u8; 4]) -> bool {
+    FIRST_BYTES.contains(&&first)
+}
+
+/// What requests have to know of a connection, its stream, and when it drains.
+pub(crate) fn info_of(
+    connection: ProtocolConnection,
+) -> (ConnectionInfo, ReplayedStream, CancellationToken) {
+    let peer = connection.peer.to_string();
+    let authentication = connection.authentication;
+    let info = ConnectionInfo {
+        is_private: connection.is_encrypted || is_local(&peer),
+        peer: peer.into(),
+        is_encrypted: connection.is_encrypted,
+        certificate: connection.certificate,
+        authenticated: Arc::new(move || authentication.authenticated()),
+    };
+    (info, connection.stream, connection.drain)
+}
+
 impl Protocol for Gateway {
     fn claims(&self, first: [u8; 4]) -> bool {
-        FIRST_BYTES.contains(&&first)
+        claims_http(first)
     }
 
     fn alpn(&self) -> &'static [&'static [u8]] {
@@ -25,16 +47,8 @@ impl Protocol for Gateway {
     fn serve(&self, connection: ProtocolConnection) -> BoxFuture<'static, ()> {
         let router = self.router();
         Box::pin(async move {
-            let peer = connection.peer.to_string();
-            let authentication = connection.authentication;
-            let info = ConnectionInfo {
-                is_private: connection.is_encrypted || is_local(&peer),
-                peer: peer.into(),
-                is_encrypted: connection.is_encrypted,
-                certificate: connection.certificate,
-                authenticated: Arc::new(move || authentication.authenticated()),
-            };
-            connection::serve(router, connection.stream, info, connection.drain).await;
+            let (info, stream, drain) = info_of(connection);
+            connection::serve(router, stream, info, drain).await;
         })
     }
 }
@@ -64,7 +78,11 @@ mod tests {
 
     #[test]
     fn secrets_may_come_from_this_machine() {
-        assert!(is_local("127.0.0.1:5000") && is_local("[::1]:5000") && is_local("[::ffff:127.0.0.1]:1"));
+        assert!(
+            is_local("127.0.0.1:5000")
+                && is_local("[::1]:5000")
+                && is_local("[::ffff:127.0.0.1]:1")
+        );
         assert!(!is_local("192.0.2.1:5000") && !is_local("[2001:db8::1]:5000"));
     }
 }

@@ -34,7 +34,10 @@ impl<'a> Query<'a> {
 
     /// The text of a parameter; `None` if it is missing or empty.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|value| &**value).filter(|value| !value.is_empty())
+        self.0
+            .get(name)
+            .map(|value| &**value)
+            .filter(|value| !value.is_empty())
     }
 
     /// A parameter that is a number or another value with a text form.
@@ -51,11 +54,7 @@ impl<'a> Query<'a> {
     }
 
     /// A parameter that is a duration such as `10s`, at most `most`.
-    pub(crate) fn duration(
-        &self,
-        name: &str,
-        most: Duration,
-    ) -> Result<Option<Duration>, Problem> {
+    pub(crate) fn duration(&self, name: &str, most: Duration) -> Result<Option<Duration>, Problem> {
         let Some(text) = self.text(name) else {
             return Ok(None);
         };

@@ -5,9 +5,9 @@ use crate::{
         access, calls, chat, events, health, metrics, nameservers, objects, openapi, pages, stats,
         submissions, tasks, topics, workers,
     },
-    state::GatewayState,
     guard::guard,
     problem::Problem,
+    state::GatewayState,
 };
 use axum::{
     Router,
@@ -41,7 +41,10 @@ pub(crate) fn router(gateway: &GatewayState) -> Router {
         .route("/v1/workers", read!(workers::list))
         .route("/v1/workers/{worker}/drain", change!(workers::drain))
         .route("/v1/nameservers", read!(nameservers::list))
-        .route("/v1/tasks", both(get(tasks::list), post(submissions::submit)))
+        .route(
+            "/v1/tasks",
+            both(get(tasks::list), post(submissions::submit)),
+        )
         .route("/v1/tasks/counts", read!(tasks::counts))
         .route("/v1/tasks/{id}", read!(tasks::show))
         .route("/v1/tasks/{id}/cancel", change!(tasks::cancel))
@@ -74,7 +77,7 @@ fn refuse_others(
     methods: MethodRouter<GatewayState>,
     allowed: &'static str,
 ) -> MethodRouter<GatewayState> {
-    methods.fallback(move |method: Method| async move {
-        Problem::method_not_allowed(&method, allowed)
-    })
+    methods.fallback(
+        move |method: Method| async move { Problem::method_not_allowed(&method, allowed) },
+    )
 }

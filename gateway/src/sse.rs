@@ -2,8 +2,9 @@
 
 use crate::{
     caller::Principal,
-    state::GatewayState,
+    event::ServerEvent,
     problem::{Problem, ProblemKind},
+    state::GatewayState,
 };
 use axum::{
     body::Body,
@@ -12,7 +13,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use std::{convert::Infallible, fmt::Write, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 
 /// How often a quiet stream says that it is still there, so that a proxy does not end it and a client that is
@@ -21,28 +22,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// How often the rights of a caller are looked at.
 const CHECK_INTERVAL: Duration = Duration::from_secs(3);
-
-/// One event.
-#[derive(Clone, Debug)]
-pub(crate) struct ServerEvent {
-    pub(crate) id: Option<String>,
-    pub(crate) event: &'static str,
-    /// JSON on one line.
-    pub(crate) data: Arc<str>,
-}
-
-impl ServerEvent {
-    fn write(&self) -> Bytes {
-        let mut text = String::with_capacity(self.data.len() + 64);
-        if let Some(id) = &self.id {
-            let _ = writeln!(text, "id: {id}");
-        }
-        let _ = writeln!(text, "event: {}", self.event);
-        // The writer of JSON escapes line breaks.
-        let _ = write!(text, "data: {}\n\n", self.data);
-        text.into()
-    }
-}
 
 /// An answer that sends events until the stream ends, the client goes, the caller has other rights than it had
 /// at the start, or the gateway drains.
@@ -53,7 +32,10 @@ pub(crate) fn respond(
 ) -> Result<Response, Problem> {
     let slot = Arc::clone(gateway.event_streams()).try_acquire_owned();
     let slot = slot.map_err(|_| {
-        Problem::new(ProblemKind::Unavailable, "the limit of event streams is reached")
+        Problem::new(
+            ProblemKind::Unavailable,
+            "the limit of event streams is reached",
+        )
     })?;
     let drained = gateway.drain().clone().cancelled_owned();
     let changed = rights_changed(gateway.clone(), Arc::clone(caller));
@@ -93,7 +75,9 @@ async fn rights_changed(gateway: GatewayState, caller: Arc<Principal>) {
     }
     loop {
         sleep(CHECK_INTERVAL).await;
-        let Ok(callers) = gateway.callers() else { return };
+        let Ok(callers) = gateway.callers() else {
+            return;
+        };
         let now = callers.principal(caller.credentials(), "");
         if !now.is_ok_and(|now| now.identity() == caller.identity()) {
             return;

@@ -65,7 +65,10 @@ impl GatewayState {
     pub(crate) fn callers(&self) -> Result<&Callers, Problem> {
         let callers = self.0.callers.get();
         callers.ok_or_else(|| {
-            Problem::new(ProblemKind::Unavailable, "the name server is still starting")
+            Problem::new(
+                ProblemKind::Unavailable,
+                "the name server is still starting",
+            )
         })
     }
 

@@ -20,7 +20,7 @@ use pyroxene_common::{
     access::{AccessPolicy, LimitOverrides},
     dedicated::DedicatedRuntime,
     endpoint::Endpoint,
-    host::{DrainReport, Host, HostConfig, HostedObject},
+    host::{DrainReport, Host, HostConfig, HostedObject, Protocol},
     interfaces::{self, topics::Retention},
     reload::{Reload, reload_on_change},
     tls::{ClientAuth, TlsClient, TlsServer},
@@ -217,6 +217,13 @@ impl NameServerConfig {
     #[must_use]
     pub fn tls_to_workers(mut self, tls: TlsClient) -> Self {
         self.workers = Some(tls);
+        self
+    }
+
+    /// Serves another protocol on the same port: see [`Protocol`].
+    #[must_use]
+    pub fn protocol(mut self, protocol: Arc<dyn Protocol>) -> Self {
+        self.host.protocols.push(protocol);
         self
     }
 

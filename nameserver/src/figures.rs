@@ -60,15 +60,18 @@ impl FigureState {
         if self.workers.len() >= MAX_WORKERS && !self.workers.contains_key(worker) {
             return;
         }
-        let known = self.workers.entry(worker.to_owned()).or_insert_with(|| ReportedWorker {
-            incarnation,
-            at: now,
-            rows: HashMap::new(),
-            sum: MethodFigures {
-                object: worker.to_owned(),
-                ..MethodFigures::default()
-            },
-        });
+        let known = self
+            .workers
+            .entry(worker.to_owned())
+            .or_insert_with(|| ReportedWorker {
+                incarnation,
+                at: now,
+                rows: HashMap::new(),
+                sum: MethodFigures {
+                    object: worker.to_owned(),
+                    ..MethodFigures::default()
+                },
+            });
         // Reports of one worker may overtake each other when it is restarted.
         if incarnation < known.incarnation {
             return;
@@ -92,13 +95,14 @@ impl FigureState {
             known.sum.add(&more);
             known.rows.insert(key.clone(), row);
             if self.methods.len() < MAX_METHODS || self.methods.contains_key(&key) {
-                let sum = self.methods.entry(key).or_insert_with_key(|(object, method)| {
-                    MethodFigures {
+                let sum = self
+                    .methods
+                    .entry(key)
+                    .or_insert_with_key(|(object, method)| MethodFigures {
                         object: object.clone(),
                         method: method.clone(),
                         ..MethodFigures::default()
-                    }
-                });
+                    });
                 sum.add(&more);
             }
         }
@@ -160,7 +164,8 @@ impl figures::Figures for FiguresService {
         if worker.len() > MAX_NAME || rows.iter().any(is_long) {
             return invalid("a name or a histogram in the report is too long");
         }
-        self.lock().report(&worker, incarnation, rows, Instant::now());
+        self.lock()
+            .report(&worker, incarnation, rows, Instant::now());
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use pyroxene_client::{Client, ClientConfig, Credentials, InvalidConfig};
 use pyroxene_common::{
     access::{Authenticator, HolderKey},
     endpoint::Endpoint,
-    host::{HostedObject, default_message_memory},
+    host::{HostedObject, Protocol, default_message_memory},
     interface::Serves,
     interfaces::directory::{ObjectRegistration, check_name},
     tls::{ClientAuth, TlsClient, TlsServer},
@@ -51,6 +51,7 @@ pub struct WorkerBuilder {
     pub(crate) tls: Option<TlsServer>,
     pub(crate) trust: Option<TlsClient>,
     pub(crate) credentials: Option<Credentials>,
+    pub(crate) protocols: Vec<Arc<dyn Protocol>>,
     pub(crate) objects: Vec<(PlannedObject, MakeObject)>,
 }
 
@@ -98,6 +99,7 @@ impl Default for WorkerBuilder {
             tls: None,
             trust: None,
             credentials: None,
+            protocols: Vec::new(),
             objects: Vec::new(),
         }
     }
@@ -298,6 +300,12 @@ impl WorkerBuilder {
     /// ```
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
+        self
+    }
+
+    /// Serves another protocol on the same port: see [`Protocol`].
+    pub fn protocol(mut self, protocol: Arc<dyn Protocol>) -> Self {
+        self.protocols.push(protocol);
         self
     }
 

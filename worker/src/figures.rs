@@ -203,7 +203,10 @@ mod tests {
             meter.begin(0).failed();
         }
         let rows = meters.rows();
-        assert_eq!((rows[0].calls, rows[0].errors, rows[0].in_flight), (1000, 1000, 1));
+        assert_eq!(
+            (rows[0].calls, rows[0].errors, rows[0].in_flight),
+            (1000, 1000, 1)
+        );
         let measured: u64 = rows[0].latency.iter().sum();
         assert!((MEASURED..500).contains(&measured), "{measured}");
         drop(running);

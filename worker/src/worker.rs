@@ -3,6 +3,7 @@
 use crate::{
     advertise::endpoint_for_clients,
     builder::WorkerBuilder,
+    probe::WorkerProbe,
     registrations::{Registrations, SessionClaims, SessionContext},
     successors::{NameSuccessors, incarnation_now},
     watchdog,
@@ -50,6 +51,7 @@ pub const MAX_THREADS: usize = 1024;
 #[derive(Debug)]
 pub struct Worker {
     name: String,
+    probe: WorkerProbe,
     host: Host,
     registrations: Registrations,
     stop_sessions: CancellationToken,
@@ -200,8 +202,10 @@ impl Worker {
         config.max_message = builder.max_message;
         config.message_memory = builder.message_memory;
         config.tls = builder.tls;
+        config.protocols = builder.protocols;
         config.authenticator = guard.as_ref().map(|guard| Arc::clone(&guard.authenticator));
-        let gauge = surroundings.gauge.clone();
+        let (gauge, probed) = (surroundings.gauge.clone(), surroundings.gauge.clone());
+        let meters = surroundings.meters.clone();
         config.load = Some(Arc::new(move || gauge.load()) as Arc<dyn Fn() -> Load + Send + Sync>);
         config.incarnation = incarnation_now();
         let incarnation = config.incarnation;
@@ -260,8 +264,15 @@ impl Worker {
             .report(client.clone(), name.clone(), incarnation);
         runtime.spawn(stop_sessions.clone().run_until_cancelled_owned(reporting));
         let registrations = Registrations::start(common, runtime, stop_sessions.clone());
+        let probe = WorkerProbe {
+            gauge: probed,
+            meters,
+            registrations: registrations.clone(),
+            draining: surroundings.draining.clone(),
+        };
         let worker = Self {
             name,
+            probe,
             host,
             registrations,
             _stop_when_dropped: stop_sessions.clone().drop_guard(),
@@ -299,6 +310,11 @@ impl Worker {
     /// ```
     pub fn local_addr(&self) -> &Endpoint {
         self.host.local_addr()
+    }
+
+    /// A view of the worker for those who watch it.
+    pub fn probe(&self) -> WorkerProbe {
+        self.probe.clone()
     }
 
     /// Serves until SIGTERM or SIGINT, then drains.

@@ -129,9 +129,20 @@ async fn nameservers(client: &Client) -> Report {
     });
     let answers = answers.await;
     let all = answers.len();
-    let statuses: Vec<_> = answers.into_iter().filter_map(|(_, answer)| answer.ok()).collect();
-    let workers = statuses.iter().map(|status| status.workers).max().unwrap_or(0);
-    let objects = statuses.iter().map(|status| status.objects).max().unwrap_or(0);
+    let statuses: Vec<_> = answers
+        .into_iter()
+        .filter_map(|(_, answer)| answer.ok())
+        .collect();
+    let workers = statuses
+        .iter()
+        .map(|status| status.workers)
+        .max()
+        .unwrap_or(0);
+    let objects = statuses
+        .iter()
+        .map(|status| status.objects)
+        .max()
+        .unwrap_or(0);
     let health = match (statuses.len(), workers) {
         (0, _) => Health::Critical,
         (answering, _) if answering < all => Health::Warning,
@@ -161,7 +172,9 @@ async fn object(client: &Client, name: &str, least: usize) -> Report {
     };
     let entry = listed.into_iter().find(|entry| entry.name == name);
     let instances = entry.map(|entry| entry.instances).unwrap_or_default();
-    let ready = instances.iter().filter(|instance| instance.state == InstanceState::Ready);
+    let ready = instances
+        .iter()
+        .filter(|instance| instance.state == InstanceState::Ready);
     let (ready, all) = (ready.count(), instances.len());
     let health = match ready {
         0 => Health::Critical,

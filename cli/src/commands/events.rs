@@ -64,7 +64,10 @@ pub(crate) async fn run(arguments: EventsArguments) -> Result<(), Failure> {
             }
         }
         // Tasks that are not among the newest any more are not gone.
-        for key in known.keys().filter(|key| key.0 != "task" && !now.contains_key(key)) {
+        for key in known
+            .keys()
+            .filter(|key| key.0 != "task" && !now.contains_key(key))
+        {
             show(key, &vec![("state", "gone".into())], json)?;
         }
         known = now;
@@ -83,7 +86,10 @@ async fn look(client: &Client) -> Result<State, Failure> {
     }
     for object in list(client, &ObjectFilter::default()).await? {
         let instances = object.instances.len();
-        let ready = object.instances.iter().filter(|one| one.state == InstanceState::Ready);
+        let ready = object
+            .instances
+            .iter()
+            .filter(|one| one.state == InstanceState::Ready);
         let ready = ready.count();
         let word = if ready > 0 { "ready" } else { "draining" };
         let fields = vec![
@@ -100,7 +106,10 @@ async fn look(client: &Client) -> Result<State, Failure> {
     // A name server without a store has no tasks, and some callers may not list them.
     let tasks = client.list_tasks(&filter).await.unwrap_or_default();
     for task in tasks.tasks {
-        let worker = task.attempts.last().and_then(|attempt| attempt.worker.clone());
+        let worker = task
+            .attempts
+            .last()
+            .and_then(|attempt| attempt.worker.clone());
         let fields = vec![
             ("state", task.state.name().into()),
             ("call", format!("{}.{}", task.object, task.method).into()),
@@ -120,16 +129,26 @@ fn show(
     if json {
         let mut shown = json!({"at": rfc3339(at), "event": event, "name": name});
         if let Some(all) = shown.as_object_mut() {
-            all.extend(fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+            all.extend(
+                fields
+                    .iter()
+                    .map(|(key, value)| ((*key).to_owned(), value.clone())),
+            );
         }
         return print_json(&shown);
     }
-    let words = fields.iter().filter(|(key, value)| *key != "objects" && !value.is_null());
+    let words = fields
+        .iter()
+        .filter(|(key, value)| *key != "objects" && !value.is_null());
     let words = words.map(|(key, value)| match (*key, value) {
         ("state" | "call", Value::String(text)) => text.clone(),
         (key, Value::String(text)) => format!("{key} {text}"),
         (key, value) => format!("{key} {value}"),
     });
     let words: Vec<String> = words.collect();
-    print(&format!("{} {event} {name} {}", local(at), words.join(", ")))
+    print(&format!(
+        "{} {event} {name} {}",
+        local(at),
+        words.join(", ")
+    ))
 }

@@ -12,6 +12,7 @@ use crate::{
 use pyroxene_common::{
     access::LimitChange,
     endpoint::Endpoint,
+    host::Protocol,
     interfaces::topics::Retention,
     reload::Reload,
     tls::{ClientAuth, TlsServer},
@@ -20,7 +21,7 @@ use pyroxene_common::{
 use pyroxene_nameserver::{
     NameServer, NameServerConfig, NameServerError, directory::DirectoryLimits,
 };
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 /// The default limits of connections of a host.
 const DEFAULT_CONNECTIONS: u32 = 16 * 1024;
@@ -128,12 +129,20 @@ impl LimitsArguments {
 pub(crate) async fn run(arguments: NameServerCommandArguments) -> Result<(), Failure> {
     protection(&arguments.daemon, &arguments.users)
         .check(&arguments.listen, arguments.daemon.insecure)?;
+    if let Some(listen) = &arguments.http.http_listen {
+        // HTTP has no TLS at an address of its own.
+        let plain = PortProtection {
+            tls: false,
+            ..protection(&arguments.daemon, &arguments.users)
+        };
+        plain.check(listen, arguments.daemon.insecure)?;
+    }
     let tls = arguments.daemon.tls.server(&arguments.daemon.client_auth)?;
     daemon::raise_file_limit();
     let mut signals = daemon::catch_signals()?;
     let mut parent = ParentProcess::watch(arguments.daemon.exit_with_parent);
     let http = HttpService::new(&arguments.http, arguments.max_message);
-    let starting = start(&arguments, tls.clone());
+    let starting = start(&arguments, tls.clone(), http.protocol());
     let nameserver = daemon::start_unless_stopped(&mut signals, &mut parent, starting).await?;
     if let Some(address) = http.start(&nameserver).await? {
         tracing::info!("dashboard  {address}");
@@ -167,6 +176,7 @@ pub(crate) fn protection(
 async fn start(
     arguments: &NameServerCommandArguments,
     tls: Option<TlsServer>,
+    http: Option<Arc<dyn Protocol>>,
 ) -> Result<NameServer, Failure> {
     let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let age_ms = u64::try_from(arguments.topics.topic_retention_age.as_millis());
@@ -199,6 +209,9 @@ async fn start(
                 .hint("give an address of this machine that others can reach to --advertise"));
         }
         config = config.advertise(advertise.clone());
+    }
+    if let Some(http) = http {
+        config = config.protocol(http);
     }
     if let Some(bytes) = arguments.message_memory {
         config = config.message_memory(bytes);

@@ -159,12 +159,15 @@ fn changes<'a>(
     earlier: &'a [MethodFigures],
     now: &'a [MethodFigures],
 ) -> impl Iterator<Item = MethodFigures> + 'a {
-    let known: HashMap<_, _> =
-        earlier.iter().map(|row| ((&row.object, &row.method), row)).collect();
-    now.iter().map(move |row| match known.get(&(&row.object, &row.method)) {
-        Some(earlier) => row.since(earlier),
-        None => row.clone(),
-    })
+    let known: HashMap<_, _> = earlier
+        .iter()
+        .map(|row| ((&row.object, &row.method), row))
+        .collect();
+    now.iter()
+        .map(move |row| match known.get(&(&row.object, &row.method)) {
+            Some(earlier) => row.since(earlier),
+            None => row.clone(),
+        })
 }
 
 fn sort(rows: &mut [Row], order: Order) {
@@ -247,13 +250,27 @@ fn to_text(workers: &[Row], objects: &[Row]) -> String {
         .collect();
     let workers = table(
         [
-            "WORKER", "STATE", "CALLS/S", "ERRORS/S", "IN FLIGHT", "QUEUE", "CAPACITY", "P50 MS",
+            "WORKER",
+            "STATE",
+            "CALLS/S",
+            "ERRORS/S",
+            "IN FLIGHT",
+            "QUEUE",
+            "CAPACITY",
+            "P50 MS",
             "P99 MS",
         ],
         &of_workers,
     );
     let objects = table(
-        ["OBJECT", "CALLS/S", "ERRORS/S", "IN FLIGHT", "P50 MS", "P99 MS"],
+        [
+            "OBJECT",
+            "CALLS/S",
+            "ERRORS/S",
+            "IN FLIGHT",
+            "P50 MS",
+            "P99 MS",
+        ],
         &of_objects,
     );
     format!("{workers}\n{objects}")

@@ -171,8 +171,7 @@ impl LocalCluster {
         } else {
             let first = self.nameservers.first();
             let tls = arguments.daemon.tls.tls_cert.is_some();
-            let dashboard =
-                first.and_then(|first| arguments.http.dashboard(&first.endpoint, tls));
+            let dashboard = first.and_then(|first| arguments.http.dashboard(&first.endpoint, tls));
             let text = self.to_text(&client_flags(arguments), dashboard.as_deref());
             daemon::report_ready(&text)?;
         }

@@ -415,11 +415,7 @@ impl Acceptor {
     }
 
     /// Accepts a hello on a local connection, which needs no authentication.
-    fn accept_local(
-        &self,
-        hello: &Hello,
-        caller: &Caller,
-    ) -> Result<AcceptedHello, HelloRefusal> {
+    fn accept_local(&self, hello: &Hello, caller: &Caller) -> Result<AcceptedHello, HelloRefusal> {
         self.refuse_if_draining()?;
         let object = self.objects.get(&hello.object);
         let object = object.ok_or_else(|| unknown_object(&hello.object))?;

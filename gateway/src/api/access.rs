@@ -4,11 +4,11 @@ use super::{answered, json};
 use crate::{
     body,
     caller::short_context,
-    extract::{AnyCaller, COOKIE, cookie, require_private},
     connection::ConnectionInfo,
-    state::GatewayState,
+    extract::{AnyCaller, COOKIE, cookie, require_private},
     problem::{Problem, ProblemKind},
     query::Query,
+    state::GatewayState,
     times::{millis, now_ms, rfc3339},
 };
 use axum::{
@@ -38,7 +38,9 @@ pub(crate) async fn whoami(
         let own = caller.nameserver()?;
         let known = answered(own.access().whoami(short_context()).await)?;
         let known = known.limits.into_iter();
-        limits = known.map(|(limit, value)| (limit.name().to_owned(), value.into())).collect();
+        limits = known
+            .map(|(limit, value)| (limit.name().to_owned(), value.into()))
+            .collect();
         nameserver = Some(own.endpoint().to_string());
     }
     let answer = value!({
@@ -122,12 +124,7 @@ pub(crate) async fn logout(
 }
 
 /// Sets the cookie of a session. Pages cannot read it, and no page of another site can send it.
-fn set_cookie(
-    response: &mut Response,
-    connection: &ConnectionInfo,
-    secret: &str,
-    seconds: u64,
-) {
+fn set_cookie(response: &mut Response, connection: &ConnectionInfo, secret: &str, seconds: u64) {
     let secure = match connection.is_encrypted {
         true => "; Secure",
         false => "",

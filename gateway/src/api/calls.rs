@@ -5,9 +5,9 @@ use crate::{
     body::{self, JsonText},
     caller::{Principal, context_of},
     extract::Caller,
-    state::GatewayState,
     problem::{Problem, ProblemKind},
     query::Query,
+    state::GatewayState,
 };
 use axum::{
     body::Body,
@@ -107,7 +107,10 @@ fn arguments<'a>(
     let text = body.text()?;
     let method = description.method(method).ok_or_else(|| {
         let interface = &description.interface;
-        Problem::not_found(format!("{interface} has no method '{}'", method.escape_debug()))
+        Problem::not_found(format!(
+            "{interface} has no method '{}'",
+            method.escape_debug()
+        ))
     })?;
     match text.bytes().next() {
         None => Ok(Cow::Borrowed("{}")),

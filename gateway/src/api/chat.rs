@@ -3,11 +3,12 @@
 use crate::{
     api::topics::may_pass,
     caller::{Principal, context_of},
+    event::ServerEvent,
     extract::Caller,
-    state::GatewayState,
     problem::Problem,
     query::Query,
-    sse::{self, ServerEvent, last_event_id},
+    sse::{self, last_event_id},
+    state::GatewayState,
 };
 use axum::{
     extract::State,
@@ -83,9 +84,17 @@ pub(crate) async fn events(
 }
 
 impl Listener {
-    async fn ask(&self, method: &str, arguments: Value, timeout: Duration) -> Result<String, Problem> {
+    async fn ask(
+        &self,
+        method: &str,
+        arguments: Value,
+        timeout: Duration,
+    ) -> Result<String, Problem> {
         let context = context_of(timeout);
-        let object = self.caller.object(&self.room, Policy::default(), context).await?;
+        let object = self
+            .caller
+            .object(&self.room, Policy::default(), context)
+            .await?;
         let answered = object.call(context, method, &arguments).await?;
         Ok(answered.response)
     }

@@ -1,11 +1,12 @@
 //! `GET /v1/events`: what changes, as it changes.
 
 use crate::{
+    event::ServerEvent,
     extract::Caller,
-    state::GatewayState,
     problem::Problem,
     query::Query,
-    sse::{self, ServerEvent, last_event_id},
+    sse::{self, last_event_id},
+    state::GatewayState,
 };
 use axum::{
     extract::State,

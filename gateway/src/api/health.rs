@@ -3,8 +3,8 @@
 use super::{answered, json};
 use crate::{
     caller::{context_of, short_context},
-    state::GatewayState,
     problem::Problem,
+    state::GatewayState,
 };
 use axum::{extract::State, http::StatusCode, response::Response};
 use pyroxene_common::interfaces::tasks::TasksError;

@@ -16,7 +16,11 @@ pub(crate) fn normalised(json: &str) -> Cow<'_, str> {
         match byte {
             b'"' => at = end_of_string(bytes, at),
             b'-' | b'0'..=b'9' => {
-                let length = bytes.iter().skip(at).take_while(|byte| is_part(**byte)).count();
+                let length = bytes
+                    .iter()
+                    .skip(at)
+                    .take_while(|byte| is_part(**byte))
+                    .count();
                 let end = at + length;
                 if let Some(integer) = json.get(at..end).and_then(as_integer) {
                     output.push_str(json.get(copied..at).unwrap_or_default());

@@ -6,9 +6,9 @@
 use super::answered;
 use crate::{
     caller::{Principal, short_context},
-    state::GatewayState,
     observer::sums,
     problem::Problem,
+    state::GatewayState,
 };
 use axum::{
     extract::State,
@@ -22,7 +22,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 use pyroxene_common::interfaces::{
-    directory::{InstanceState, ObjectEntry, ObjectFilter, WorkerEntry},
+    directory::{InstanceState, Load, ObjectEntry, ObjectFilter, WorkerEntry},
     figures::{FigureSums, MethodFigures, bucket_bound_us},
     tasks::TaskState,
 };
@@ -32,12 +32,19 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 
 pub(crate) async fn metrics(State(gateway): State<GatewayState>) -> Result<Response, Problem> {
     let own = gateway.callers()?.own();
-    let figures = BrokerMetrics::take(own).await?;
+    answer(BrokerMetrics::take(own).await?)
+}
+
+/// The metrics of one worker.
+pub(crate) fn of_worker(load: Load, rows: Vec<MethodFigures>) -> Result<Response, Problem> {
+    answer(WorkerMetrics { load, rows })
+}
+
+fn answer(metrics: impl Collector) -> Result<Response, Problem> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(figures));
+    registry.register_collector(Box::new(metrics));
     let mut text = String::new();
-    encode(&mut text, &registry)
-        .map_err(|_| Problem::internal("the metrics cannot be written"))?;
+    encode(&mut text, &registry).map_err(|_| Problem::internal("the metrics cannot be written"))?;
     let mut response = text.into_response();
     let kind = HeaderValue::from_static(CONTENT_TYPE);
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -108,15 +115,17 @@ impl Collector for BrokerMetrics {
             encoder,
             "pyroxene_calls_in_flight",
             "Calls that run now, by worker",
-            workers.iter().map(|one| {
-                ([("worker", &*one.name)], gauge(one.load.in_flight.into()))
-            }),
+            workers
+                .iter()
+                .map(|one| ([("worker", &*one.name)], gauge(one.load.in_flight.into()))),
         )?;
         family(
             encoder,
             "pyroxene_queue_length",
             "Calls that wait for the compute pool, by worker",
-            workers.iter().map(|one| ([("worker", &*one.name)], gauge(one.load.queue.into()))),
+            workers
+                .iter()
+                .map(|one| ([("worker", &*one.name)], gauge(one.load.queue.into()))),
         )?;
         let count = |state| {
             let in_state = workers.iter().filter(|worker| worker.state == state);
@@ -132,9 +141,17 @@ impl Collector for BrokerMetrics {
             ],
         )?;
         let instances = self.objects.iter().map(|object| {
-            ([("object", &*object.name)], gauge(object.instances.len() as u64))
+            (
+                [("object", &*object.name)],
+                gauge(object.instances.len() as u64),
+            )
         });
-        family(encoder, "pyroxene_instances", "Live instances, by object", instances)?;
+        family(
+            encoder,
+            "pyroxene_instances",
+            "Live instances, by object",
+            instances,
+        )?;
         let expired = ConstCounter::new(self.sums.leases_expired);
         family(
             encoder,
@@ -149,6 +166,42 @@ impl Collector for BrokerMetrics {
             "Tasks, by state",
             tasks.map(|(state, count)| ([("state", state.name())], gauge(*count))),
         )?;
+        process(encoder)
+    }
+}
+
+/// What a worker shows of itself.
+#[derive(Debug)]
+struct WorkerMetrics {
+    load: Load,
+    rows: Vec<MethodFigures>,
+}
+
+impl Collector for WorkerMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let encoder = &mut encoder;
+        calls(encoder, &self.rows)?;
+        durations(encoder, &self.rows)?;
+        let gauges = [
+            (
+                "pyroxene_calls_in_flight",
+                "Calls that run now",
+                self.load.in_flight,
+            ),
+            (
+                "pyroxene_queue_length",
+                "Calls that wait for the compute pool",
+                self.load.queue,
+            ),
+            (
+                "pyroxene_capacity",
+                "How many calls run at once",
+                self.load.capacity,
+            ),
+        ];
+        for (name, help, value) in gauges {
+            family(encoder, name, help, [([], gauge(value.into()))])?;
+        }
         process(encoder)
     }
 }
@@ -175,7 +228,10 @@ fn calls(encoder: &mut DescriptorEncoder<'_>, methods: &[MethodFigures]) -> fmt:
 
 /// The histogram of latencies. Of many quick calls only a part is measured.
 fn durations(encoder: &mut DescriptorEncoder<'_>, methods: &[MethodFigures]) -> fmt::Result {
-    let measured: Vec<_> = methods.iter().filter(|row| !row.latency.is_empty()).collect();
+    let measured: Vec<_> = methods
+        .iter()
+        .filter(|row| !row.latency.is_empty())
+        .collect();
     if measured.is_empty() {
         return Ok(());
     }

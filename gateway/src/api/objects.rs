@@ -1,12 +1,7 @@
 //! `GET /v1/objects` and `GET /v1/objects/{object}`.
 
 use super::{PathParts, answered, json};
-use crate::{
-    extract::Caller,
-    problem::Problem,
-    query::Query,
-    views,
-};
+use crate::{extract::Caller, problem::Problem, query::Query, views};
 use axum::{
     http::{StatusCode, Uri},
     response::Response,
@@ -39,7 +34,9 @@ pub(crate) async fn describe(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let query = Query::read(&uri, &["timeout"])?;
-    let timeout = query.duration("timeout", MAX_TIMEOUT)?.unwrap_or(DEFAULT_TIMEOUT);
+    let timeout = query
+        .duration("timeout", MAX_TIMEOUT)?
+        .unwrap_or(DEFAULT_TIMEOUT);
     let context = crate::caller::context_of(timeout);
     let object = caller.object(&name, Policy::default(), context).await?;
     json(StatusCode::OK, object.description())

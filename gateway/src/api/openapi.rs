@@ -30,7 +30,9 @@ const CONCURRENT: usize = 16;
 pub(crate) async fn openapi(Caller(caller): Caller, uri: Uri) -> Result<Response, Problem> {
     Query::read(&uri, &[])?;
     let directory = caller.nameserver()?.directory();
-    let listed = directory.list(short_context(), ObjectFilter::default()).await;
+    let listed = directory
+        .list(short_context(), ObjectFilter::default())
+        .await;
     let listed = answered(listed)??;
     let described = listed.into_iter().map(|entry| {
         let caller = &caller;

@@ -24,12 +24,17 @@ pub(crate) async fn other(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let accepts = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
     let is_person = accepts.is_some_and(|accept| accept.contains("text/html"));
     let is_api = uri.path().starts_with("/v1/") || uri.path() == "/v1";
     if is_person && !is_api && method == Method::GET {
         return assets::answer(assets::INDEX, &headers);
     }
     let path: String = uri.path().chars().take(200).collect();
-    Err(Problem::not_found(format!("there is no path {}", path.escape_debug())))
+    Err(Problem::not_found(format!(
+        "there is no path {}",
+        path.escape_debug()
+    )))
 }

@@ -1,7 +1,7 @@
 //! `GET /v1/stats`: the history.
 
 use super::json;
-use crate::{extract::Caller, state::GatewayState, history::Range, problem::Problem, query::Query};
+use crate::{extract::Caller, history::Range, problem::Problem, query::Query, state::GatewayState};
 use axum::{
     extract::State,
     http::{StatusCode, Uri},

@@ -5,9 +5,9 @@ use crate::{
     body::{self, JsonText},
     caller::{Principal, context_of},
     extract::Caller,
-    state::GatewayState,
     problem::Problem,
     query::{Query, duration},
+    state::GatewayState,
     times::millis,
 };
 use axum::{
@@ -144,14 +144,16 @@ async fn submission(caller: &Principal, task: NewTask<'_>) -> Result<Submission,
         Some(text) if text.starts_with('{') => text.to_owned(),
         Some(text) if text.starts_with('[') => {
             let context = context_of(objects::DEFAULT_TIMEOUT);
-            let object = caller.object(&task.object, Policy::default(), context).await?;
+            let object = caller
+                .object(&task.object, Policy::default(), context)
+                .await?;
             let method = object.description().method(&task.method);
             let method = method.ok_or_else(|| {
                 let method = task.method.escape_debug();
                 Problem::not_found(format!("'{}' has no method '{method}'", task.object))
             })?;
-            let values: Vec<&RawValue> =
-                serde_json::from_str(text).map_err(|error| Problem::bad_request(error.to_string()))?;
+            let values: Vec<&RawValue> = serde_json::from_str(text)
+                .map_err(|error| Problem::bad_request(error.to_string()))?;
             named(method, &values)?
         }
         Some(_) => {
@@ -168,7 +170,9 @@ async fn submission(caller: &Principal, task: NewTask<'_>) -> Result<Submission,
     };
     Ok(Submission {
         arguments,
-        key: task.key.unwrap_or_else(|| Uuid::now_v7().simple().to_string()),
+        key: task
+            .key
+            .unwrap_or_else(|| Uuid::now_v7().simple().to_string()),
         priority: task.priority,
         delay_ms: time("delay", &task.delay)?.unwrap_or(0),
         deadline_ms: time("deadline", &task.deadline)?,

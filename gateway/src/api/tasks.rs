@@ -5,9 +5,9 @@ use crate::{
     body,
     caller::{Principal, context_of, short_context},
     extract::Caller,
-    state::GatewayState,
     problem::{Problem, ProblemKind},
     query::Query,
+    state::GatewayState,
     times::millis,
     views::{TaskJson, counts_json},
 };
@@ -32,7 +32,15 @@ const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 1000;
 
 pub(crate) async fn list(Caller(caller): Caller, uri: Uri) -> Result<Response, Problem> {
-    let known = ["state", "object", "method", "submitter", "worker", "limit", "after"];
+    let known = [
+        "state",
+        "object",
+        "method",
+        "submitter",
+        "worker",
+        "limit",
+        "after",
+    ];
     let query = Query::read(&uri, &known)?;
     let states = query.text("state").unwrap_or_default().split(',');
     let states = states.map(str::trim).filter(|state| !state.is_empty());

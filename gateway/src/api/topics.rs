@@ -4,11 +4,12 @@ use super::{PathParts, answered, json};
 use crate::{
     body,
     caller::{Principal, context_of, short_context},
+    event::ServerEvent,
     extract::Caller,
-    state::GatewayState,
     problem::{Problem, ProblemKind},
     query::Query,
-    sse::{self, ServerEvent, last_event_id},
+    sse::{self, last_event_id},
+    state::GatewayState,
     times::{millis, rfc3339},
 };
 use axum::{
@@ -41,7 +42,9 @@ pub(crate) async fn list(Caller(caller): Caller, uri: Uri) -> Result<Response, P
     let query = Query::read(&uri, &["prefix", "after"])?;
     let text = |name| query.text(name).unwrap_or_default().to_owned();
     let service = caller.nameserver()?.topics();
-    let listed = service.list(short_context(), text("prefix"), text("after")).await;
+    let listed = service
+        .list(short_context(), text("prefix"), text("after"))
+        .await;
     json(StatusCode::OK, &answered(listed)??)
 }
 
@@ -146,7 +149,11 @@ pub(crate) async fn events(
     let seen = last_event_id(&headers).and_then(|id| id.parse().ok());
     let after = match seen.or(query.parsed("after")?) {
         Some(after) => after,
-        None => page(&caller, &topic, u64::MAX - 1, 1, Duration::ZERO).await?.head,
+        None => {
+            page(&caller, &topic, u64::MAX - 1, 1, Duration::ZERO)
+                .await?
+                .head
+        }
     };
     // The first question shows whether the caller may read the topic.
     page(&caller, &topic, after, 1, Duration::ZERO).await?;

@@ -2,13 +2,8 @@
 
 use super::{PathParts, answered, json};
 use crate::{
-    body,
-    caller::{short_context},
-    extract::Caller,
-    state::GatewayState,
-    problem::Problem,
-    query::Query,
-    views,
+    body, caller::short_context, extract::Caller, problem::Problem, query::Query,
+    state::GatewayState, views,
 };
 use axum::{
     body::Body,
@@ -37,7 +32,11 @@ pub(crate) async fn drain(
     Query::read(&uri, &[])?;
     body::read(&gateway, &headers, body).await?.check_empty()?;
     let directory = caller.nameserver()?.directory();
-    answered(directory.drain_worker(short_context(), worker.clone()).await)??;
+    answered(
+        directory
+            .drain_worker(short_context(), worker.clone())
+            .await,
+    )??;
     let answer = value!({"worker": worker, "state": "draining"});
     json(StatusCode::ACCEPTED, &answer)
 }

@@ -1,6 +1,9 @@
 //! Series as the API writes them.
 
-use super::{History, TICK, ring::{Range, Series}};
+use super::{
+    History, TICK,
+    ring::{Range, Series},
+};
 use pyroxene_common::interfaces::tasks::TaskState;
 use serde_json::{Map, Number, Value, json};
 
@@ -28,7 +31,11 @@ impl History {
             Value::Object(Map::from_iter(states))
         });
         let named = |all: &std::collections::BTreeMap<String, Series>| {
-            Value::Object(all.iter().map(|(name, series)| (name.clone(), lists(series))).collect())
+            Value::Object(
+                all.iter()
+                    .map(|(name, series)| (name.clone(), lists(series)))
+                    .collect(),
+            )
         };
         json!({
             "range": range.name(),
@@ -53,7 +60,11 @@ impl History {
             Value::Object(Map::from_iter(named))
         };
         let named = |all: &std::collections::BTreeMap<String, Series>| {
-            Value::Object(all.iter().map(|(name, series)| (name.clone(), values(series))).collect())
+            Value::Object(
+                all.iter()
+                    .map(|(name, series)| (name.clone(), values(series)))
+                    .collect(),
+            )
         };
         let tasks = self.tasks.as_ref().map(|tasks| {
             let states = TaskState::ALL.iter().enumerate().map(|(index, state)| {

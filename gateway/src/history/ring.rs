@@ -1,10 +1,7 @@
 //! Ring buffers of steps.
 
 use super::Sample;
-use pyroxene_common::interfaces::{
-    figures::MethodFigures,
-    tasks::TaskState,
-};
+use pyroxene_common::interfaces::{figures::MethodFigures, tasks::TaskState};
 
 /// The number of values of a step.
 pub(super) const VALUES: usize = 6;
@@ -86,7 +83,11 @@ impl Accumulator {
     fn values(&self) -> [f32; VALUES] {
         let ticks = f64::from(self.ticks.max(1));
         let seconds = ticks * super::TICK.as_secs_f64();
-        let latency = |part| self.calls.quantile_us(part).map_or(f64::NAN, |us| us / 1000.0);
+        let latency = |part| {
+            self.calls
+                .quantile_us(part)
+                .map_or(f64::NAN, |us| us / 1000.0)
+        };
         let values = [
             self.calls.calls as f64 / seconds,
             self.calls.errors as f64 / seconds,
@@ -115,7 +116,10 @@ impl Ring {
 
     fn push(&mut self, tick: u64, sample: Option<&Sample>) {
         let step = tick / self.range.ticks();
-        let is_new = self.current.as_ref().is_none_or(|(current, _)| *current != step);
+        let is_new = self
+            .current
+            .as_ref()
+            .is_none_or(|(current, _)| *current != step);
         if is_new {
             self.current = Some((step, Accumulator::default()));
         }
@@ -208,7 +212,10 @@ impl TaskSeries {
         steps(range, last)
             .map(|step| {
                 let values = step.and_then(|step| ring.get(place(step, ring.len())));
-                values.and_then(|values| values.get(state)).copied().unwrap_or(f32::NAN)
+                values
+                    .and_then(|values| values.get(state))
+                    .copied()
+                    .unwrap_or(f32::NAN)
             })
             .collect()
     }

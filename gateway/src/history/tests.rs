@@ -37,11 +37,18 @@ fn sums(calls: u64, errors: u64) -> FigureSums {
 fn rates_are_what_came_since_the_last_tick() {
     let mut history = History::default();
     history.measure(sums(100, 0), &[worker("w1", 2)], None);
-    history.measure(sums(110, 4), &[worker("w1", 5)], Some(&[(TaskState::Queued, 7)]));
+    history.measure(
+        sums(110, 4),
+        &[worker("w1", 5)],
+        Some(&[(TaskState::Queued, 7)]),
+    );
     let stats = history.stats(Range::Minutes, 1);
     let calls = stats["total"]["calls"].as_array().unwrap();
     assert_eq!(calls.len(), 150);
-    assert_eq!((&calls[149], &calls[148], &calls[147]), (&5.into(), &0.into(), &Value::Null));
+    assert_eq!(
+        (&calls[149], &calls[148], &calls[147]),
+        (&5.into(), &0.into(), &Value::Null)
+    );
     assert_eq!(stats["objects"]["echo"]["errors"][149], 2);
     assert_eq!(stats["workers"]["w1"]["in_flight"][149], 5);
     assert_eq!(stats["workers"]["w1"]["queue"][149], 3);
@@ -65,7 +72,10 @@ fn coarser_steps_are_means_and_old_ones_are_overwritten() {
     }
     let hour = history.stats(Range::Hour, 1);
     let in_flight = hour["total"]["in_flight"].as_array().unwrap();
-    assert_eq!(in_flight.iter().filter(|value| !value.is_null()).count(), 40);
+    assert_eq!(
+        in_flight.iter().filter(|value| !value.is_null()).count(),
+        40
+    );
     assert_eq!(in_flight[140], 10);
     assert_eq!(in_flight[179], 0);
     assert_eq!(hour["total"]["calls"][179], 1);

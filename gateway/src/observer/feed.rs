@@ -5,8 +5,8 @@
 use crate::{
     api::answered,
     caller::{Principal, short_context},
+    event::ServerEvent,
     problem::Problem,
-    sse::ServerEvent,
     times::now_ms,
     views::{self, TaskJson},
 };
@@ -123,9 +123,9 @@ impl Feed {
             ("object", &state.objects),
             ("task", &state.tasks),
         ];
-        let all = kinds.into_iter().flat_map(|(event, values)| {
-            values.values().map(move |value| (event, value.clone()))
-        });
+        let all = kinds
+            .into_iter()
+            .flat_map(|(event, values)| values.values().map(move |value| (event, value.clone())));
         let mut events: Vec<_> = all
             .map(|(event, mut value)| {
                 set(&mut value, "at_ms", now_ms().into());
@@ -148,7 +148,10 @@ impl Feed {
     }
 
     fn emit(&self, state: &mut FeedState, event: &'static str, mut value: Value) {
-        if !value.as_object().is_some_and(|fields| fields.contains_key("at_ms")) {
+        if !value
+            .as_object()
+            .is_some_and(|fields| fields.contains_key("at_ms"))
+        {
             set(&mut value, "at_ms", now_ms().into());
         }
         let event = ServerEvent {
@@ -176,9 +179,13 @@ impl Feed {
         let objects = answered(objects)??;
         {
             let mut state = self.lock();
-            let now = workers.iter().map(|worker| (worker.name.clone(), views::worker(worker)));
+            let now = workers
+                .iter()
+                .map(|worker| (worker.name.clone(), views::worker(worker)));
             self.compare(&mut state, "worker", now.collect());
-            let now = objects.iter().map(|object| (object.name.clone(), object_event(object)));
+            let now = objects
+                .iter()
+                .map(|object| (object.name.clone(), object_event(object)));
             self.compare(&mut state, "object", now.collect());
         }
         self.look_at_tasks(caller).await?;
@@ -186,19 +193,16 @@ impl Feed {
     }
 
     /// Emits what has changed among the workers or objects.
-    fn compare(
-        &self,
-        state: &mut FeedState,
-        event: &'static str,
-        now: BTreeMap<String, Value>,
-    ) {
+    fn compare(&self, state: &mut FeedState, event: &'static str, now: BTreeMap<String, Value>) {
         let known = match event {
             "worker" => std::mem::take(&mut state.workers),
             _ => std::mem::take(&mut state.objects),
         };
-        for (name, mut gone) in known.iter().filter(|(name, _)| !now.contains_key(*name)).map(
-            |(name, value)| (name, value.clone()),
-        ) {
+        for (name, mut gone) in known
+            .iter()
+            .filter(|(name, _)| !now.contains_key(*name))
+            .map(|(name, value)| (name, value.clone()))
+        {
             tracing::debug!(event, name, "gone");
             match event {
                 "worker" => set(&mut gone, "state", "gone".into()),
@@ -210,7 +214,10 @@ impl Feed {
             self.emit(state, event, gone);
         }
         for (name, value) in &now {
-            if known.get(name).is_none_or(|known| signature(known) != signature(value)) {
+            if known
+                .get(name)
+                .is_none_or(|known| signature(known) != signature(value))
+            {
                 self.emit(state, event, value.clone());
             }
         }
@@ -245,7 +252,9 @@ impl Feed {
         let mut known = std::mem::take(&mut state.tasks);
         let now: BTreeMap<String, Value> = page.tasks.iter().map(task_event).collect();
         for task in page.tasks.iter().rev() {
-            let Some(value) = now.get(&task.id.0) else { continue };
+            let Some(value) = now.get(&task.id.0) else {
+                continue;
+            };
             if known.remove(&task.id.0).as_ref() != Some(value) && !is_first {
                 self.emit(&mut state, "task", value.clone());
             }
@@ -265,7 +274,9 @@ impl Feed {
         }
         let topics = caller.nameserver()?.topics();
         let after = heard.unwrap_or(u64::MAX - 1);
-        let read = topics.read(short_context(), topic_of(ROOM), after, 100, 0).await;
+        let read = topics
+            .read(short_context(), topic_of(ROOM), after, 100, 0)
+            .await;
         let mut state = self.lock();
         let Ok(Ok(page)) = read else {
             state.may_hear = false;
@@ -330,7 +341,10 @@ fn signature(value: &Value) -> Map<String, Value> {
 }
 
 fn object_event(object: &ObjectEntry) -> Value {
-    let ready = object.instances.iter().filter(|instance| instance.state == InstanceState::Ready);
+    let ready = object
+        .instances
+        .iter()
+        .filter(|instance| instance.state == InstanceState::Ready);
     json!({
         "name": object.name,
         "interface": object.interface,

@@ -55,7 +55,9 @@ impl CallerAccess for LocalCallers {
         };
         let credentials = credentials.ok_or(AccessError::WrongToken)?.clone();
         let peer = peer.to_owned();
-        let holder = HolderKey::of_process().map_err(|error| broken(&error))?.id();
+        let holder = HolderKey::of_process()
+            .map_err(|error| broken(&error))?
+            .id();
         let identity = authority.ticket_by(&credentials, &peer, holder)?.identity;
         let tickets =
             TicketSource::new(move |holder| authority.ticket_by(&credentials, &peer, holder));

@@ -92,7 +92,10 @@ impl Request {
             text += &format!("{name}: {value}\r\n");
         }
         let body = self.body.clone().unwrap_or_default();
-        text += &format!("content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+        text += &format!(
+            "content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        );
         socket.write_all(text.as_bytes()).await.unwrap();
         BufReader::new(socket)
     }
@@ -105,8 +108,14 @@ impl Request {
             let (status, headers) = head(&mut reader).await;
             let mut content = Vec::new();
             let _ = reader.read_to_end(&mut content).await;
-            let chunked = headers.get("transfer-encoding").is_some_and(|one| one == "chunked");
-            let content = if chunked { unchunked(&content) } else { content };
+            let chunked = headers
+                .get("transfer-encoding")
+                .is_some_and(|one| one == "chunked");
+            let content = if chunked {
+                unchunked(&content)
+            } else {
+                content
+            };
             Answer {
                 status,
                 headers,

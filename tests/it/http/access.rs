@@ -7,7 +7,12 @@ use crate::harness::{SecuredBroker, eventually, http::Request};
 const PATHS: [(&str, &str, &str, [u16; 3]); 20] = [
     ("GET", "/v1/objects", "", [200, 200, 401]),
     ("GET", "/v1/objects/calculator", "", [200, 200, 401]),
-    ("POST", "/v1/objects/calculator/factorial", "[5]", [200, 200, 401]),
+    (
+        "POST",
+        "/v1/objects/calculator/factorial",
+        "[5]",
+        [200, 200, 401],
+    ),
     ("POST", "/v1/objects/echo/echo", "[5]", [200, 403, 401]),
     ("GET", "/v1/workers", "", [200, 200, 401]),
     ("POST", "/v1/workers/w9/drain", "", [404, 403, 401]),
@@ -27,7 +32,12 @@ const PATHS: [(&str, &str, &str, [u16; 3]); 20] = [
     ("GET", "/v1/tasks", "", [200, 200, 401]),
     ("GET", "/v1/tasks/counts", "", [200, 200, 401]),
     ("GET", "/v1/topics", "", [200, 403, 401]),
-    ("POST", "/v1/topics/door/entries", r#"{"text": "x"}"#, [201, 403, 401]),
+    (
+        "POST",
+        "/v1/topics/door/entries",
+        r#"{"text": "x"}"#,
+        [201, 403, 401],
+    ),
     ("GET", "/v1/topics/door/entries", "", [200, 403, 401]),
     ("GET", "/v1/stats", "", [200, 200, 401]),
     ("GET", "/openapi.json", "", [200, 200, 401]),
@@ -74,7 +84,10 @@ async fn a_browser_logs_in_and_out_and_a_revoked_user_is_out_at_once() {
     let wrong = login(&broker.keys.token("root")).send().await;
     assert_eq!((wrong.status, &*wrong.problem()), (401, "unauthenticated"));
     let answer = login(&token).send().await;
-    assert_eq!((answer.status, &answer.json()["user"]), (200, &"uma".into()));
+    assert_eq!(
+        (answer.status, &answer.json()["user"]),
+        (200, &"uma".into())
+    );
     let cookie = answer.headers["set-cookie"].clone();
     for part in ["HttpOnly", "SameSite=Strict", "Path=/"] {
         assert!(cookie.contains(part), "{cookie}");
@@ -84,11 +97,19 @@ async fn a_browser_logs_in_and_out_and_a_revoked_user_is_out_at_once() {
     let with_cookie = call.clone().header("cookie", cookie);
     assert_eq!(with_cookie.send().await.status, 200);
     let ticket = answer.json()["ticket"].as_str().unwrap().to_owned();
-    let with_ticket = call.clone().header("authorization", &format!("Bearer {ticket}"));
+    let with_ticket = call
+        .clone()
+        .header("authorization", &format!("Bearer {ticket}"));
     assert_eq!(with_ticket.send().await.status, 200);
-    let whoami = request(&broker, "GET", "/v1/whoami").header("cookie", cookie).send().await;
+    let whoami = request(&broker, "GET", "/v1/whoami")
+        .header("cookie", cookie)
+        .send()
+        .await;
     assert_eq!(whoami.json()["role"], "user");
-    let logout = request(&broker, "POST", "/v1/logout").header("cookie", cookie).json("").send();
+    let logout = request(&broker, "POST", "/v1/logout")
+        .header("cookie", cookie)
+        .json("")
+        .send();
     assert_eq!(logout.await.status, 204);
     assert_eq!(with_cookie.send().await.status, 401);
 
@@ -112,7 +133,10 @@ async fn wrong_tokens_are_counted_as_failed_logins() {
     let wrong = broker.keys.token("root");
     let mut seen = Vec::new();
     for _ in 0..40 {
-        let answer = request(&broker, "GET", "/v1/workers").basic("ana", &wrong).send().await;
+        let answer = request(&broker, "GET", "/v1/workers")
+            .basic("ana", &wrong)
+            .send()
+            .await;
         seen.push(answer.status);
         if answer.status == 429 {
             assert!(answer.headers.contains_key("retry-after"));

@@ -20,11 +20,23 @@ async fn pages_of_other_origins_and_foreign_names_are_refused_before_anything_el
     ];
     for (name, value) in refused {
         let answer = call().header(name, value).send().await;
-        assert_eq!((answer.status, &*answer.problem()), (403, "forbidden"), "{name}: {value}");
+        assert_eq!(
+            (answer.status, &*answer.problem()),
+            (403, "forbidden"),
+            "{name}: {value}"
+        );
     }
-    let allowed = [("origin", &*own), ("host", "localhost:1"), ("host", "broker.example")];
+    let allowed = [
+        ("origin", &*own),
+        ("host", "localhost:1"),
+        ("host", "broker.example"),
+    ];
     for (name, value) in allowed {
-        assert_eq!(call().header(name, value).send().await.status, 200, "{name}: {value}");
+        assert_eq!(
+            call().header(name, value).send().await.status,
+            200,
+            "{name}: {value}"
+        );
     }
 }
 
@@ -43,13 +55,19 @@ async fn every_answer_keeps_browsers_from_loading_anything_else() {
 async fn the_dashboard_is_at_the_root_and_under_every_address_of_its_own() {
     let broker = Broker::start().await;
     for path in ["/", "/tasks/some-id"] {
-        let page = request(&broker, "GET", path).header("accept", "text/html").send().await;
+        let page = request(&broker, "GET", path)
+            .header("accept", "text/html")
+            .send()
+            .await;
         assert_eq!(page.status, 200, "{path}");
         assert!(page.body.contains("<title>Pyroxene"), "{path}");
     }
     let page = request(&broker, "GET", "/").send().await;
     let tag = &page.headers["etag"];
-    let again = request(&broker, "GET", "/").header("if-none-match", tag).send().await;
+    let again = request(&broker, "GET", "/")
+        .header("if-none-match", tag)
+        .send()
+        .await;
     assert_eq!(again.status, 304);
     let missing = request(&broker, "GET", "/assets/nothing.js").send().await;
     assert_eq!(missing.status, 404);

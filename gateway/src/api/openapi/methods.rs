@@ -37,7 +37,10 @@ fn operation(object: &str, description: &Description, method: &MethodDescription
         });
         fields.insert("headers".to_owned(), headers);
     }
-    let needs_body = method.parameters.iter().any(|parameter| !may_be_null(description, &parameter.schema));
+    let needs_body = method
+        .parameters
+        .iter()
+        .any(|parameter| !may_be_null(description, &parameter.schema));
     json!({
         "operationId": format!("{object}.{}", method.name),
         "tags": [object],
@@ -62,10 +65,16 @@ fn operation(object: &str, description: &Description, method: &MethodDescription
 fn arguments(description: &Description, method: &MethodDescription) -> Value {
     let schema = |schema| translated(description, schema);
     let parameters = &method.parameters;
-    let needed = parameters.iter().filter(|one| !may_be_null(description, &one.schema));
+    let needed = parameters
+        .iter()
+        .filter(|one| !may_be_null(description, &one.schema));
     let required: Vec<&str> = needed.map(|one| &*one.name).collect();
-    let last_needed = parameters.iter().rposition(|one| !may_be_null(description, &one.schema));
-    let properties = parameters.iter().map(|one| (one.name.clone(), schema(&one.schema)));
+    let last_needed = parameters
+        .iter()
+        .rposition(|one| !may_be_null(description, &one.schema));
+    let properties = parameters
+        .iter()
+        .map(|one| (one.name.clone(), schema(&one.schema)));
     let by_name = json!({
         "type": "object",
         "properties": Map::from_iter(properties),
@@ -119,7 +128,9 @@ fn translated(description: &Description, schema: &Value) -> Value {
     match schema {
         Value::Object(fields) => {
             let fields = fields.iter().map(|(key, value)| {
-                let target = value.as_str().and_then(|text| text.strip_prefix("#/$defs/"));
+                let target = value
+                    .as_str()
+                    .and_then(|text| text.strip_prefix("#/$defs/"));
                 let value = match (key.as_str(), target) {
                     ("$ref", Some(name)) => {
                         format!("#/components/schemas/{}", component(description, name)).into()
@@ -130,9 +141,10 @@ fn translated(description: &Description, schema: &Value) -> Value {
             });
             Value::Object(fields.filter(|(key, _)| key != "$schema").collect())
         }
-        Value::Array(items) => {
-            items.iter().map(|item| translated(description, item)).collect()
-        }
+        Value::Array(items) => items
+            .iter()
+            .map(|item| translated(description, item))
+            .collect(),
         other => other.clone(),
     }
 }
@@ -163,10 +175,19 @@ mod tests {
         let read = &paths["/v1/objects/my%20topics/read"]["post"];
         assert_eq!(read["operationId"], "my topics.read");
         let body = &read["requestBody"]["content"]["application/json"]["schema"]["anyOf"];
-        assert_eq!(body[0]["required"], json!(["topic", "after", "limit", "wait_ms"]));
-        assert_eq!((&body[1]["minItems"], &body[1]["items"]), (&json!(4), &json!(false)));
+        assert_eq!(
+            body[0]["required"],
+            json!(["topic", "after", "limit", "wait_ms"])
+        );
+        assert_eq!(
+            (&body[1]["minItems"], &body[1]["items"]),
+            (&json!(4), &json!(false))
+        );
         let result = &read["responses"]["200"]["content"]["application/json"]["schema"];
-        assert_eq!(result["$ref"], "#/components/schemas/pyroxene.Topics.Entries");
+        assert_eq!(
+            result["$ref"],
+            "#/components/schemas/pyroxene.Topics.Entries"
+        );
         assert!(schemas.contains_key("pyroxene.Topics.Entries"));
         let text = serde_json::to_string(&schemas).unwrap();
         assert!(!text.contains("$defs"), "{text}");

@@ -57,7 +57,8 @@ fn change(
     let mut operation = operation(id, summary, parameters, responses(status, success));
     let is_required = body.is_some();
     let schema = body.unwrap_or_else(|| json!({"type": "object", "maxProperties": 0}));
-    let body = json!({"required": is_required, "content": {"application/json": {"schema": schema}}});
+    let body =
+        json!({"required": is_required, "content": {"application/json": {"schema": schema}}});
     if let Some(fields) = operation.as_object_mut() {
         fields.insert("requestBody".to_owned(), body);
     }
@@ -97,7 +98,11 @@ pub(super) fn fixed() -> Map<String, Value> {
             read(
                 "objects.list",
                 "The registered objects and their instances",
-                &[query("prefix", text()), query("pattern", text()), query("tag", text())],
+                &[
+                    query("prefix", text()),
+                    query("pattern", text()),
+                    query("tag", text()),
+                ],
                 list("Object"),
             ),
         ),
@@ -112,7 +117,12 @@ pub(super) fn fixed() -> Map<String, Value> {
         ),
         (
             "/v1/workers",
-            read("workers.list", "The live workers and their load", &[], list("Worker")),
+            read(
+                "workers.list",
+                "The live workers and their load",
+                &[],
+                list("Worker"),
+            ),
         ),
         (
             "/v1/workers/{worker}/drain",
@@ -126,7 +136,12 @@ pub(super) fn fixed() -> Map<String, Value> {
         ),
         (
             "/v1/nameservers",
-            read("nameservers.list", "The name servers of the domain", &[], list("NameServer")),
+            read(
+                "nameservers.list",
+                "The name servers of the domain",
+                &[],
+                list("NameServer"),
+            ),
         ),
         (
             "/v1/tasks",
@@ -150,7 +165,9 @@ pub(super) fn fixed() -> Map<String, Value> {
                     "tasks.submit",
                     "Submits a task, or a list of tasks, all or none",
                     &[],
-                    Some(json!({"anyOf": [reference("NewTask"), {"type": "array", "items": reference("NewTask"), "maxItems": 10_000}]})),
+                    Some(
+                        json!({"anyOf": [reference("NewTask"), {"type": "array", "items": reference("NewTask"), "maxItems": 10_000}]}),
+                    ),
                     (
                         "201",
                         json!({"anyOf": [
@@ -163,7 +180,12 @@ pub(super) fn fixed() -> Map<String, Value> {
         ),
         (
             "/v1/tasks/counts",
-            read("tasks.counts", "The number of tasks in each state", &[], reference("TaskCounts")),
+            read(
+                "tasks.counts",
+                "The number of tasks in each state",
+                &[],
+                reference("TaskCounts"),
+            ),
         ),
         (
             "/v1/tasks/{id}",
@@ -176,11 +198,23 @@ pub(super) fn fixed() -> Map<String, Value> {
         ),
         (
             "/v1/tasks/{id}/cancel",
-            change("tasks.cancel", "Cancels a task", &[path("id")], None, ("200", task())),
+            change(
+                "tasks.cancel",
+                "Cancels a task",
+                &[path("id")],
+                None,
+                ("200", task()),
+            ),
         ),
         (
             "/v1/tasks/{id}/retry",
-            change("tasks.retry", "Queues a failed or cancelled task again", &[path("id")], None, ("200", task())),
+            change(
+                "tasks.retry",
+                "Queues a failed or cancelled task again",
+                &[path("id")],
+                None,
+                ("200", task()),
+            ),
         ),
         (
             "/v1/topics",
@@ -197,7 +231,11 @@ pub(super) fn fixed() -> Map<String, Value> {
                 read(
                     "topics.read",
                     "Entries of a topic",
-                    &[path("topic"), query("after", count(0, u64::MAX >> 1)), query("limit", count(1, 1000))],
+                    &[
+                        path("topic"),
+                        query("after", count(0, u64::MAX >> 1)),
+                        query("limit", count(1, 1000)),
+                    ],
                     reference("Entries"),
                 ),
                 change(
@@ -234,7 +272,12 @@ pub(super) fn fixed() -> Map<String, Value> {
         ),
         (
             "/v1/whoami",
-            read("access.whoami", "Who the caller is", &[], reference("WhoAmI")),
+            read(
+                "access.whoami",
+                "Who the caller is",
+                &[],
+                reference("WhoAmI"),
+            ),
         ),
         (
             "/v1/login",
@@ -248,7 +291,13 @@ pub(super) fn fixed() -> Map<String, Value> {
         ),
         (
             "/v1/logout",
-            change("access.logout", "Ends a session", &[], None, ("204", Value::Null)),
+            change(
+                "access.logout",
+                "Ends a session",
+                &[],
+                None,
+                ("204", Value::Null),
+            ),
         ),
         (
             "/v1/stats",
@@ -270,7 +319,12 @@ pub(super) fn fixed() -> Map<String, Value> {
         ),
         (
             "/healthz",
-            read("health.live", "Whether the process answers", &[], reference("Health")),
+            read(
+                "health.live",
+                "Whether the process answers",
+                &[],
+                reference("Health"),
+            ),
         ),
     ];
     let all = all.into_iter().map(|(path, item)| (path.to_owned(), item));

@@ -8,7 +8,11 @@ pub(super) fn fixed() -> Map<String, Value> {
     let maybe_text = || json!({"type": ["string", "null"]});
     let count = || json!({"type": "integer", "minimum": 0});
     let object = |properties: Value| {
-        let required: Vec<&String> = properties.as_object().into_iter().flat_map(Map::keys).collect();
+        let required: Vec<&String> = properties
+            .as_object()
+            .into_iter()
+            .flat_map(Map::keys)
+            .collect();
         json!({"type": "object", "properties": properties, "required": required})
     };
     let list = |name: &str| json!({"type": "array", "items": {"$ref": format!("#/components/schemas/{name}")}});
@@ -34,11 +38,15 @@ pub(super) fn fixed() -> Map<String, Value> {
         ),
         (
             "CallAttempt",
-            object(json!({"worker": text(), "endpoint": text(), "ended_after_ms": {"type": "number"}, "reason": text()})),
+            object(
+                json!({"worker": text(), "endpoint": text(), "ended_after_ms": {"type": "number"}, "reason": text()}),
+            ),
         ),
         (
             "Object",
-            object(json!({"name": text(), "interface": text(), "version": count(), "instances": list("Instance")})),
+            object(
+                json!({"name": text(), "interface": text(), "version": count(), "instances": list("Instance")}),
+            ),
         ),
         (
             "Instance",
@@ -129,11 +137,15 @@ pub(super) fn fixed() -> Map<String, Value> {
         ),
         (
             "TaskCounts",
-            object(json!({"queued": count(), "running": count(), "succeeded": count(), "failed": count(), "cancelled": count()})),
+            object(
+                json!({"queued": count(), "running": count(), "succeeded": count(), "failed": count(), "cancelled": count()}),
+            ),
         ),
         (
             "Topic",
-            object(json!({"name": text(), "first": count(), "head": count(), "bytes": count(), "retention": {"type": "object"}})),
+            object(
+                json!({"name": text(), "first": count(), "head": count(), "bytes": count(), "retention": {"type": "object"}}),
+            ),
         ),
         (
             "NewEntry",
@@ -175,7 +187,9 @@ pub(super) fn fixed() -> Map<String, Value> {
         ),
         (
             "LoggedIn",
-            object(json!({"user": maybe_text(), "role": maybe_text(), "ticket": text(), "expires": text()})),
+            object(
+                json!({"user": maybe_text(), "role": maybe_text(), "ticket": text(), "expires": text()}),
+            ),
         ),
         (
             "Series",
@@ -199,6 +213,8 @@ pub(super) fn fixed() -> Map<String, Value> {
             json!({"type": "object", "properties": {"status": text(), "checks": {"type": "object"}}, "required": ["status"]}),
         ),
     ];
-    let all = all.into_iter().map(|(name, schema)| (name.to_owned(), schema));
+    let all = all
+        .into_iter()
+        .map(|(name, schema)| (name.to_owned(), schema));
     all.collect()
 }
