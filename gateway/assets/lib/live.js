@@ -7,6 +7,7 @@
 
 import { Problem, get, onUnauthenticated } from "./api.js";
 import { useEffect, useState } from "./html.js";
+import { pauseWhileAside } from "./stream.js";
 
 /** The state of the broker as far as it is known. */
 export const live = {
@@ -98,6 +99,10 @@ export function startLive() {
   setInterval(watchSilence, 1000);
   document.addEventListener("visibilitychange", watchVisibility);
   addEventListener("online", connect);
+  pauseWhileAside(() => {
+    clearTimeout(retry);
+    close();
+  }, connect);
   onUnauthenticated.add(() => {
     if (live.connection === "live" && live.whoami?.authentication) reconnect();
   });
@@ -140,7 +145,8 @@ function open() {
     source.addEventListener(event, (message) => {
       if (stream !== source) return;
       lastWord = Date.now();
-      take(JSON.parse(message.data));
+      const data = JSON.parse(message.data);
+      if (data) take(data);
       changed();
     });
   on("worker", takeWorker);

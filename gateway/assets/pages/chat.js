@@ -7,6 +7,7 @@ import { call, query } from "../lib/api.js";
 import { command } from "../lib/command.js";
 import { fullTime, plural, time } from "../lib/format.js";
 import { onMessage } from "../lib/live.js";
+import { follow } from "../lib/stream.js";
 import { Command, Empty, Labelled, PageHead, ProblemNotice } from "../parts/basics.js";
 import { Mark } from "../parts/marks.js";
 
@@ -101,27 +102,14 @@ function useRoomEvents(member, { add, setMembers, head }) {
   last.current = Math.max(last.current, head || 0);
   useEffect(() => {
     if (!member) return undefined;
-    let source = null;
-    let timer = 0;
-    const open = () => {
-      source = new EventSource(`/v1/chat/events${query({ name: member.name, session: member.session, after: last.current || undefined })}`);
-      source.addEventListener("message", (event) => {
-        const message = JSON.parse(event.data);
+    const address = () => `/v1/chat/events${query({ name: member.name, session: member.session, after: last.current || undefined })}`;
+    return follow(address, {
+      message: (message) => {
         last.current = Math.max(last.current, message.sequence);
         add([message]);
-      });
-      source.addEventListener("members", (event) => setMembers(JSON.parse(event.data)));
-      source.addEventListener("error", () => {
-        source.close();
-        clearTimeout(timer);
-        timer = setTimeout(open, 1500);
-      });
-    };
-    open();
-    return () => {
-      clearTimeout(timer);
-      source.close();
-    };
+      },
+      members: setMembers,
+    });
   }, [member?.name, member?.session]);
 }
 

@@ -56,14 +56,15 @@ function useStats(live, range) {
 const HEADLINES = { good: "Everything works", warn: "It works, but look at this", bad: "Something is wrong" };
 
 function Verdict({ live, found, range, setRange }) {
-  const level = verdict(found);
+  const away = live.connection === "away";
+  const level = away ? "bad" : verdict(found);
   const ready = [...live.workers.values()].filter((worker) => worker.state === "ready").length;
   const last = lastMinute(live.stats, live.stats?.total);
   const work = !last.calls ? "Nobody calls just now." : `${short(last.calls)} calls a second, ${last.errors ? `${percent(last.share)} of them fail` : "none fails"}.`;
-  const headline = live.loaded ? HEADLINES[level] : live.connection === "away" ? "No name server answers" : "Looking…";
-  return html`<div class="verdict">${live.loaded ? html`<${Mark} state=${level} />` : html`<${Mark} state="note" />`}
+  const headline = away ? "The name server does not answer" : live.loaded ? HEADLINES[level] : "Looking…";
+  return html`<div class="verdict"><${Mark} state=${live.loaded || away ? level : "note"} />
     <h1 tabindex="-1">${headline}</h1>
-    <p>${live.loaded && html`${plural(ready, "worker")} ready for ${plural(live.objects.size, "object")}. ${work}`}</p>
+    <p>${live.loaded && html`${away && "Last seen: "}${plural(ready, "worker")} ready for ${plural(live.objects.size, "object")}. ${work}`}</p>
     <${Choice} label="Time that the charts show" options=${RANGES} value=${range} onChange=${setRange} /></div>`;
 }
 
@@ -149,9 +150,9 @@ function WorkersTable({ live }) {
   return html`<${Section} title="Workers, the busiest first" aside=${html`<a href="/workers">All workers</a>`}>
     ${rows.length === 0
       ? html`<${Empty} title="No worker is running">Start one with the command above; it appears here within a second.</${Empty}>`
-      : html`<${TableBox} label="Workers"><thead><tr><th scope="col">Worker</th><th scope="col">State</th><th scope="col">Load</th><th scope="col" class="numeric">Calls</th><th scope="col" class="numeric">p99</th></tr></thead>
-        <tbody>${rows.slice(0, MOST).map(({ worker, last }) => html`<tr key=${worker.name}><td class="name"><a href=${to.worker(worker.name)}><${Name} text=${worker.name} /></a></td><td><${State} state=${worker.state} /></td>
-          <td><${Load} worker=${worker} /></td><td class="numeric"><${Rate} value=${last.calls} /></td><td class="numeric">${duration(last.p99)}</td></tr>`)}</tbody></${TableBox}>
+      : html`<${TableBox} label="Workers"><thead><tr><th scope="col">Worker</th><th scope="col">State</th><th scope="col">Load</th><th scope="col" class="numeric wide-only">Calls</th><th scope="col" class="numeric">p99</th></tr></thead>
+        <tbody>${rows.slice(0, MOST).map(({ worker, last }) => html`<tr key=${worker.name}><td class="name"><a href=${to.worker(worker.name)}><${Name} text=${worker.name} most=${20} /></a></td><td><${State} state=${worker.state} /></td>
+          <td><${Load} worker=${worker} /></td><td class="numeric wide-only"><${Rate} value=${last.calls} /></td><td class="numeric">${duration(last.p99)}</td></tr>`)}</tbody></${TableBox}>
         ${more > 0 && html`<p class="hint">and ${plural(more, "other")}</p>`}`}
   </${Section}>`;
 }

@@ -5,7 +5,9 @@ import { html, useEffect, useId, useRef, useState } from "../lib/html.js";
 import { get, path, post, query } from "../lib/api.js";
 import { command } from "../lib/command.js";
 import { bytes, count, duration, fullTime, plural, time } from "../lib/format.js";
+import { parse } from "../lib/json.js";
 import { go, to } from "../lib/router.js";
+import { follow } from "../lib/stream.js";
 import { ActionButton, Choice, Command, Empty, Labelled, PageHead, ProblemNotice, Section } from "../parts/basics.js";
 
 /** Entries read at the start, and kept on the page. */
@@ -87,20 +89,10 @@ function useFollow(name, live, following, add, setProblem) {
   useEffect(() => {
     if (!connected) return undefined;
     let ended = false;
-    let source = null;
-    let timer = 0;
+    let stop = () => {};
     const take = (found) => {
       if (found.length > 0) last.current = Math.max(last.current, found.at(-1).sequence);
       add(found);
-    };
-    const follow = () => {
-      source = new EventSource(path("v1", "topics", name, "events") + query({ after: last.current }));
-      source.addEventListener("entry", (event) => take([JSON.parse(event.data)]));
-      source.addEventListener("error", () => {
-        source.close();
-        clearTimeout(timer);
-        timer = setTimeout(follow, 1500);
-      });
     };
     const begin = async () => {
       const address = path("v1", "topics", name, "entries");
@@ -112,13 +104,12 @@ function useFollow(name, live, following, add, setProblem) {
       if (last.current === 0) last.current = after;
       take(page.entries);
       setProblem(null);
-      if (following) follow();
+      if (following) stop = follow(() => path("v1", "topics", name, "events") + query({ after: last.current }), { entry: (entry) => take([entry]) });
     };
     begin().catch((refused) => !ended && setProblem(refused));
     return () => {
       ended = true;
-      clearTimeout(timer);
-      source?.close();
+      stop();
     };
   }, [name, connected, following]);
 }
@@ -147,7 +138,7 @@ function Append({ name }) {
     setProblem(null);
     setStored(null);
     try {
-      const body = kind === "json" ? { json: JSON.parse(text) } : { text };
+      const body = kind === "json" ? { json: parse(text) } : { text };
       setStored((await post(path("v1", "topics", name, "entries"), body)).sequence);
       setText("");
     } catch (refused) {

@@ -44,7 +44,7 @@ export function Section({ title, aside, children, tight }) {
 
 /** A table in a box that scrolls sideways where the page is narrow; with a name, so that keys reach it. */
 export function TableBox({ label, children }) {
-  return html`<div class="table-box" role="region" tabindex="0" aria-label=${label}><table class="table">${children}</table></div>`;
+  return html`<div class="table-box" role="group" tabindex="0" aria-label=${label}><table class="table">${children}</table></div>`;
 }
 
 /** What stands where there is nothing to show: what would be here, and how it comes about. */

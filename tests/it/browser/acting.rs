@@ -209,7 +209,7 @@ async fn a_topic_is_appended_to_and_followed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_logs_in_and_out() {
     let _turn = turn().await;
-    let mut broker = SecuredBroker::with_tokens().workers(1).await;
+    let mut broker = SecuredBroker::with_tokens().worker("w1", &[]).await;
     let Some(window) = open(&mut broker).await else {
         return;
     };
