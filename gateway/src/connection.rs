@@ -36,6 +36,8 @@ pub(crate) struct ConnectionInfo {
     /// Whether secrets may be sent over it: it is encrypted, or from this machine.
     pub(crate) is_private: bool,
     pub(crate) is_encrypted: bool,
+    /// Whether it is from this machine.
+    pub(crate) is_local: bool,
     /// The holder of the client's certificate.
     pub(crate) certificate: Option<CertificateHolder>,
     /// Called once a request was authenticated.

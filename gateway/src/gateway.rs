@@ -103,8 +103,10 @@ impl Gateway {
 
 /// A connection without TLS.
 fn plain(peer: SocketAddr) -> ConnectionInfo {
+    let is_local = peer.ip().to_canonical().is_loopback();
     ConnectionInfo {
-        is_private: peer.ip().to_canonical().is_loopback(),
+        is_private: is_local,
+        is_local,
         peer: peer.to_string().into(),
         is_encrypted: false,
         certificate: None,

@@ -25,8 +25,10 @@ pub(crate) fn info_of(
 ) -> (ConnectionInfo, ReplayedStream, CancellationToken) {
     let peer = connection.peer.to_string();
     let authentication = connection.authentication;
+    let is_local = is_local(&peer);
     let info = ConnectionInfo {
-        is_private: connection.is_encrypted || is_local(&peer),
+        is_private: connection.is_encrypted || is_local,
+        is_local,
         peer: peer.into(),
         is_encrypted: connection.is_encrypted,
         certificate: connection.certificate,

@@ -2,14 +2,14 @@
 
 use crate::{
     api::{health, metrics},
-    connection,
+    connection::{self, ConnectionInfo},
     guard::guard,
-    problem::Problem,
+    problem::{Problem, ProblemKind},
     protocol::{claims_http, info_of},
     state::GatewayState,
 };
 use axum::{
-    Router, extract::State, http::StatusCode, middleware::from_fn_with_state, response::Response,
+    Extension, Router, extract::State, http::StatusCode, middleware::from_fn_with_state, response::Response,
     routing::get,
 };
 use futures::future::BoxFuture;
@@ -27,6 +27,8 @@ use std::{
 pub struct WorkerView {
     /// Whether it has a lease and does not drain.
     pub is_ready: bool,
+    /// Whether everybody may see its metrics, because it does not authenticate its callers.
+    pub is_open: bool,
     /// Its load.
     pub load: Load,
     /// What it has measured since it started.
@@ -85,8 +87,17 @@ async fn readyz(State(look): Look) -> Result<Response, Problem> {
     crate::api::json(status, &serde_json::json!({"status": word}))
 }
 
-async fn worker_metrics(State(look): Look) -> Result<Response, Problem> {
+/// The metrics of the worker. They name its objects, and a worker knows no tokens: where it authenticates its
+/// callers, they are for this machine and for those with a certificate.
+async fn worker_metrics(
+    State(look): Look,
+    Extension(connection): Extension<ConnectionInfo>,
+) -> Result<Response, Problem> {
     let view = look.get().map(|look| look()).unwrap_or_default();
+    if !(view.is_open || connection.is_local || connection.certificate.is_some()) {
+        let detail = "the metrics of a worker are for its own machine, or for the holder of a certificate";
+        return Err(Problem::new(ProblemKind::Forbidden, detail));
+    }
     metrics::of_worker(view.load, view.rows)
 }
 

@@ -11,6 +11,7 @@ pub struct WorkerProbe {
     pub(crate) meters: WorkerMeters,
     pub(crate) registrations: Registrations,
     pub(crate) draining: CancellationToken,
+    pub(crate) authenticates: bool,
 }
 
 impl WorkerProbe {
@@ -22,6 +23,11 @@ impl WorkerProbe {
     /// What it has measured since it started: a row for each method that was called.
     pub fn figures(&self) -> Vec<MethodFigures> {
         self.meters.rows()
+    }
+
+    /// Whether it authenticates its callers.
+    pub fn authenticates(&self) -> bool {
+        self.authenticates
     }
 
     /// Whether it has a lease with at least one name server and does not drain.

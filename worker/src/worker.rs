@@ -203,6 +203,7 @@ impl Worker {
         config.message_memory = builder.message_memory;
         config.tls = builder.tls;
         config.protocols = builder.protocols;
+        let authenticates = guard.is_some();
         config.authenticator = guard.as_ref().map(|guard| Arc::clone(&guard.authenticator));
         let (gauge, probed) = (surroundings.gauge.clone(), surroundings.gauge.clone());
         let meters = surroundings.meters.clone();
@@ -269,6 +270,7 @@ impl Worker {
             meters,
             registrations: registrations.clone(),
             draining: surroundings.draining.clone(),
+            authenticates,
         };
         let worker = Self {
             name,

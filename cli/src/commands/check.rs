@@ -6,7 +6,7 @@ use crate::{
     nameservers::{ask_directories, list},
     output::{print, print_json},
 };
-use clap::Subcommand;
+use clap::ValueEnum;
 use pyroxene_client::{Client, TaskError};
 use pyroxene_common::interfaces::{
     directory::{InstanceState, ObjectFilter},
@@ -20,34 +20,50 @@ use serde_json::{Value, json};
 /// successors expect. --json prints {"status": "ok", "exit": 0, "message": "…", "figures": {…}}.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckArguments {
-    #[command(subcommand)]
-    what: Option<Checked>,
+    /// What to check: whether the name servers answer and have workers, whether an object has instances that
+    /// accept calls, or whether tasks are run
+    #[arg(value_enum, default_value_t = Checked::Nameserver)]
+    what: Checked,
+    /// The object's name
+    #[arg(required_if_eq("what", "object"))]
+    name: Option<String>,
+    /// Warn if the object has fewer instances than this
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PYROXENE_CHECK_LEAST",
+        default_value_t = 1
+    )]
+    least: usize,
+    /// Warn if more tasks than this are queued
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PYROXENE_CHECK_WARN",
+        default_value_t = 1000
+    )]
+    warn: u64,
+    /// Critical if more tasks than this are queued
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PYROXENE_CHECK_CRITICAL",
+        default_value_t = 10_000
+    )]
+    critical: u64,
     #[command(flatten)]
     client: ClientArguments,
 }
 
 /// What is checked.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Checked {
-    /// Whether the name servers answer and have workers (the default)
+    /// The name servers
     Nameserver,
-    /// Whether an object has instances that accept calls
-    Object {
-        /// The object's name
-        name: String,
-        /// Warn below this number of instances
-        #[arg(long, value_name = "N", default_value_t = 1)]
-        least: usize,
-    },
-    /// Whether tasks are run
-    Tasks {
-        /// Warn if more tasks than this are queued
-        #[arg(long, value_name = "N", default_value_t = 1000)]
-        warn: u64,
-        /// Critical if more tasks than this are queued
-        #[arg(long, value_name = "N", default_value_t = 10_000)]
-        critical: u64,
-    },
+    /// An object
+    Object,
+    /// Tasks
+    Tasks,
 }
 
 /// The outcome of a check.
@@ -89,10 +105,11 @@ struct Report {
 
 pub(crate) async fn run(arguments: CheckArguments) -> Result<(), Failure> {
     let client = arguments.client.client_for_tasks()?;
-    let report = match arguments.what.unwrap_or(Checked::Nameserver) {
+    let name = arguments.name.as_deref().unwrap_or_default();
+    let report = match arguments.what {
         Checked::Nameserver => nameservers(&client).await,
-        Checked::Object { name, least } => object(&client, &name, least).await,
-        Checked::Tasks { warn, critical } => tasks(&client, warn, critical).await,
+        Checked::Object => object(&client, name, arguments.least).await,
+        Checked::Tasks => tasks(&client, arguments.warn, arguments.critical).await,
     };
     let Report {
         health,

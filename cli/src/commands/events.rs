@@ -1,7 +1,7 @@
 //! `pyroxene events`: what changes among workers, objects and tasks.
 
 use crate::{
-    cli::ClientArguments,
+    cli::{ClientArguments, YesOrNo},
     failure::{Exit, Failure},
     nameservers::{list, workers},
     output::{local, now_ms, print, print_json, rfc3339},
@@ -23,7 +23,7 @@ use tokio::time::{MissedTickBehavior, interval};
 #[derive(Debug, clap::Args)]
 pub(crate) struct EventsArguments {
     /// Go on with what changes
-    #[arg(long, short)]
+    #[arg(long, env = "PYROXENE_EVENTS_FOLLOW", value_parser = YesOrNo)]
     follow: bool,
     #[command(flatten)]
     client: ClientArguments,

@@ -1,7 +1,7 @@
 //! `pyroxene top`: the busiest workers and objects, live.
 
 use crate::{
-    cli::{ClientArguments, duration},
+    cli::{ClientArguments, YesOrNo, duration},
     failure::Failure,
     nameservers::{ask_nameservers, successful_answers, workers},
     output::{Output, print_json},
@@ -31,13 +31,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 #[derive(Debug, clap::Args)]
 pub(crate) struct TopArguments {
     /// The time between two measurements
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", env = "PYROXENE_TOP_INTERVAL", default_value = "1s", value_parser = duration)]
     interval: Duration,
     /// What comes first
-    #[arg(long, value_name = "COLUMN", value_enum, default_value_t = Order::Calls)]
+    #[arg(long, value_name = "COLUMN", env = "PYROXENE_TOP_SORT", value_enum, default_value_t = Order::Calls)]
     sort: Order,
     /// Print one measurement and end
-    #[arg(long)]
+    #[arg(long, env = "PYROXENE_TOP_ONCE", value_parser = YesOrNo)]
     once: bool,
     #[command(flatten)]
     client: ClientArguments,

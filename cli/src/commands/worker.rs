@@ -138,6 +138,7 @@ pub(crate) async fn run(arguments: WorkerArguments) -> Result<(), Failure> {
     let probe = worker.probe();
     pages.start(move || WorkerView {
         is_ready: probe.is_ready(),
+        is_open: !probe.authenticates(),
         load: probe.load(),
         rows: probe.figures(),
     });

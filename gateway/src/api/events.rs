@@ -28,7 +28,7 @@ pub(crate) async fn events(
         data: gateway.recorder().newest().borrow().clone(),
     };
     let feed = gateway.feed(&caller);
-    let subscription = feed.subscribe(last_event_id(&headers));
+    let subscription = feed.subscribe(last_event_id(&headers)).await;
     let first = stream::iter(subscription.first.into_iter().chain([latest]));
     let state = (subscription.later, feed);
     let later = stream::unfold(state, |(mut later, feed)| async move {

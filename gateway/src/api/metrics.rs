@@ -6,6 +6,7 @@
 use super::answered;
 use crate::{
     caller::{Principal, short_context},
+    extract::Caller,
     observer::sums,
     problem::Problem,
     state::GatewayState,
@@ -30,7 +31,11 @@ use std::fmt;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub(crate) async fn metrics(State(gateway): State<GatewayState>) -> Result<Response, Problem> {
+/// The metrics of the broker. They name its objects, so a caller has to be somebody.
+pub(crate) async fn metrics(
+    State(gateway): State<GatewayState>,
+    Caller(_): Caller,
+) -> Result<Response, Problem> {
     let own = gateway.callers()?.own();
     answer(BrokerMetrics::take(own).await?)
 }

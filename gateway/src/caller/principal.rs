@@ -5,7 +5,7 @@ use pyroxene_client::{
     CallerCredentials, CallerLogin, Client, ClientConfig, DynamicObject, NameServerClient, Policy,
 };
 use pyroxene_common::{
-    access::{Identity, Role},
+    access::Identity,
     interfaces::directory::{ObjectEntry, ObjectFilter},
 };
 use std::{
@@ -80,12 +80,6 @@ impl Principal {
 
     pub(crate) fn credentials(&self) -> Option<&CallerCredentials> {
         self.credentials.as_ref()
-    }
-
-    /// Whether it may do what only admins may.
-    pub(crate) fn is_admin(&self) -> bool {
-        let role = self.identity.as_ref().map(|identity| identity.role);
-        role.is_none_or(|role| role == Role::Admin)
     }
 
     /// Its client with this policy.

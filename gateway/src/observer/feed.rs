@@ -23,12 +23,15 @@ use std::{
 };
 use tokio::{
     sync::{broadcast, watch},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
 
 /// How often the feed looks.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a stream waits for the first look.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
 
 /// How many events can be resumed.
 const KEPT: usize = 1000;
@@ -50,6 +53,8 @@ pub(crate) struct Feed {
     state: Mutex<FeedState>,
     sender: broadcast::Sender<ServerEvent>,
     caller: Arc<Principal>,
+    /// Whether the feed has looked once.
+    has_looked: watch::Sender<bool>,
     _looking: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
@@ -84,6 +89,7 @@ impl Feed {
             }),
             sender: broadcast::Sender::new(BUFFERED),
             caller,
+            has_looked: watch::Sender::new(false),
             _looking: Mutex::default(),
         });
         let looking = look(Arc::downgrade(&feed), newest);
@@ -98,7 +104,10 @@ impl Feed {
     }
 
     /// Begins a stream: after the event with this id, or with the present state.
-    pub(crate) fn subscribe(&self, last: Option<&str>) -> Subscription {
+    pub(crate) async fn subscribe(&self, last: Option<&str>) -> Subscription {
+        let mut has_looked = self.has_looked.subscribe();
+        // Whatever the outcome: without a first look the stream begins empty.
+        let _ = timeout(FIRST_LOOK, has_looked.wait_for(|looked| *looked)).await;
         let state = self.lock();
         let later = self.sender.subscribe();
         let seen = last
@@ -148,6 +157,10 @@ impl Feed {
     }
 
     fn emit(&self, state: &mut FeedState, event: &'static str, mut value: Value) {
+        // What is there at the first look is the present state, and no change.
+        if !*self.has_looked.borrow() {
+            return;
+        }
         if !value
             .as_object()
             .is_some_and(|fields| fields.contains_key("at_ms"))
@@ -247,7 +260,6 @@ impl Feed {
         };
         let page = answered(tasks.list(short_context(), filter).await)??;
         let mut state = self.lock();
-        let is_first = state.counts.is_empty();
         state.counts = counts;
         let mut known = std::mem::take(&mut state.tasks);
         let now: BTreeMap<String, Value> = page.tasks.iter().map(task_event).collect();
@@ -255,7 +267,7 @@ impl Feed {
             let Some(value) = now.get(&task.id.0) else {
                 continue;
             };
-            if known.remove(&task.id.0).as_ref() != Some(value) && !is_first {
+            if known.remove(&task.id.0).as_ref() != Some(value) {
                 self.emit(&mut state, "task", value.clone());
             }
         }
@@ -309,8 +321,13 @@ async fn look(feed: Weak<Feed>, mut newest: watch::Receiver<Arc<str>>) {
         tokio::select! {
             _ = ticks.tick() => {
                 let Some(feed) = feed.upgrade() else { return };
-                if let Err(problem) = feed.look_once(&feed.caller).await {
-                    tracing::debug!(detail = problem.detail, "cannot look at the broker");
+                match feed.look_once(&feed.caller).await {
+                    Ok(()) => {
+                        feed.has_looked.send_replace(true);
+                    }
+                    Err(problem) => {
+                        tracing::debug!(detail = problem.detail, "cannot look at the broker");
+                    }
                 }
             }
             changed = newest.changed() => {
