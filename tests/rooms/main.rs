@@ -52,7 +52,7 @@ const CIRCLES: [(&str, &[&str]); 9] = [
     (
         "client",
         &[
-            "balance config connect delegates instance nameserver tickets",
+            "balance callers config connect delegates instance nameserver security tickets",
             "client proxy",
             "nameserver/login nameserver/service",
         ],

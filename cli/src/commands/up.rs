@@ -297,7 +297,7 @@ impl LocalCluster {
             DEFAULT_NAMESERVER => security.to_owned(),
             _ => format!(" --nameserver {list}{security}"),
         };
-        let dashboard = dashboard.map_or_else(String::new, |at| format!("\ndashboard  {at}\n\n"));
+        let dashboard = dashboard.map_or_else(String::new, |at| format!("\ndashboard  {at}\n"));
         let waiting = match self.waiting {
             None | Some(0) => String::new(),
             Some(1) => "\n1 task is left there from an earlier run, and continues.".to_owned(),
@@ -306,7 +306,7 @@ impl LocalCluster {
             }
         };
         format!(
-            "{}\n{dashboard}Tasks and topics are kept in {}{waiting}\n\nTry:\n  pyroxene call calculator factorial 30{flag}\n  pyroxene describe calculator{flag}\n  \
+            "{}{dashboard}\nTasks and topics are kept in {}{waiting}\n\nTry:\n  pyroxene call calculator factorial 30{flag}\n  pyroxene describe calculator{flag}\n  \
              pyroxene workers{flag}\n\nCtrl-C stops everything.",
             table(["NAME", "PID", "ADDRESS"], &rows),
             self.store,

@@ -253,7 +253,7 @@ fn durations(encoder: &mut DescriptorEncoder<'_>, methods: &[MethodFigures]) -> 
             .iter()
             .enumerate()
             .map(|(bucket, count)| {
-                let bound = bucket_bound_us(bucket).map_or(f64::MAX, |us| us as f64 / 1e6);
+                let bound = bucket_bound_us(bucket).map_or(f64::INFINITY, |us| us as f64 / 1e6);
                 (bound, *count)
             })
             .collect();

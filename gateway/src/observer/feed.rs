@@ -301,6 +301,7 @@ impl Feed {
             if !message.get("to").is_none_or(Value::is_null) {
                 continue;
             }
+            set(&mut message, "to", Value::Null);
             set(&mut message, "sequence", entry.sequence.into());
             set(&mut message, "at_ms", entry.at_ms.into());
             self.emit(&mut state, "message", message);
