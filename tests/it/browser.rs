@@ -6,5 +6,6 @@ mod acting;
 mod chatting;
 mod files;
 mod losing;
+mod modules;
 mod tasks;
 mod window;

@@ -1,4 +1,4 @@
-// The HTTP interface of the broker, as API.md describes it. All requests of the dashboard go through
+// The HTTP interface of the broker, as docs/http.md describes it. All requests of the dashboard go through
 // `request`, which adds what the server asks for, reads JSON, and turns every failure into a `Problem` whose
 // message is a sentence for people.
 

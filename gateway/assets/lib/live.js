@@ -43,6 +43,8 @@ const DRAW_EVERY = 120;
 const SILENCE = 9000;
 /** A hidden tab keeps its stream for this long. */
 const HIDDEN = 30_000;
+/** How often name servers and checks are read again, in milliseconds. */
+const DOMAIN_EVERY = 8000;
 /** Pauses between attempts to connect. */
 const PAUSES = [300, 700, 1500, 3000];
 
@@ -97,6 +99,7 @@ export function onMessage(listener) {
 export function startLive() {
   connect();
   setInterval(watchSilence, 1000);
+  setInterval(() => live.connection === "live" && stream && readDomain().catch(() => {}), DOMAIN_EVERY);
   document.addEventListener("visibilitychange", watchVisibility);
   addEventListener("online", connect);
   pauseWhileAside(() => {

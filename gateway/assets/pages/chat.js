@@ -47,7 +47,7 @@ export function Chat({ live }) {
   useEffect(() => {
     if (joined || !live.loaded || !hosted) return undefined;
     call("chat", "members", {}).then((answer) => setMembers(answer.value), () => {});
-    if (!member) call("chat", "history", { name: "visitor", limit: HISTORY }).then((answer) => add(answer.value), () => {});
+    if (!member) call("chat", "history", { name: live.whoami?.user || "visitor", limit: HISTORY }).then((answer) => add(answer.value), () => {});
     return onMessage((message) => add([message]));
   }, [joined, live.loaded, hosted]);
 
