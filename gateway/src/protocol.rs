@@ -9,14 +9,11 @@ use pyroxene_common::host::{Protocol, ProtocolConnection, ReplayedStream};
 use std::{net::IpAddr, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
-/// The first bytes of the requests that HTTP/1.1 knows, and of the preface of HTTP/2.
-const FIRST_BYTES: [&[u8; 4]; 10] = [
-    b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"OPTI", b"PATC", b"TRAC", b"CONN", b"PRI ",
-];
-
-/// Whether a connection that begins so speaks HTTP.
+/// Whether a connection that begins so speaks HTTP: with the name of a method, whatever its name is, or the
+/// preface of HTTP/2. Names that begin with `PYR` belong to the protocols of this broker and of Pyro.
 pub(crate) fn claims_http(first: [u8; 4]) -> bool {
-    FIRST_BYTES.contains(&&first)
+    let is_name = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b' ' | b'-');
+    first.iter().all(is_name) && !first.starts_with(b"PYR") && !first.starts_with(b" ")
 }
 
 /// What requests have to know of a connection, its stream, and when it drains.
@@ -74,7 +71,7 @@ mod tests {
     #[test]
     fn requests_of_http_are_claimed_and_nothing_else() {
         let gateway = Gateway::new(GatewayConfig::default());
-        assert!(gateway.claims(*b"GET ") && gateway.claims(*b"PRI "));
+        assert!(gateway.claims(*b"GET ") && gateway.claims(*b"PRI ") && gateway.claims(*b"QUER"));
         assert!(!gateway.claims(*b"PYRX") && !gateway.claims(*b"PYRO"));
     }
 

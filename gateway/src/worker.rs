@@ -9,8 +9,8 @@ use crate::{
     state::GatewayState,
 };
 use axum::{
-    Extension, Router, extract::State, http::StatusCode, middleware::from_fn_with_state, response::Response,
-    routing::get,
+    Extension, Router, extract::State, http::StatusCode, middleware::from_fn_with_state,
+    response::Response, routing::get,
 };
 use futures::future::BoxFuture;
 use pyroxene_common::{
@@ -95,7 +95,8 @@ async fn worker_metrics(
 ) -> Result<Response, Problem> {
     let view = look.get().map(|look| look()).unwrap_or_default();
     if !(view.is_open || connection.is_local || connection.certificate.is_some()) {
-        let detail = "the metrics of a worker are for its own machine, or for the holder of a certificate";
+        let detail =
+            "the metrics of a worker are for its own machine, or for the holder of a certificate";
         return Err(Problem::new(ProblemKind::Forbidden, detail));
     }
     metrics::of_worker(view.load, view.rows)

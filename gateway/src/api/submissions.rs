@@ -163,7 +163,7 @@ async fn submission(caller: &Principal, task: NewTask<'_>) -> Result<Submission,
     };
     let time = |name: &str, text: &Option<String>| -> Result<Option<u64>, Problem> {
         let read = |text: &String| {
-            let read = duration(text, MAX_DURATION).map(millis);
+            let read = duration(text).map(|read| millis(read.min(MAX_DURATION)));
             read.map_err(|error| Problem::bad_request(format!("{name}: {error}")))
         };
         text.as_ref().map(read).transpose()

@@ -101,7 +101,7 @@ pub(crate) async fn read(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let query = Query::read(&uri, &["after", "limit"])?;
-    let after = query.parsed("after")?.unwrap_or(0);
+    let after = after(&query)?.unwrap_or(0);
     let limit = query.parsed::<u32>("limit")?.unwrap_or(DEFAULT_LIMIT);
     if limit == 0 || limit as usize > MAX_ENTRIES {
         let detail = format!("the query parameter 'limit' is not between 1 and {MAX_ENTRIES}");
@@ -111,6 +111,17 @@ pub(crate) async fn read(
     let entries: Vec<Value> = page.entries.iter().map(entry_json).collect();
     let answer = value!({"first": page.first, "head": page.head, "entries": entries});
     json(StatusCode::OK, &answer)
+}
+
+/// The sequence after which entries are read. The greatest one is what the store can hold.
+fn after(query: &Query<'_>) -> Result<Option<u64>, Problem> {
+    let after = query.parsed::<u64>("after")?;
+    match after.is_none_or(|after| i64::try_from(after).is_ok()) {
+        true => Ok(after),
+        false => Err(Problem::bad_request(
+            "the query parameter 'after' is too great",
+        )),
+    }
 }
 
 async fn page(
@@ -147,7 +158,7 @@ pub(crate) async fn events(
 ) -> Result<Response, Problem> {
     let query = Query::read(&uri, &["after"])?;
     let seen = last_event_id(&headers).and_then(|id| id.parse().ok());
-    let after = match seen.or(query.parsed("after")?) {
+    let after = match seen.or(after(&query)?) {
         Some(after) => after,
         None => {
             page(&caller, &topic, u64::MAX - 1, 1, Duration::ZERO)

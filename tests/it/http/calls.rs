@@ -1,9 +1,8 @@
 //! Objects, calls and workers.
 
 use super::request;
-use crate::harness::{Broker, eventually, seconds};
+use crate::harness::{Broker, eventually};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 #[tokio::test]
 async fn an_object_is_listed_described_and_called() {
@@ -45,7 +44,10 @@ async fn an_object_is_listed_described_and_called() {
 
 #[tokio::test]
 async fn a_call_that_fails_says_why_with_its_own_status() {
-    let broker = Broker::start().workers(1).await;
+    let broker = Broker::start()
+        .nameserver_flags(&["--settle", "0s"])
+        .workers(1)
+        .await;
     let cases = [
         (
             "POST",
@@ -233,13 +235,15 @@ async fn a_drained_worker_gets_no_new_calls() {
 
 #[tokio::test]
 async fn a_call_waits_for_nobody_when_the_last_worker_is_gone() {
-    let mut broker = Broker::start().workers(1).await;
+    let mut broker = Broker::start()
+        .nameserver_flags(&["--settle", "0s"])
+        .workers(1)
+        .await;
     let call = request(&broker, "POST", "/v1/objects/echo/whoami?timeout=15s").json("");
     assert_eq!(call.send().await.status, 200);
     broker.worker("w1").kill().await;
     let answer = call.send().await;
     assert!([503, 504].contains(&answer.status), "{answer:?}");
-    tokio::time::sleep(Duration::ZERO).await;
     eventually("the object is gone", || async {
         match call.send().await.status {
             404 => Ok(()),
@@ -247,5 +251,4 @@ async fn a_call_waits_for_nobody_when_the_last_worker_is_gone() {
         }
     })
     .await;
-    let _ = seconds(1);
 }

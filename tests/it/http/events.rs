@@ -8,14 +8,14 @@ use serde_json::json;
 async fn a_stream_begins_with_what_is_there_and_tells_what_changes() {
     let mut broker = Broker::start().workers(2).await;
     let mut events = request(&broker, "GET", "/v1/events").follow().await;
-    let stats = events.next("figures", |event| event.event == "stats").await;
-    assert!(stats.data.is_object());
     let worker = events
         .next("worker w1", |event| {
             event.event == "worker" && event.data["name"] == "w1"
         })
         .await;
     assert_eq!(worker.data["state"], "ready");
+    let stats = events.next("figures", |event| event.event == "stats").await;
+    assert!(stats.data.is_object());
     let task = r#"{"object": "calculator", "method": "factorial", "args": [5]}"#;
     let submitted = request(&broker, "POST", "/v1/tasks")
         .json(task)

@@ -58,7 +58,11 @@ async fn a_task_is_submitted_awaited_and_listed() {
         .json("")
         .send()
         .await;
-    assert_eq!(retried.json()["state"], "queued");
+    let state = retried.json()["state"].clone();
+    assert!(
+        ["queued", "running", "succeeded"].contains(&state.as_str().unwrap()),
+        "{state}"
+    );
     let counts = request(&broker, "GET", "/v1/tasks/counts")
         .send()
         .await
@@ -68,7 +72,10 @@ async fn a_task_is_submitted_awaited_and_listed() {
 
 #[tokio::test]
 async fn a_task_that_cannot_be_submitted_is_refused_with_its_reason() {
-    let broker = Broker::start().workers(1).await;
+    let broker = Broker::start()
+        .nameserver_flags(&["--settle", "0s"])
+        .workers(1)
+        .await;
     let cases = [
         (r#"{"object": "calculator"}"#, 400),
         (

@@ -22,7 +22,7 @@ pub(super) fn fixed() -> Map<String, Value> {
     let all = [
         (
             "Duration",
-            json!({"type": "string", "pattern": "^[0-9]{1,6}(ms|s|m|h)$", "examples": ["500ms", "10s", "5m"]}),
+            json!({"type": "string", "pattern": "^[1-9][0-9]{0,5}(ms|s|m|h)$", "examples": ["500ms", "10s", "5m"]}),
         ),
         (
             "Problem",
