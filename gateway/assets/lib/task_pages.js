@@ -15,12 +15,17 @@ const SEARCH_PAGE = 1000;
 const ENOUGH = 50;
 /** Events within this time are taken together, in milliseconds. */
 const TOGETHER = 250;
+/** How often the newest tasks are read without an event, in milliseconds: an event is a hint, which may be lost. */
+const LOOK_EVERY = 5000;
+/** How many of the newest tasks are. */
+const LOOK_AT = 100;
+const DONE = new Set(["succeeded", "failed", "cancelled"]);
 /** New tasks kept aside while the reader is further down; older ones of them are found by loading again. */
 const MOST_FRESH = 500;
 
 /** Whether a task fits the filters; `state` and `object` are also asked of the server, `text` is not. */
 export function fits(task, filter) {
-  if (filter.states.length > 0 && !filter.states.includes(task.state)) return false;
+  if (task.state === "gone" || (filter.states.length > 0 && !filter.states.includes(task.state))) return false;
   if (filter.object && task.object !== filter.object) return false;
   const lastWorker = task.worker || task.attempts?.at(-1)?.worker;
   if (filter.worker && lastWorker !== filter.worker) return false;
@@ -44,8 +49,10 @@ export function useTaskPages(filter, returns) {
     list.current = pages;
     pages.loadMore();
     const stop = onTask((task) => pages.take(task));
+    const look = setInterval(() => pages.lookAgain(), LOOK_EVERY);
     return () => {
       stop();
+      clearInterval(look);
       pages.end();
     };
   }, [key, returns]);
@@ -109,6 +116,21 @@ class TaskPages {
     }
     this.next = page.next;
     this.more = Boolean(page.next);
+  }
+
+  /** Reads the newest tasks of the list again. Those of its rows that are not among them have left the filter. */
+  async lookAgain() {
+    const open = this.rows.slice(0, LOOK_AT).some((task) => !DONE.has(task.state));
+    if (this.loading || document.hidden || (!open && this.filter.states.length === 0)) return;
+    const { states, object, worker } = this.filter;
+    const asked = query({ state: states.join(","), object, worker, limit: LOOK_AT });
+    const page = await get(`/v1/tasks${asked}`, { signal: this.asking.signal }).catch(() => null);
+    if (!page || this.asking.signal.aborted) return;
+    page.tasks.forEach((task) => this.take(task));
+    const seen = new Set(page.tasks.map((task) => task.id));
+    const oldest = page.next ? page.tasks.at(-1)?.id : "";
+    if (oldest === undefined) return;
+    this.rows.filter((task) => task.id >= oldest && !seen.has(task.id)).forEach((task) => this.take({ ...task, state: "gone" }));
   }
 
   take(task) {

@@ -15,12 +15,16 @@ import { Value } from "../parts/value.js";
 const DONE = new Set(["succeeded", "failed", "cancelled"]);
 /** After an event the task is read this much later, in milliseconds, so that many events are one request. */
 const SOON = 150;
+/** How often a task that is not done is read without an event, in milliseconds. */
+const LOOK_EVERY = 2000;
 
 export function TaskPage({ live, id }) {
   const [task, setTask] = useState(null);
   const [problem, setProblem] = useState(null);
   const [acted, setActed] = useState(null);
   const read = useRef(() => {});
+  const state = useRef("");
+  state.current = task?.state || "";
   const address = path("v1", "tasks", id);
   useEffect(() => {
     const ending = new AbortController();
@@ -39,9 +43,12 @@ export function TaskPage({ live, id }) {
       clearTimeout(timer);
       timer = setTimeout(() => read.current(), SOON);
     });
+    // An event is a hint, which may be lost: a task that is not done is looked at anyway.
+    const look = setInterval(() => !DONE.has(state.current) && live.connection === "live" && read.current(), LOOK_EVERY);
     return () => {
       ending.abort();
       clearTimeout(timer);
+      clearInterval(look);
       stop();
     };
   }, [id, live.returns]);
