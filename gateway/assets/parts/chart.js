@@ -107,13 +107,19 @@ function options(UPlot, { lines, axis, height, width, setUnder, sync }) {
         stroke: colour(line.tone),
         width: 1.5,
         fill: line.fill ? `${colour(line.tone)}22` : undefined,
-        points: { show: false },
+        points: { show: true, size: 4, fill: colour(line.tone), filter: (plot, index) => lonely(plot.data[index]) },
         spanGaps: false,
         dash: line.dash,
       })),
     ],
     hooks: { setCursor: [(plot) => setUnder(plot.cursor.idx ?? null)] },
   };
+}
+
+/** The values without a neighbour: a line cannot show them, so they are dots. */
+function lonely(values) {
+  const measured = (index) => values[index] !== null && values[index] !== undefined;
+  return [...values.keys()].filter((index) => measured(index) && !measured(index - 1) && !measured(index + 1));
 }
 
 function hourAndMinute(seconds) {
