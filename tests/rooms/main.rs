@@ -59,7 +59,7 @@ const CIRCLES: [(&str, &[&str]); 9] = [
     ),
     (
         "worker",
-        &["admission advertise builder registrations session ticket_trust worker"],
+        &["admission advertise builder probe registrations session ticket_trust worker"],
     ),
     (
         "objects",

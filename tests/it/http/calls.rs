@@ -86,7 +86,7 @@ async fn a_call_that_fails_says_why_with_its_own_status() {
         ),
         (
             "POST",
-            "/v1/objects/calculator/factorial?timeout=2h",
+            "/v1/objects/calculator/factorial?timeout=0s",
             "[1]",
             400,
             "bad-request",
