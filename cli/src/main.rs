@@ -9,6 +9,7 @@ mod commands;
 mod daemon;
 mod failure;
 mod flags;
+mod http;
 mod logging;
 mod messages;
 mod mistyped;
@@ -111,6 +112,9 @@ async fn carry_out(command: Command) -> Result<(), Failure> {
         Command::List(arguments) => commands::list::run(arguments).await,
         Command::Lookup(arguments) => commands::lookup::run(arguments).await,
         Command::Workers(arguments) => commands::workers::run(arguments).await,
+        Command::Top(arguments) => commands::top::run(arguments).await,
+        Command::Check(arguments) => commands::check::run(arguments).await,
+        Command::Events(arguments) => commands::events::run(arguments).await,
         Command::Describe(arguments) => commands::describe::run(arguments).await,
         Command::Call(arguments) => commands::call::run(arguments).await,
         Command::Map(arguments) => commands::map::run(arguments).await,

@@ -6,6 +6,7 @@ use crate::{
     delegation::DelegateTicketIssuer,
     policy::Policy,
     security::{ClientSecurity, Credentials},
+    ticket_source::TicketSource,
 };
 use pyroxene_common::{
     channel::DEFAULT_BUSY_POLL,
@@ -103,6 +104,15 @@ impl ClientConfig {
             local: Some(nameserver),
             ..Self::without_nameservers()
         }
+    }
+
+    /// The default settings for a client of the name server in this process that calls as one of that name
+    /// server's callers. `tickets` issues the tickets that it shows to workers; `None` where authentication is
+    /// off.
+    pub fn for_caller(nameserver: LocalLink, tickets: Option<TicketSource>) -> Self {
+        let mut config = Self::local(nameserver);
+        config.security.ticket_source = tickets;
+        config
     }
 
     /// The default settings without any name server.

@@ -16,6 +16,7 @@ use pyroxene_common::{
     interfaces::{
         access::{self, Access, access::AccessClient},
         directory::{self, Directory, directory::DirectoryClient},
+        figures::{self, Figures, figures::FiguresClient},
         presence::{self, Presence, presence::PresenceClient},
         tasks::{self, Tasks, tasks::TasksClient},
         topics::{self, Topics, topics::TopicsClient},
@@ -36,6 +37,7 @@ struct NameServerClientInner {
     tasks: NameServerService<Tasks>,
     presence: NameServerService<Presence>,
     topics: NameServerService<Topics>,
+    figures: NameServerService<Figures>,
 }
 
 impl fmt::Debug for NameServerClient {
@@ -64,7 +66,8 @@ impl NameServerClient {
     /// ```
     pub fn new(endpoint: Endpoint, config: &ClientConfig) -> Self {
         // A name server in this process knows its caller without a login.
-        let can_log_in = config.security.can_log_in() && config.local.is_none();
+        let knows_us = config.local.is_some() && config.security.ticket_source.is_none();
+        let can_log_in = config.security.can_log_in() && !knows_us;
         let login = can_log_in.then(|| {
             let security = config.security.clone();
             let options = ConnectOptions::new::<Access>(config);
@@ -76,6 +79,7 @@ impl NameServerClient {
             tasks: service::<Tasks>(&endpoint, tasks::OBJECT, config, &login),
             presence: service::<Presence>(&endpoint, presence::OBJECT, config, &login),
             topics: service::<Topics>(&endpoint, topics::OBJECT, config, &login),
+            figures: service::<Figures>(&endpoint, figures::OBJECT, config, &login),
             login,
             endpoint,
         }))
@@ -110,6 +114,11 @@ impl NameServerClient {
     /// tarpc's client for its topics.
     pub fn topics(&self) -> TopicsClient<NameServerService<Topics>> {
         self.0.topics.clone().into()
+    }
+
+    /// tarpc's client for its figures of calls.
+    pub fn figures(&self) -> FiguresClient<NameServerService<Figures>> {
+        self.0.figures.clone().into()
     }
 
     /// Logs in at the name server, unless this client is logged in already. The receiver has the current

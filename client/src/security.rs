@@ -1,5 +1,6 @@
 //! How a client authenticates itself, and which servers it trusts.
 
+use crate::ticket_source::TicketSource;
 use pyroxene_common::{
     endpoint::Endpoint,
     identity::{InvalidToken, Token, looks_like_token, printable_user},
@@ -60,12 +61,16 @@ impl fmt::Debug for Credentials {
 pub(crate) struct ClientSecurity {
     pub(crate) tls: Option<TlsClient>,
     pub(crate) credentials: Option<Credentials>,
+    /// Issues the tickets within this process, in the place of a login.
+    pub(crate) ticket_source: Option<TicketSource>,
 }
 
 impl ClientSecurity {
     /// Whether the client has credentials or a certificate for a login.
     pub(crate) fn can_log_in(&self) -> bool {
-        self.credentials.is_some() || self.tls.as_ref().is_some_and(TlsClient::has_certificate)
+        self.ticket_source.is_some()
+            || self.credentials.is_some()
+            || self.tls.as_ref().is_some_and(TlsClient::has_certificate)
     }
 
     /// Whether secrets may be sent to an endpoint: it is encrypted or on this machine.

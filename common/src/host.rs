@@ -190,7 +190,7 @@ impl Host {
     }
 
     /// Connects to this host from inside the process, without its port, TLS and authentication. Such
-    /// connections have the identity of `caller`, and may do everything.
+    /// connections have the identity of `caller` and its rights; without an identity they may do everything.
     pub fn local(&self, caller: Caller) -> LocalLink {
         let acceptor = Arc::downgrade(&self.acceptor);
         LocalLink::new(self.endpoint.clone(), acceptor, caller)

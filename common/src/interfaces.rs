@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod directory;
+pub mod figures;
 pub mod invoke;
 pub mod presence;
 pub mod tasks;

@@ -6,6 +6,7 @@
 //! - `follow` takes over changes of the users file and of the domain key;
 //! - `shared_revocations` shares revocations between the name servers of a store.
 
+mod callers;
 mod delegation;
 mod limits;
 mod login;
@@ -14,6 +15,7 @@ mod shared_revocations;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use callers::LocalCallers;
 pub(crate) use delegation::TaskSubmitter;
 pub(crate) use limits::LimitsReporter;
 pub(crate) use reload::UsersReload;

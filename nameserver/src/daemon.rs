@@ -5,9 +5,10 @@ mod config;
 pub use config::{DEFAULT_TICKET_LIFE, DEFAULT_TOPIC_RETENTION, NameServerConfig};
 
 use crate::{
-    access::{self, AccessService, LimitsReporter, TicketAuthority, UsersReload},
+    access::{self, AccessService, LimitsReporter, LocalCallers, TicketAuthority, UsersReload},
     directory::{self, DirectoryService, InstanceDirectory},
     exclusive_names::DatabaseNameStore,
+    figures::{self, FiguresService},
     limits::Limiter,
     peers::{leave_peers, own_address, share_addresses},
     presence::PresenceService,
@@ -15,7 +16,7 @@ use crate::{
     topics::{self, TopicsService, keep_retention},
     users::UsersError,
 };
-use pyroxene_client::{Client, ClientConfig};
+use pyroxene_client::{CallerAccess, Client, ClientConfig};
 use pyroxene_common::{
     access::AccessPolicy,
     dedicated::DedicatedRuntime,
@@ -90,6 +91,7 @@ pub struct NameServer {
     shared_address: Option<String>,
     host: Host,
     authority: Option<Arc<TicketAuthority>>,
+    callers: Arc<LocalCallers>,
     /// Runs the background tasks, such as the expiry of leases, until it is dropped.
     background_tasks: DropGuard,
     /// Accepts connections and runs logins and leases: heartbeats are answered even if tasks, topics and JSON
@@ -174,7 +176,12 @@ impl NameServer {
             authority: authority.clone(),
             limits: LimitsReporter::new(Arc::clone(&limiter), store.clone()),
         };
+        let figures = FiguresService::default();
+        let directory = directory.count_expired(figures.expired_leases());
         let mut objects = objects(&directory, access);
+        let figures = HostedObject::from_service::<interfaces::figures::Figures, _>(figures)
+            .policy(AccessPolicy::Roles(figures::may_call));
+        objects.insert(interfaces::figures::OBJECT.to_owned(), figures);
         if let Some(tasks) = &tasks {
             objects.insert(
                 interfaces::tasks::OBJECT.to_owned(),
@@ -198,6 +205,11 @@ impl NameServer {
         let own = own_address(host.local_addr(), advertise.as_ref());
         directory.set_own_addresses(host.local_addr(), own.clone());
 
+        let callers = Arc::new(LocalCallers {
+            link: host.local(access::own_caller()),
+            authority: authority.clone(),
+            workers: workers.clone(),
+        });
         let dispatching = tasks.map(|tasks| {
             let client = client_of_workers(&host, workers, authority.clone());
             DispatcherHandle::start(tasks, client, directory.clone(), task_retention)
@@ -239,6 +251,7 @@ impl NameServer {
             shared_address,
             host,
             authority,
+            callers,
             background_tasks: stop.drop_guard(),
             _lease_runtime: lease_runtime,
         })
@@ -251,6 +264,12 @@ impl NameServer {
             .into_iter()
             .map(|users| Box::new(users) as _)
             .collect()
+    }
+
+    /// Lets in the callers of a program in this process, such as a gateway. It does not keep the name server
+    /// alive.
+    pub fn callers(&self) -> Arc<dyn CallerAccess> {
+        Arc::clone(&self.callers) as _
     }
 
     /// The address at which it listens, with the chosen port.

@@ -159,6 +159,22 @@ impl InstanceDirectory {
         Ok(())
     }
 
+    /// Marks the instances of a worker as draining: clients stop choosing them.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownWorker` if no live worker has that name.
+    pub fn drain_worker(&mut self, worker: &str) -> Result<(), DirectoryError> {
+        let slot = self.sessions.slot_of_worker(worker);
+        let session = slot.and_then(|slot| self.sessions.get(slot));
+        match session.map(|session| session.id) {
+            Some(session) => self.drain(session),
+            None => Err(DirectoryError::UnknownWorker {
+                worker: worker.to_owned(),
+            }),
+        }
+    }
+
     /// Ends a session.
     ///
     /// # Errors

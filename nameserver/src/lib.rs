@@ -6,6 +6,7 @@
 //! - `tasks`: durable tasks over the store (`pyroxene_store`), and the dispatcher that runs them.
 //! - `exclusive_names`: how the directories of several name servers agree on exclusive names through the
 //!   store.
+//! - `figures`: what workers report of their calls, summed.
 //! - `limits`: the limits of users, and their usage.
 //! - `presence`: the members that are present in chat rooms.
 //! - `topics`: the store's topics as an object.
@@ -15,6 +16,7 @@ mod access;
 mod daemon;
 pub mod directory;
 mod exclusive_names;
+mod figures;
 mod limits;
 mod long_poll;
 mod peers;

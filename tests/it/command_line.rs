@@ -12,3 +12,4 @@ mod topics;
 mod up;
 mod users;
 mod variables;
+mod watching;

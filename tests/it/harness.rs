@@ -6,6 +6,7 @@
 
 mod broker;
 mod command;
+pub(crate) mod http;
 mod keys;
 pub(crate) mod ledger;
 mod load;

@@ -18,6 +18,7 @@
 mod balance;
 mod balancer;
 mod bank;
+mod browser;
 mod calls;
 mod chat;
 mod clocks;
@@ -30,6 +31,7 @@ mod fault_proxy;
 mod freeze;
 mod harness;
 mod heartbeats;
+mod http;
 mod limits;
 mod names;
 mod network;

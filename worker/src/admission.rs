@@ -56,6 +56,7 @@ fn is_temporary(error: &DirectoryError) -> bool {
         | DirectoryError::ObjectTaken { .. }
         | DirectoryError::Full { .. }
         | DirectoryError::Limited { .. }
+        | DirectoryError::UnknownWorker { .. }
         | DirectoryError::Unavailable { .. }
         | DirectoryError::UnknownSession => true,
         DirectoryError::Denied { .. }

@@ -5,13 +5,14 @@ use crate::{
     chaos::Chaos,
     compute::{ComputePermit, ComputePool},
     exclusive::HeldExclusiveNames,
+    figures::{ObjectMeter, WorkerMeters},
     load::LoadGauge,
     watchdog::WatchedMethods,
 };
 use pyroxene_client::Client;
 use pyroxene_common::{
     channel::{CallFailure, Dispatch, Translation, TranslationFailure, keep_while_streaming},
-    interface::{Interface, Serves},
+    interface::{Interface, Outcome, Serves},
     message::{Refusal, RefusalReason},
     scope::{self, Scope},
 };
@@ -27,6 +28,7 @@ pub struct WorkerContext {
     pub(crate) worker: Arc<str>,
     pub(crate) pool: ComputePool,
     pub(crate) gauge: LoadGauge,
+    pub(crate) meters: WorkerMeters,
     pub(crate) held_names: HeldExclusiveNames,
     pub(crate) chaos: Chaos,
     /// The maximum number of calls that run or wait at the same time, over all objects.
@@ -68,6 +70,7 @@ pub(crate) struct WorkerObject<I: Interface, S> {
     pub(crate) is_heavy: fn(&I::Request) -> bool,
     pub(crate) exclusive: bool,
     pub(crate) watched_methods: WatchedMethods,
+    pub(crate) meter: Arc<ObjectMeter>,
     pub(crate) worker_context: WorkerContext,
     pub(crate) interface: PhantomData<fn() -> I>,
 }
@@ -177,8 +180,13 @@ where
             }
         };
         let method = I::request_index(&request);
+        let measured = self.meter.begin(method);
         let serving = I::serve(self.service.clone(), context, request);
         let response = self.watched_methods.run(method, serving).await;
+        if is_error::<I>(&response) {
+            measured.failed();
+        }
+        drop(measured);
         let response = response.map_err(CallFailure::Failed)?;
         if T::is_quick(&response) {
             return Ok(T::write(response));
@@ -201,6 +209,7 @@ where
         T: Translation<I::Request, I::Response>,
     {
         let (service, is_heavy) = (self.service.clone(), self.is_heavy);
+        let meter = Arc::clone(&self.meter);
         let served = place.run(async move {
             let request = match call {
                 CallInput::Read(request) => request,
@@ -210,7 +219,12 @@ where
                     Err(unread) => return PoolUse::Answered(unread.outcome()),
                 },
             };
+            let measured = meter.begin(I::request_index(&request));
             let response = I::serve(service, context, request).await;
+            if is_error::<I>(&response) {
+                measured.failed();
+            }
+            drop(measured);
             let answer = response.map(T::write).map_err(CallFailure::Failed);
             PoolUse::Answered(answer)
         });
@@ -303,6 +317,14 @@ where
         }
         .instrument(span)
         .await
+    }
+}
+
+/// Whether a method answered an error of its own, or broke off.
+fn is_error<I: Interface>(response: &Result<I::Response, ServerError>) -> bool {
+    match response {
+        Ok(response) => matches!(I::outcome(response), Outcome::Failed(_)),
+        Err(_) => true,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     advertise::endpoint_for_clients,
     compute::MAX_THREADS,
     error::WorkerError,
+    probe::WorkerProbe,
     registrations::Registrations,
     session_context::{SessionClaims, SessionContext},
     successors::{NameSuccessors, incarnation_now},
@@ -53,6 +54,7 @@ const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Worker {
     name: String,
+    probe: WorkerProbe,
     host: Host,
     registrations: Registrations,
     stop_sessions: CancellationToken,
@@ -141,8 +143,11 @@ impl Worker {
         config.max_message = builder.max_message;
         config.message_memory = builder.message_memory;
         config.tls = builder.tls;
+        config.protocols = builder.protocols;
+        let authenticates = guard.is_some();
         config.authenticator = guard.as_ref().map(|guard| Arc::clone(&guard.authenticator));
-        let gauge = surroundings.gauge.clone();
+        let (gauge, probed) = (surroundings.gauge.clone(), surroundings.gauge.clone());
+        let meters = surroundings.meters.clone();
         config.load = Some(Arc::new(move || gauge.load()) as Arc<dyn Fn() -> Load + Send + Sync>);
         config.incarnation = incarnation_now();
         let incarnation = config.incarnation;
@@ -196,9 +201,21 @@ impl Worker {
             changes: watch::Sender::new(()),
         };
         let runtime = lease_runtime.handle().clone();
+        let reporting = surroundings
+            .meters
+            .report(client.clone(), name.clone(), incarnation);
+        runtime.spawn(stop_sessions.clone().run_until_cancelled_owned(reporting));
         let registrations = Registrations::start(common, runtime, stop_sessions.clone());
+        let probe = WorkerProbe {
+            gauge: probed,
+            meters,
+            registrations: registrations.clone(),
+            draining: surroundings.draining.clone(),
+            authenticates,
+        };
         let worker = Self {
             name,
+            probe,
             host,
             registrations,
             _stop_when_dropped: stop_sessions.clone().drop_guard(),
@@ -236,6 +253,11 @@ impl Worker {
     /// ```
     pub fn local_addr(&self) -> &Endpoint {
         self.host.local_addr()
+    }
+
+    /// A view of the worker for those who watch it.
+    pub fn probe(&self) -> WorkerProbe {
+        self.probe.clone()
     }
 
     /// Serves until SIGTERM or SIGINT, then drains.

@@ -4,6 +4,7 @@ use crate::{
     daemon::{self, ConnectionWork, ParentProcess},
     failure::{Exit, Failure},
     flags::{DEFAULT_NAMESERVER, DaemonArguments},
+    http::{HttpArguments, HttpService},
     security::{PortProtection, UsersArguments, watch_hangups},
     start::retry_transient,
     store::{self, StoreArguments},
@@ -11,6 +12,7 @@ use crate::{
 };
 use pyroxene_common::{
     endpoint::Endpoint,
+    host::Protocol,
     interfaces::topics::Retention,
     limits::LimitChange,
     reload::Reload,
@@ -20,7 +22,7 @@ use pyroxene_common::{
 use pyroxene_nameserver::{
     NameServer, NameServerConfig, NameServerError, directory::DirectoryLimits,
 };
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 /// The default limits of connections of a host.
 const DEFAULT_CONNECTIONS: u32 = 16 * 1024;
@@ -70,6 +72,8 @@ pub(crate) struct NameServerCommandArguments {
     pub(crate) topics: TopicsArguments,
     #[command(flatten)]
     pub(crate) limits: LimitsArguments,
+    #[command(flatten)]
+    pub(crate) http: HttpArguments,
 }
 
 /// The limits of users.
@@ -126,18 +130,31 @@ impl LimitsArguments {
 pub(crate) async fn run(arguments: NameServerCommandArguments) -> Result<(), Failure> {
     protection(&arguments.daemon, &arguments.users)
         .check(&arguments.listen, arguments.daemon.insecure)?;
+    if let Some(listen) = &arguments.http.http_listen {
+        // HTTP has no TLS at an address of its own.
+        let plain = PortProtection {
+            tls: false,
+            ..protection(&arguments.daemon, &arguments.users)
+        };
+        plain.check(listen, arguments.daemon.insecure)?;
+    }
     let tls = arguments.daemon.tls.server(&arguments.daemon.client_auth)?;
     daemon::raise_file_limit();
     let mut signals = daemon::catch_signals()?;
     let mut parent = ParentProcess::watch(arguments.daemon.exit_with_parent);
-    let starting = start(&arguments, tls.clone());
+    let http = HttpService::new(&arguments.http, arguments.max_message);
+    let starting = start(&arguments, tls.clone(), http.protocol());
     let nameserver = daemon::start_unless_stopped(&mut signals, &mut parent, starting).await?;
+    if let Some(address) = http.start(&nameserver).await? {
+        tracing::info!("dashboard  {address}");
+    }
     let mut reloads = nameserver.reloads();
     reloads.extend(tls.map(|tls| Box::new(tls) as Box<dyn Reload>));
     watch_hangups(reloads);
     daemon::report_ready(&format!("ready nameserver {}", nameserver.local_addr()))?;
     daemon::shutdown_requested(&mut signals, &mut parent).await;
     let shutdown = async {
+        http.drain().await;
         let drained = nameserver.shutdown(arguments.drain_timeout).await;
         drained.map_err(|error| daemon::not_in_order(&error))
     };
@@ -160,6 +177,7 @@ pub(crate) fn protection(
 async fn start(
     arguments: &NameServerCommandArguments,
     tls: Option<TlsServer>,
+    http: Option<Arc<dyn Protocol>>,
 ) -> Result<NameServer, Failure> {
     let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let age_ms = u64::try_from(arguments.topics.topic_retention_age.as_millis());
@@ -192,6 +210,9 @@ async fn start(
                 .hint("give an address of this machine that others can reach to --advertise"));
         }
         config = config.advertise(advertise.clone());
+    }
+    if let Some(http) = http {
+        config = config.protocol(http);
     }
     if let Some(bytes) = arguments.message_memory {
         config = config.message_memory(bytes);

@@ -10,6 +10,7 @@ use crate::{
     daemon,
     failure::{Exit, Failure},
     flags::{DEFAULT_NAMESERVER, DaemonArguments, YesOrNo},
+    http::HttpArguments,
     messages::warn,
     output::to_json,
     security::{LoginArguments, UsersArguments, token_variable},
@@ -77,6 +78,8 @@ pub(crate) struct UpArguments {
     store: StoreArguments,
     #[command(flatten)]
     limits: LimitsArguments,
+    #[command(flatten)]
+    http: HttpArguments,
     /// The user that the workers log in as
     #[command(flatten)]
     login: LoginArguments,
@@ -168,7 +171,11 @@ impl LocalCluster {
         if arguments.json {
             daemon::report_ready(&to_json(&self.to_json())?)?;
         } else {
-            daemon::report_ready(&self.to_text(&client_flags(arguments)))?;
+            let first = self.nameservers.first();
+            let tls = arguments.daemon.tls.tls_cert.is_some();
+            let dashboard = first.and_then(|first| arguments.http.dashboard(&first.endpoint, tls));
+            let text = self.to_text(&client_flags(arguments), dashboard.as_deref());
+            daemon::report_ready(&text)?;
         }
         loop {
             let children = self.nameservers.iter_mut().chain(&mut self.workers);
@@ -201,6 +208,7 @@ impl LocalCluster {
             flags.extend(arguments.store.flags());
             flags.extend(users_flags(&arguments.users));
             flags.extend(arguments.limits.flags());
+            flags.extend(arguments.http.flags());
             self.nameservers.push(Child::spawn(
                 "nameserver",
                 &flags,
@@ -275,7 +283,7 @@ impl LocalCluster {
         })
     }
 
-    fn to_text(&self, security: &str) -> String {
+    fn to_text(&self, security: &str, dashboard: Option<&str>) -> String {
         let children = self.nameservers.iter().chain(&self.workers);
         let rows: Vec<_> = children
             .map(|child| {
@@ -291,6 +299,7 @@ impl LocalCluster {
             DEFAULT_NAMESERVER => security.to_owned(),
             _ => format!(" --nameserver {list}{security}"),
         };
+        let dashboard = dashboard.map_or_else(String::new, |at| format!("\ndashboard  {at}\n"));
         let waiting = match self.waiting {
             None | Some(0) => String::new(),
             Some(1) => "\n1 task is left there from an earlier run, and continues.".to_owned(),
@@ -299,7 +308,7 @@ impl LocalCluster {
             }
         };
         format!(
-            "{}\nTasks and topics are kept in {}{waiting}\n\nTry:\n  pyroxene call calculator factorial 30{flag}\n  pyroxene describe calculator{flag}\n  \
+            "{}{dashboard}\nTasks and topics are kept in {}{waiting}\n\nTry:\n  pyroxene call calculator factorial 30{flag}\n  pyroxene describe calculator{flag}\n  \
              pyroxene workers{flag}\n\nCtrl-C stops everything.",
             table(["NAME", "PID", "ADDRESS"], &rows),
             self.store,

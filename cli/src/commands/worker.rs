@@ -16,11 +16,12 @@ use pyroxene_common::{
     tls::{ClientAuth, TlsClient, TlsServer},
     wire,
 };
+use pyroxene_gateway::{WorkerGateway, WorkerView};
 use pyroxene_objects::{
     AccountsDatabase, AccountsDatabaseError, AccountsObject, BUILTINS, HostBuiltins, interfaces,
 };
 use pyroxene_worker::{Chaos, MAX_THREADS, Worker, WorkerBuilder, WorkerError};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// The environment variable that names the database of the accounts.
 pub(crate) const ACCOUNTS_VARIABLE: &str = "PYROXENE_ACCOUNTS_DB";
@@ -131,8 +132,17 @@ pub(crate) async fn run(arguments: WorkerArguments) -> Result<(), Failure> {
     let builder = builder(arguments, security, accounts.clone());
     let builder = builder.builtins(objects);
     let builder = builder.map_err(|error| Failure::usage(error.to_string()))?;
+    let pages = WorkerGateway::default();
+    let builder = builder.protocol(Arc::new(pages.clone()));
     let starting = async { builder.bind().await.map_err(cannot_start) };
     let worker = daemon::start_unless_stopped(&mut signals, &mut parent, starting).await?;
+    let probe = worker.probe();
+    pages.start(move || WorkerView {
+        is_ready: probe.is_ready(),
+        is_open: !probe.authenticates(),
+        load: probe.load(),
+        rows: probe.figures(),
+    });
     daemon::report_ready(&format!(
         "ready worker {} {}",
         worker.name(),

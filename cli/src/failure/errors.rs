@@ -91,9 +91,9 @@ impl From<DirectoryError> for Failure {
         let exit = match &error {
             DirectoryError::Invalid { .. } => Exit::Usage,
             DirectoryError::Denied { .. } | DirectoryError::Limited { .. } => Exit::Refused,
-            DirectoryError::UnknownName { .. } | DirectoryError::Unavailable { .. } => {
-                Exit::Unavailable
-            }
+            DirectoryError::UnknownName { .. }
+            | DirectoryError::UnknownWorker { .. }
+            | DirectoryError::Unavailable { .. } => Exit::Unavailable,
             DirectoryError::UnknownSession
             | DirectoryError::TooOld
             | DirectoryError::NameTaken { .. }

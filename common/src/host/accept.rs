@@ -235,7 +235,9 @@ impl Acceptor {
             let mut magic = [0; MAGIC.len()];
             stream.read_exact(&mut magic).await?;
             let decided = match hello::receive(&mut stream).await {
-                Ok(hello) => self.accept_local(&hello).map(|welcomed| (hello, welcomed)),
+                Ok(hello) => self
+                    .accept_local(&hello, &caller)
+                    .map(|welcomed| (hello, welcomed)),
                 Err(refused) => Err(refused),
             };
             let answer = decided.as_ref().map(|_| self.welcome(true));
@@ -416,14 +418,19 @@ impl Acceptor {
     }
 
     /// Accepts a hello on a local connection, which needs no authentication.
-    fn accept_local(&self, hello: &Hello) -> Result<AcceptedHello, HelloRefusal> {
+    fn accept_local(&self, hello: &Hello, caller: &Caller) -> Result<AcceptedHello, HelloRefusal> {
         self.refuse_if_draining()?;
         let object = self.objects.get(&hello.object);
         let object = object.ok_or_else(|| unknown_object(&hello.object))?;
+        let protocol = object.protocol(&hello.object, &hello.interface, hello.interface_version)?;
+        let permit = match &caller.identity {
+            None => MethodPermissions::EVERYTHING,
+            Some(identity) => object.permit(protocol, identity, &hello.object, None)?,
+        };
         Ok(AcceptedHello {
             object: object.clone(),
-            protocol: object.protocol(&hello.object, &hello.interface, hello.interface_version)?,
-            permit: MethodPermissions::EVERYTHING,
+            protocol,
+            permit,
             admitted: None,
             is_authenticated: true,
         })

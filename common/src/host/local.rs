@@ -32,6 +32,13 @@ impl LocalLink {
         }))
     }
 
+    /// A link to the same host for another caller. If the caller has an identity, its connections have the
+    /// rights of that identity.
+    #[must_use]
+    pub fn for_caller(&self, caller: Caller) -> Self {
+        Self::new(self.0.endpoint.clone(), Weak::clone(&self.0.host), caller)
+    }
+
     /// The address at which other processes reach the host.
     pub fn endpoint(&self) -> &Endpoint {
         &self.0.endpoint

@@ -65,6 +65,10 @@ crate::interface! {
         /// The incarnation of this name server, and the addresses of the name servers that share its store.
         #[idempotent]
         async fn peers() -> PeerAddresses;
+        /// Marks every instance of a worker as draining, so that clients stop choosing them. The worker goes on
+        /// running. Only admins may call it where authentication is on.
+        #[idempotent]
+        async fn drain_worker(worker: String) -> Result<(), DirectoryError>;
     }
 }
 
@@ -376,7 +380,14 @@ pub enum DirectoryError {
         /// The reason.
         sentence: String,
     },
+    /// No live worker has this name.
+    #[error("there is no live worker '{worker}'")]
+    UnknownWorker {
+        /// The name.
+        worker: String,
+    },
 }
+
 /// Checks a name: not empty, at most [`MAX_NAME`] bytes, and without white space, control characters and
 /// invisible characters. So it can be printed, typed, and separated from other names by spaces.
 pub fn check_name(what: &str, name: &str) -> Result<(), DirectoryError> {

@@ -3,13 +3,13 @@
 use crate::{access::CertificatePolicy, directory::DirectoryLimits, tasks::DEFAULT_TASK_RETENTION};
 use pyroxene_common::{
     endpoint::Endpoint,
-    host::HostConfig,
+    host::{HostConfig, Protocol},
     interfaces::topics::Retention,
     limits::LimitOverrides,
     tls::{TlsClient, TlsServer},
 };
 use pyroxene_store::StoreUrl;
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// The configuration of a name server.
 ///
@@ -169,6 +169,13 @@ impl NameServerConfig {
     #[must_use]
     pub fn tls_to_workers(mut self, tls: TlsClient) -> Self {
         self.workers = Some(tls);
+        self
+    }
+
+    /// Serves another protocol on the same port: see [`Protocol`].
+    #[must_use]
+    pub fn protocol(mut self, protocol: Arc<dyn Protocol>) -> Self {
+        self.host.protocols.push(protocol);
         self
     }
 

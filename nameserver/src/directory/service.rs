@@ -31,7 +31,10 @@ use shared_names::SharedStaticNames;
 use std::{
     future::{Future, pending},
     pin::pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tarpc::context::Context;
@@ -59,6 +62,8 @@ pub struct DirectoryService {
     own_addresses: Arc<OnceLock<(Endpoint, Option<Endpoint>)>>,
     /// Wakes the task of the exclusive names when a name has to be claimed or released.
     names_pending: Arc<Notify>,
+    /// The leases that have ended.
+    expired: Arc<AtomicU64>,
 }
 
 /// The state that the clones of a service share. No task waits while it holds the lock.
@@ -93,7 +98,14 @@ impl DirectoryService {
             limiter: Arc::default(),
             own_addresses: Arc::default(),
             names_pending: Arc::default(),
+            expired: Arc::default(),
         }
+    }
+
+    /// Counts the leases that end there.
+    pub(crate) fn count_expired(mut self, counter: Arc<AtomicU64>) -> Self {
+        self.expired = counter;
+        self
     }
 
     /// Sets the limits of callers.
@@ -166,6 +178,8 @@ impl DirectoryService {
             let expiry = self.change(|directory| directory.expire(Instant::now()));
             next = expiry.next;
             if expiry.expired > 0 {
+                let expired = u64::try_from(expiry.expired).unwrap_or(u64::MAX);
+                self.expired.fetch_add(expired, Ordering::Relaxed);
                 tracing::info!(sessions = expiry.expired, "leases ran out");
             }
             if expiry.spared > 0 {
@@ -272,6 +286,10 @@ impl directory::Directory for DirectoryService {
 
     async fn drain(self, _: Context, session: SessionId) -> Result<(), DirectoryError> {
         self.change(|directory| directory.drain(session))
+    }
+
+    async fn drain_worker(self, _: Context, worker: String) -> Result<(), DirectoryError> {
+        self.change(|directory| directory.drain_worker(&worker))
     }
 
     async fn close(self, _: Context, session: SessionId) -> Result<(), DirectoryError> {
@@ -405,6 +423,7 @@ impl directory::Directory for DirectoryService {
 /// Which methods a role may call. Which names a worker may host is checked in the methods.
 pub(crate) fn may_call(role: Role, method: &str) -> bool {
     match method {
+        "drain_worker" => role == Role::Admin,
         "open" | "renew" | "hold" | "drain" | "close" | "register" | "remove" => {
             matches!(role, Role::Admin | Role::Worker)
         }

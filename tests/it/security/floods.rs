@@ -61,7 +61,7 @@ async fn connect(address: &str, times: usize, words: &[u8]) -> Vec<TcpStream> {
 /// Waits for the answer to something silly.
 async fn knock(address: &str) {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(b"GET ").await.unwrap();
+    stream.write_all(b"\0\0\0\0").await.unwrap();
     let mut answer = Vec::new();
     // However it ends.
     let _ = in_time(seconds(3), "an answer", stream.read_to_end(&mut answer)).await;

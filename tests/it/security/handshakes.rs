@@ -83,10 +83,10 @@ async fn a_client_of_another_protocol_is_told_so_in_the_handshake() {
         .await;
     let worker = broker.worker("w1").address().to_owned();
     for address in [broker.addresses(), worker] {
-        let refused = refusal(&broker.keys, &address, &["h2", "http/1.1"]).await;
+        let refused = refusal(&broker.keys, &address, &["imap", "smtp"]).await;
         let expected = Error::AlertReceived(AlertDescription::NoApplicationProtocol);
         assert_eq!(refused, Some(expected), "{address}");
-        let refused = refusal(&broker.keys, &address, &["h2", "pyroxene/1"]).await;
+        let refused = refusal(&broker.keys, &address, &["imap", "pyroxene/1"]).await;
         assert_eq!(refused, None, "{address}");
     }
 }

@@ -17,6 +17,7 @@ fn hosted() -> Arc<WorkerObject<EchoInterface, pyroxene_objects::EchoObject>> {
         worker: "w1".into(),
         gauge: LoadGauge::new(1, pool.clone()),
         pool,
+        meters: WorkerMeters::default(),
         held_names: HeldExclusiveNames::default(),
         chaos: Chaos::default(),
         max_calls: 100,
@@ -30,6 +31,7 @@ fn hosted() -> Arc<WorkerObject<EchoInterface, pyroxene_objects::EchoObject>> {
         is_heavy: |_| false,
         exclusive: false,
         watched_methods: WatchedMethods::new("echo", EchoInterface::METHODS),
+        meter: WorkerMeters::default().add("echo", EchoInterface::METHODS),
         worker_context: surroundings,
         interface: PhantomData,
     })

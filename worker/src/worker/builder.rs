@@ -5,14 +5,14 @@ mod objects;
 use super::Worker;
 use crate::{
     chaos::Chaos, compute::ComputePool, error::WorkerError, exclusive::HeldExclusiveNames,
-    hosted::WorkerContext, load::LoadGauge, ticket_trust::TicketTrust,
+    figures::WorkerMeters, hosted::WorkerContext, load::LoadGauge, ticket_trust::TicketTrust,
 };
 use objects::{MakeObject, PlannedObject};
 use pyroxene_client::{Client, ClientConfig, Credentials, InvalidConfig};
 use pyroxene_common::{
     access::Authenticator,
     endpoint::Endpoint,
-    host::default_message_memory,
+    host::{Protocol, default_message_memory},
     identity::HolderKey,
     interfaces::directory::check_name,
     tls::{ClientAuth, TlsClient, TlsServer},
@@ -42,6 +42,7 @@ pub struct WorkerBuilder {
     pub(super) tls: Option<TlsServer>,
     pub(super) trust: Option<TlsClient>,
     pub(super) credentials: Option<Credentials>,
+    pub(super) protocols: Vec<Arc<dyn Protocol>>,
     pub(super) objects: Vec<(PlannedObject, MakeObject)>,
 }
 
@@ -79,6 +80,7 @@ impl Default for WorkerBuilder {
             tls: None,
             trust: None,
             credentials: None,
+            protocols: Vec::new(),
             objects: Vec::new(),
         }
     }
@@ -282,6 +284,12 @@ impl WorkerBuilder {
         self
     }
 
+    /// Serves another protocol on the same port: see [`Protocol`].
+    pub fn protocol(mut self, protocol: Arc<dyn Protocol>) -> Self {
+        self.protocols.push(protocol);
+        self
+    }
+
     /// How long [`Worker::join`] lets calls finish after a signal to stop. The default is 10 s.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.drain_timeout = timeout;
@@ -419,6 +427,7 @@ impl WorkerBuilder {
             worker: worker.into(),
             gauge: LoadGauge::new(self.threads, pool.clone()),
             pool,
+            meters: WorkerMeters::default(),
             held_names: HeldExclusiveNames::default(),
             chaos: self.chaos,
             max_calls: self.max_calls,

@@ -126,6 +126,7 @@ impl WorkerBuilder {
         let make = move |surroundings: &WorkerContext| {
             HostedObject::new::<I, _>(WorkerObject::<I, S> {
                 watched_methods: WatchedMethods::new(&name, I::METHODS),
+                meter: surroundings.meters.add(&name, I::METHODS),
                 name,
                 service: service(surroundings),
                 is_heavy,

@@ -1,0 +1,61 @@
+//! The paths of the API, by subject.
+
+pub(crate) mod access;
+pub(crate) mod calls;
+pub(crate) mod chat;
+pub(crate) mod events;
+pub(crate) mod health;
+pub(crate) mod integers;
+pub(crate) mod metrics;
+pub(crate) mod nameservers;
+pub(crate) mod objects;
+pub(crate) mod openapi;
+pub(crate) mod pages;
+pub(crate) mod stats;
+pub(crate) mod submissions;
+pub(crate) mod tasks;
+pub(crate) mod topics;
+pub(crate) mod workers;
+
+use crate::problem::Problem;
+use axum::{
+    extract::{FromRequestParts, RawPathParams},
+    http::{StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use pyroxene_client::CallError;
+use serde::Serialize;
+use tarpc::client::RpcError;
+
+/// An answer in JSON.
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, Problem> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| Problem::internal(format!("the answer is no JSON: {error}")))?;
+    Ok(json_text(status, text))
+}
+
+/// An answer whose JSON is written already.
+pub(crate) fn json_text(status: StatusCode, text: String) -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (status, kind, text).into_response()
+}
+
+/// The answer of the name server in this process.
+pub(crate) fn answered<T>(answer: Result<T, RpcError>) -> Result<T, Problem> {
+    answer.map_err(|error| CallError::from(error).into())
+}
+
+/// The variable parts of the path of a request, decoded, in order.
+pub(crate) struct PathParts<const N: usize>(pub(crate) [String; N]);
+
+impl<S: Send + Sync, const N: usize> FromRequestParts<S> for PathParts<N> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let unreadable = || Problem::bad_request("the path is not UTF-8");
+        let parameters = RawPathParams::from_request_parts(parts, state).await;
+        let parameters = parameters.map_err(|_| unreadable())?;
+        let parts: Vec<String> = parameters.iter().map(|(_, part)| part.to_owned()).collect();
+        parts.try_into().map(Self).map_err(|_| unreadable())
+    }
+}

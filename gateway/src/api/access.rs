@@ -1,0 +1,137 @@
+//! `GET /v1/whoami`, `POST /v1/login` and `POST /v1/logout`.
+
+use super::{answered, json};
+use crate::{
+    body,
+    caller::short_context,
+    connection::ConnectionInfo,
+    extract::{AnyCaller, COOKIE, cookie, require_private},
+    problem::{Problem, ProblemKind},
+    query::Query,
+    state::GatewayState,
+    times::{millis, now_ms, rfc3339},
+};
+use axum::{
+    Extension,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use pyroxene_client::CallerCredentials;
+use serde::Deserialize;
+use serde_json::{Map, json as value};
+
+pub(crate) async fn whoami(
+    State(gateway): State<GatewayState>,
+    Extension(connection): Extension<ConnectionInfo>,
+    caller: Result<AnyCaller, Problem>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    Query::read(&uri, &[])?;
+    let callers = gateway.callers()?;
+    let AnyCaller(caller) = caller?;
+    let identity = caller.as_ref().and_then(|caller| caller.identity());
+    let mut limits = Map::new();
+    let mut nameserver = None;
+    if let Some(caller) = &caller {
+        let own = caller.nameserver()?;
+        let known = answered(own.access().whoami(short_context()).await)?;
+        let known = known.limits.into_iter();
+        limits = known
+            .map(|(limit, value)| (limit.name().to_owned(), value.into()))
+            .collect();
+        nameserver = Some(own.endpoint().to_string());
+    }
+    let answer = value!({
+        "authentication": callers.requires_login(),
+        "user": identity.map(|identity| &identity.name),
+        "role": identity.map(|identity| identity.role),
+        "allow": identity.map(|identity| &identity.allow),
+        "address": &*connection.peer,
+        "limits": limits,
+        "nameserver": nameserver,
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    json(StatusCode::OK, &answer)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoginJson {
+    user: String,
+    token: String,
+}
+
+pub(crate) async fn login(
+    State(gateway): State<GatewayState>,
+    Extension(connection): Extension<ConnectionInfo>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    Query::read(&uri, &[])?;
+    let body = body::read(&gateway, &headers, body).await?;
+    let given: LoginJson = body.parse()?;
+    let callers = gateway.callers()?;
+    if !callers.requires_login() {
+        let detail = "authentication is off at this broker: everybody may do everything";
+        return Err(Problem::new(ProblemKind::Conflict, detail));
+    }
+    require_private(&connection)?;
+    let credentials = CallerCredentials::Token {
+        user: given.user,
+        token: given.token,
+    };
+    let principal = callers.principal(Some(&credentials), &connection.peer)?;
+    (connection.authenticated)();
+    let life = gateway.config().session_life;
+    let secret = gateway.sessions().begin(credentials, life);
+    let secret = secret.ok_or_else(|| Problem::internal("there are no random numbers"))?;
+    let identity = principal.identity();
+    let answer = value!({
+        "user": identity.map(|identity| &identity.name),
+        "role": identity.map(|identity| identity.role),
+        "ticket": secret.expose(),
+        "expires": rfc3339(now_ms().saturating_add(millis(life))),
+    });
+    let mut response = json(StatusCode::OK, &answer)?;
+    set_cookie(&mut response, &connection, secret.expose(), life.as_secs());
+    Ok(response)
+}
+
+pub(crate) async fn logout(
+    State(gateway): State<GatewayState>,
+    Extension(connection): Extension<ConnectionInfo>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    Query::read(&uri, &[])?;
+    body::read(&gateway, &headers, body).await?.check_empty()?;
+    if let Some(secret) = cookie(&headers) {
+        gateway.sessions().end(secret);
+    }
+    let bearer = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    if let Some(secret) = bearer {
+        gateway.sessions().end(secret.trim());
+    }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    set_cookie(&mut response, &connection, "", 0);
+    Ok(response)
+}
+
+/// Sets the cookie of a session. Pages cannot read it, and no page of another site can send it.
+fn set_cookie(response: &mut Response, connection: &ConnectionInfo, secret: &str, seconds: u64) {
+    let secure = match connection.is_encrypted {
+        true => "; Secure",
+        false => "",
+    };
+    let cookie =
+        format!("{COOKIE}={secret}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+}

@@ -1,0 +1,320 @@
+//! `GET /metrics`: figures for Prometheus, in the text format of OpenMetrics.
+//!
+//! Labels are names of registered objects, of methods of their interfaces, and of states: never a text that a
+//! client chose.
+
+use super::answered;
+use crate::{
+    caller::{Principal, short_context},
+    extract::Caller,
+    observer::sums,
+    problem::Problem,
+    state::GatewayState,
+};
+use axum::{
+    extract::State,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text::encode},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::{Registry, Unit},
+};
+use pyroxene_common::{
+    interfaces::{
+        directory::{InstanceState, ObjectEntry, ObjectFilter, WorkerEntry},
+        figures::{FigureSums, MethodFigures, bucket_bound_us},
+        tasks::TaskState,
+    },
+    message::Load,
+};
+use std::fmt;
+
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The metrics of the broker. They name its objects, so a caller has to be somebody.
+pub(crate) async fn metrics(
+    State(gateway): State<GatewayState>,
+    Caller(_): Caller,
+) -> Result<Response, Problem> {
+    let own = gateway.callers()?.own();
+    answer(BrokerMetrics::take(own).await?)
+}
+
+/// The metrics of one worker.
+pub(crate) fn of_worker(load: Load, rows: Vec<MethodFigures>) -> Result<Response, Problem> {
+    answer(WorkerMetrics { load, rows })
+}
+
+fn answer(metrics: impl Collector) -> Result<Response, Problem> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(metrics));
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(|_| Problem::internal("the metrics cannot be written"))?;
+    let mut response = text.into_response();
+    let kind = HeaderValue::from_static(CONTENT_TYPE);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+/// Everything that is shown, at one moment.
+#[derive(Debug)]
+struct BrokerMetrics {
+    sums: FigureSums,
+    workers: Vec<WorkerEntry>,
+    objects: Vec<ObjectEntry>,
+    tasks: Option<Vec<(TaskState, u64)>>,
+}
+
+impl BrokerMetrics {
+    async fn take(own: &Principal) -> Result<Self, Problem> {
+        let nameserver = own.nameserver()?;
+        let (directory, tasks) = (nameserver.directory(), nameserver.tasks());
+        let (sums, workers, objects, tasks) = tokio::join!(
+            sums(own),
+            directory.workers(short_context()),
+            directory.list(short_context(), ObjectFilter::default()),
+            tasks.counts(short_context()),
+        );
+        Ok(Self {
+            sums: sums?,
+            workers: answered(workers)?,
+            objects: answered(objects)??,
+            // Without a store there are no tasks.
+            tasks: tasks.ok().and_then(Result::ok),
+        })
+    }
+}
+
+/// A label with a text.
+type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
+
+/// One family of counters or gauges.
+fn family<'a, M: EncodeMetric, const N: usize>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    rows: impl IntoIterator<Item = (Labels<'a, N>, M)>,
+) -> fmt::Result {
+    let mut rows = rows.into_iter().peekable();
+    let Some((_, first)) = rows.peek() else {
+        return Ok(());
+    };
+    let mut family = encoder.encode_descriptor(name, help, None, first.metric_type())?;
+    for (labels, value) in rows {
+        value.encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn gauge(value: u64) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+impl Collector for BrokerMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let encoder = &mut encoder;
+        calls(encoder, &self.sums.methods)?;
+        durations(encoder, &self.sums.methods)?;
+        let workers = &self.workers;
+        family(
+            encoder,
+            "pyroxene_calls_in_flight",
+            "Calls that run now, by worker",
+            workers
+                .iter()
+                .map(|one| ([("worker", &*one.name)], gauge(one.load.in_flight.into()))),
+        )?;
+        family(
+            encoder,
+            "pyroxene_queue_length",
+            "Calls that wait for the compute pool, by worker",
+            workers
+                .iter()
+                .map(|one| ([("worker", &*one.name)], gauge(one.load.queue.into()))),
+        )?;
+        let count = |state| {
+            let in_state = workers.iter().filter(|worker| worker.state == state);
+            gauge(in_state.count() as u64)
+        };
+        family(
+            encoder,
+            "pyroxene_workers",
+            "Workers with a live session, by state",
+            [
+                ([("state", "ready")], count(InstanceState::Ready)),
+                ([("state", "draining")], count(InstanceState::Draining)),
+            ],
+        )?;
+        let instances = self.objects.iter().map(|object| {
+            (
+                [("object", &*object.name)],
+                gauge(object.instances.len() as u64),
+            )
+        });
+        family(
+            encoder,
+            "pyroxene_instances",
+            "Live instances, by object",
+            instances,
+        )?;
+        let expired = ConstCounter::new(self.sums.leases_expired);
+        family(
+            encoder,
+            "pyroxene_leases_expired",
+            "Leases that ended because a worker did not renew them",
+            [([], expired)],
+        )?;
+        let tasks = self.tasks.iter().flatten();
+        family(
+            encoder,
+            "pyroxene_tasks",
+            "Tasks, by state",
+            tasks.map(|(state, count)| ([("state", state.name())], gauge(*count))),
+        )?;
+        process(encoder)
+    }
+}
+
+/// What a worker shows of itself.
+#[derive(Debug)]
+struct WorkerMetrics {
+    load: Load,
+    rows: Vec<MethodFigures>,
+}
+
+impl Collector for WorkerMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let encoder = &mut encoder;
+        calls(encoder, &self.rows)?;
+        durations(encoder, &self.rows)?;
+        let gauges = [
+            (
+                "pyroxene_calls_in_flight",
+                "Calls that run now",
+                self.load.in_flight,
+            ),
+            (
+                "pyroxene_queue_length",
+                "Calls that wait for the compute pool",
+                self.load.queue,
+            ),
+            (
+                "pyroxene_capacity",
+                "How many calls run at once",
+                self.load.capacity,
+            ),
+        ];
+        for (name, help, value) in gauges {
+            family(encoder, name, help, [([], gauge(value.into()))])?;
+        }
+        process(encoder)
+    }
+}
+
+fn calls(encoder: &mut DescriptorEncoder<'_>, methods: &[MethodFigures]) -> fmt::Result {
+    let rows = methods.iter().flat_map(|row| {
+        let answered = row.calls.saturating_sub(row.errors);
+        [("ok", answered), ("error", row.errors)].map(|(outcome, count)| {
+            let labels = [
+                ("object", &*row.object),
+                ("method", &*row.method),
+                ("outcome", outcome),
+            ];
+            (labels, ConstCounter::new(count))
+        })
+    });
+    family(
+        encoder,
+        "pyroxene_calls",
+        "Calls that have ended, by their outcome",
+        rows,
+    )
+}
+
+/// The histogram of latencies. Of many quick calls only a part is measured.
+fn durations(encoder: &mut DescriptorEncoder<'_>, methods: &[MethodFigures]) -> fmt::Result {
+    let measured: Vec<_> = methods
+        .iter()
+        .filter(|row| !row.latency.is_empty())
+        .collect();
+    if measured.is_empty() {
+        return Ok(());
+    }
+    let mut family = encoder.encode_descriptor(
+        "pyroxene_call_duration",
+        "How long calls ran; of many quick calls only a part is measured",
+        Some(&Unit::Seconds),
+        MetricType::Histogram,
+    )?;
+    for row in measured {
+        let labels = [("object", &*row.object), ("method", &*row.method)];
+        let buckets: Vec<(f64, u64)> = row
+            .latency
+            .iter()
+            .enumerate()
+            .map(|(bucket, count)| {
+                let bound = bucket_bound_us(bucket).map_or(f64::INFINITY, |us| us as f64 / 1e6);
+                (bound, *count)
+            })
+            .collect();
+        let count = row.latency.iter().sum();
+        let sum = row.latency_sum_us as f64 / 1e6;
+        let mut one = family.encode_family(&labels)?;
+        one.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)?;
+    }
+    Ok(())
+}
+
+/// Figures of this process, as other programs have them.
+fn process(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let Some(usage) = ProcessUsage::now() else {
+        return Ok(());
+    };
+    family(
+        encoder,
+        "process_cpu_seconds",
+        "User and system time",
+        [([], ConstCounter::new(usage.cpu_seconds))],
+    )?;
+    family(
+        encoder,
+        "process_resident_memory_bytes",
+        "Resident memory",
+        [([], gauge(usage.resident_bytes))],
+    )?;
+    family(
+        encoder,
+        "process_open_fds",
+        "Open file descriptors",
+        [([], gauge(usage.open_files))],
+    )
+}
+
+/// What the kernel says about this process.
+struct ProcessUsage {
+    cpu_seconds: f64,
+    resident_bytes: u64,
+    open_files: u64,
+}
+
+impl ProcessUsage {
+    /// `None` where there is no `/proc`.
+    fn now() -> Option<Self> {
+        /// Clock ticks of a second, and the size of a page, on every platform with `/proc` that we know.
+        const TICKS: f64 = 100.0;
+        const PAGE: u64 = 4096;
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        // The name of the program is in parentheses, and may have blanks.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+        Some(Self {
+            cpu_seconds: (number(11)? + number(12)?) as f64 / TICKS,
+            resident_bytes: number(21)?.saturating_mul(PAGE),
+            open_files: std::fs::read_dir("/proc/self/fd").ok()?.count() as u64,
+        })
+    }
+}

@@ -1,0 +1,220 @@
+//! The types of the API itself.
+
+use serde_json::{Map, Value, json};
+
+/// The types by name.
+pub(super) fn fixed() -> Map<String, Value> {
+    let text = || json!({"type": "string"});
+    let maybe_text = || json!({"type": ["string", "null"]});
+    let count = || json!({"type": "integer", "minimum": 0});
+    let object = |properties: Value| {
+        let required: Vec<&String> = properties
+            .as_object()
+            .into_iter()
+            .flat_map(Map::keys)
+            .collect();
+        json!({"type": "object", "properties": properties, "required": required})
+    };
+    let list = |name: &str| json!({"type": "array", "items": {"$ref": format!("#/components/schemas/{name}")}});
+    let state = json!({"enum": ["ready", "draining"]});
+    let task_state = json!({"enum": ["queued", "running", "succeeded", "failed", "cancelled"]});
+    let duration = json!({"$ref": "#/components/schemas/Duration"});
+    let all = [
+        (
+            "Duration",
+            json!({"type": "string", "pattern": "^[1-9][0-9]{0,5}(ms|s|m|h)$", "examples": ["500ms", "10s", "5m"]}),
+        ),
+        (
+            "Problem",
+            json!({
+                "type": "object",
+                "properties": {
+                    "type": text(), "title": text(), "status": {"type": "integer"}, "detail": text(),
+                    "attempts": list("CallAttempt"),
+                    "error": {"description": "The object's own error"},
+                },
+                "required": ["type", "title", "status", "detail"],
+            }),
+        ),
+        (
+            "CallAttempt",
+            object(
+                json!({"worker": text(), "endpoint": text(), "ended_after_ms": {"type": "number"}, "reason": text()}),
+            ),
+        ),
+        (
+            "Object",
+            object(
+                json!({"name": text(), "interface": text(), "version": count(), "instances": list("Instance")}),
+            ),
+        ),
+        (
+            "Instance",
+            json!({
+                "type": "object",
+                "properties": {
+                    "worker": text(), "endpoint": text(), "state": state, "tags": {"type": "array", "items": text()},
+                    "fence": count(),
+                },
+                "required": ["worker", "endpoint", "state", "tags"],
+            }),
+        ),
+        (
+            "Interface",
+            json!({
+                "type": "object",
+                "properties": {
+                    "interface": text(), "version": count(), "doc": text(),
+                    "methods": {"type": "array", "items": {"type": "object"}},
+                    "$defs": {"type": "object"},
+                },
+                "required": ["interface", "version", "doc", "methods"],
+            }),
+        ),
+        (
+            "Worker",
+            object(json!({
+                "name": text(), "endpoint": text(), "pid": count(), "host": text(), "state": state,
+                "in_flight": count(), "queue": count(), "capacity": count(), "calls": count(),
+                "objects": {"type": "array", "items": text()},
+            })),
+        ),
+        (
+            "NameServer",
+            json!({
+                "type": "object",
+                "properties": {
+                    "address": text(), "self": {"type": "boolean"}, "state": {"enum": ["ready", "unreachable"]},
+                    "epoch": text(), "version": text(), "uptime_ms": count(), "workers": count(),
+                    "objects": count(), "instances": count(),
+                },
+                "required": ["address", "self", "state"],
+            }),
+        ),
+        (
+            "NewTask",
+            json!({
+                "type": "object",
+                "properties": {
+                    "object": text(), "method": text(),
+                    "args": {"type": ["object", "array", "null"]},
+                    "priority": {"type": "integer", "minimum": -2_147_483_648_i64, "maximum": 2_147_483_647},
+                    "delay": duration, "deadline": duration, "backoff": duration, "run_limit": duration,
+                    "max_attempts": {"type": "integer", "minimum": 1, "maximum": 1000},
+                    "key": {"type": "string", "minLength": 1, "maxLength": 128}, "worker": text(),
+                },
+                "required": ["object", "method"],
+                "additionalProperties": false,
+            }),
+        ),
+        ("TaskState", task_state),
+        (
+            "Task",
+            json!({
+                "type": "object",
+                "properties": {
+                    "id": text(), "object": text(), "method": text(), "args": {},
+                    "state": {"$ref": "#/components/schemas/TaskState"},
+                    "attempts": list("TaskAttempt"), "result": {}, "error": maybe_text(), "error_value": {},
+                    "submitted": text(), "submitter": text(), "due": text(), "deadline": maybe_text(),
+                    "ended": maybe_text(), "priority": {"type": "integer"}, "max_attempts": count(),
+                    "tries": count(), "run_limit_ms": count(), "worker": maybe_text(),
+                    "progress": {"type": ["object", "null"]},
+                },
+                "required": ["id", "object", "method", "state", "attempts", "submitted"],
+            }),
+        ),
+        (
+            "TaskAttempt",
+            object(json!({
+                "number": count(), "worker": maybe_text(), "started": text(), "ended": maybe_text(),
+                "outcome": maybe_text(), "reason": maybe_text(),
+            })),
+        ),
+        (
+            "TaskPage",
+            object(json!({"tasks": list("Task"), "next": maybe_text()})),
+        ),
+        (
+            "TaskCounts",
+            object(
+                json!({"queued": count(), "running": count(), "succeeded": count(), "failed": count(), "cancelled": count()}),
+            ),
+        ),
+        (
+            "Topic",
+            object(
+                json!({"name": text(), "first": count(), "head": count(), "bytes": count(), "retention": {"type": "object"}}),
+            ),
+        ),
+        (
+            "NewEntry",
+            json!({
+                "type": "object",
+                "properties": {"text": text(), "json": {}, "base64": text(), "key": {"type": "string", "minLength": 1, "maxLength": 128}},
+                "oneOf": [{"required": ["text"]}, {"required": ["json"]}, {"required": ["base64"]}],
+                "additionalProperties": false,
+            }),
+        ),
+        (
+            "Entry",
+            json!({
+                "type": "object",
+                "properties": {"sequence": count(), "at": text(), "text": text(), "base64": text()},
+                "required": ["sequence", "at"],
+            }),
+        ),
+        (
+            "Entries",
+            object(json!({"first": count(), "head": count(), "entries": list("Entry")})),
+        ),
+        (
+            "WhoAmI",
+            object(json!({
+                "authentication": {"type": "boolean"}, "user": maybe_text(), "role": maybe_text(),
+                "allow": {"type": ["array", "null"]}, "address": text(), "limits": {"type": "object"},
+                "nameserver": maybe_text(), "version": text(),
+            })),
+        ),
+        (
+            "Login",
+            json!({
+                "type": "object",
+                "properties": {"user": text(), "token": text()},
+                "required": ["user", "token"],
+                "additionalProperties": false,
+            }),
+        ),
+        (
+            "LoggedIn",
+            object(
+                json!({"user": maybe_text(), "role": maybe_text(), "ticket": text(), "expires": text()}),
+            ),
+        ),
+        (
+            "Series",
+            json!({
+                "type": "object",
+                "additionalProperties": {"type": "array", "items": {"type": ["number", "null"]}},
+            }),
+        ),
+        (
+            "Stats",
+            object(json!({
+                "range": text(), "step_s": count(), "end_ms": count(), "steps": count(),
+                "total": {"$ref": "#/components/schemas/Series"},
+                "objects": {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Series"}},
+                "workers": {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Series"}},
+                "tasks": {"anyOf": [{"$ref": "#/components/schemas/Series"}, {"type": "null"}]},
+            })),
+        ),
+        (
+            "Health",
+            json!({"type": "object", "properties": {"status": text(), "checks": {"type": "object"}}, "required": ["status"]}),
+        ),
+    ];
+    let all = all
+        .into_iter()
+        .map(|(name, schema)| (name.to_owned(), schema));
+    all.collect()
+}

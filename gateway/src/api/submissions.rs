@@ -1,0 +1,208 @@
+//! `POST /v1/tasks`: one task, or a list of them.
+
+use super::{answered, calls::named, integers::normalised, json, objects};
+use crate::{
+    body::{self, JsonText},
+    caller::{Principal, context_of},
+    extract::Caller,
+    problem::Problem,
+    query::{Query, duration},
+    state::GatewayState,
+    times::millis,
+};
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    response::Response,
+};
+use pyroxene_client::Policy;
+use pyroxene_common::interfaces::tasks::{
+    DEFAULT_BACKOFF_MS, DEFAULT_MAX_ATTEMPTS, MAX_SUBMISSIONS, Submission, Submissions,
+};
+use serde::Deserialize;
+use serde_json::{json as value, value::RawValue};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// The longest delay, deadline or run limit of a task.
+const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// A task as it is submitted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewTask<'a> {
+    object: String,
+    method: String,
+    #[serde(borrow, default)]
+    args: Option<&'a RawValue>,
+    #[serde(default)]
+    priority: i32,
+    #[serde(default)]
+    delay: Option<String>,
+    #[serde(default)]
+    deadline: Option<String>,
+    #[serde(default)]
+    max_attempts: Option<u32>,
+    #[serde(default)]
+    key: Option<String>,
+    #[serde(default)]
+    backoff: Option<String>,
+    #[serde(default)]
+    run_limit: Option<String>,
+    #[serde(default)]
+    worker: Option<String>,
+}
+
+pub(crate) async fn submit(
+    State(gateway): State<GatewayState>,
+    Caller(caller): Caller,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    Query::read(&uri, &[])?;
+    let body = body::read(&gateway, &headers, body).await?;
+    if !body.text()?.starts_with('[') {
+        let task = submission(&caller, read_one(&body)?).await?;
+        let ids = store(&caller, vec![task]).await?;
+        let id = ids.into_iter().next();
+        let id = id.ok_or_else(|| Problem::internal("the name server gave no id"))?;
+        let mut response = json(StatusCode::CREATED, &value!({"id": id}))?;
+        if let Ok(location) = HeaderValue::from_str(&format!("/v1/tasks/{id}")) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        return Ok(response);
+    }
+    let texts: Vec<&RawValue> = body.parse()?;
+    if texts.len() > MAX_SUBMISSIONS {
+        let detail = format!("more than {MAX_SUBMISSIONS} tasks are submitted at once");
+        return Err(Problem::bad_request(detail));
+    }
+    let mut tasks = Vec::with_capacity(texts.len());
+    for (index, text) in texts.into_iter().enumerate() {
+        let task = read(text.get()).map_err(|error| format!("task {index}: {error}"));
+        let task = task.map_err(Problem::bad_request)?;
+        tasks.push(submission(&caller, task).await?);
+    }
+    let ids = match tasks.is_empty() {
+        true => Vec::new(),
+        false => store(&caller, tasks).await?,
+    };
+    json(StatusCode::CREATED, &value!({"ids": ids}))
+}
+
+fn read_one(body: &JsonText) -> Result<NewTask<'_>, Problem> {
+    read(body.text()?).map_err(|error| Problem::bad_request(format!("the body: {error}")))
+}
+
+/// Reads a task. Numbers such as `5.0` count as integers.
+fn read(text: &str) -> Result<NewTask<'_>, String> {
+    let error = match serde_json::from_str::<NewTask<'_>>(text) {
+        Ok(task) => return Ok(task),
+        Err(error) => error.to_string(),
+    };
+    let integers = normalised(text);
+    let Ok(again) = serde_json::from_str::<NewTask<'_>>(&integers) else {
+        return Err(error);
+    };
+    let task = serde_json::from_str::<LooseTask<'_>>(text).map_err(|_| error)?;
+    Ok(NewTask {
+        args: task.args,
+        ..again.without_args()
+    })
+}
+
+/// The arguments of a task alone, as they were written.
+#[derive(Debug, Deserialize)]
+struct LooseTask<'a> {
+    #[serde(borrow, default)]
+    args: Option<&'a RawValue>,
+}
+
+impl NewTask<'_> {
+    fn without_args<'a>(self) -> NewTask<'a> {
+        NewTask {
+            object: self.object,
+            method: self.method,
+            args: None,
+            priority: self.priority,
+            delay: self.delay,
+            deadline: self.deadline,
+            max_attempts: self.max_attempts,
+            key: self.key,
+            backoff: self.backoff,
+            run_limit: self.run_limit,
+            worker: self.worker,
+        }
+    }
+}
+
+async fn submission(caller: &Principal, task: NewTask<'_>) -> Result<Submission, Problem> {
+    let arguments = match task.args.map(RawValue::get) {
+        None | Some("null") => "{}".to_owned(),
+        Some(text) if text.starts_with('{') => text.to_owned(),
+        Some(text) if text.starts_with('[') => {
+            let context = context_of(objects::DEFAULT_TIMEOUT);
+            let object = caller
+                .object(&task.object, Policy::default(), context)
+                .await?;
+            let method = object.description().method(&task.method);
+            let method = method.ok_or_else(|| {
+                let method = task.method.escape_debug();
+                Problem::not_found(format!("'{}' has no method '{method}'", task.object))
+            })?;
+            let values: Vec<&RawValue> = serde_json::from_str(text)
+                .map_err(|error| Problem::bad_request(error.to_string()))?;
+            named(method, &values)?
+        }
+        Some(_) => {
+            let detail = "args is neither an object of arguments by name nor a list of them";
+            return Err(Problem::bad_request(detail));
+        }
+    };
+    let time = |name: &str, text: &Option<String>| -> Result<Option<u64>, Problem> {
+        let read = |text: &String| {
+            let read = duration(text).map(|read| millis(read.min(MAX_DURATION)));
+            read.map_err(|error| Problem::bad_request(format!("{name}: {error}")))
+        };
+        text.as_ref().map(read).transpose()
+    };
+    Ok(Submission {
+        arguments,
+        key: task
+            .key
+            .unwrap_or_else(|| Uuid::now_v7().simple().to_string()),
+        priority: task.priority,
+        delay_ms: time("delay", &task.delay)?.unwrap_or(0),
+        deadline_ms: time("deadline", &task.deadline)?,
+        max_attempts: task.max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS),
+        backoff_ms: time("backoff", &task.backoff)?.unwrap_or(DEFAULT_BACKOFF_MS),
+        run_limit_ms: time("run_limit", &task.run_limit)?,
+        worker: task.worker,
+        object: task.object,
+        method: task.method,
+    })
+}
+
+async fn store(caller: &Principal, tasks: Vec<Submission>) -> Result<Vec<String>, Problem> {
+    let service = caller.nameserver()?.tasks();
+    let submitted = service.submit(context_of(objects::DEFAULT_TIMEOUT), Submissions(tasks));
+    let ids = answered(submitted.await)??;
+    Ok(ids.into_iter().map(|id| id.0).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_may_be_written_with_a_fraction_and_arguments_stay_as_they_are() {
+        let task = read(r#"{"object": "o", "method": "m", "priority": 5.0, "args": {"x": 2.0}}"#);
+        let task = task.unwrap();
+        assert_eq!(task.priority, 5);
+        assert_eq!(task.args.unwrap().get(), r#"{"x": 2.0}"#);
+        assert!(read(r#"{"object": "o", "method": "m", "priority": 5.5}"#).is_err());
+        assert!(read(r#"{"object": "o", "method": "m", "prio": 5}"#).is_err());
+    }
+}

@@ -1,0 +1,129 @@
+//! The callers of a name server, each with a client that has its rights.
+
+mod principal;
+
+pub(crate) use principal::{Principal, context_of, short_context};
+
+use crate::{problem::Problem, secret::hash};
+use pyroxene_client::{CallerAccess, CallerCredentials};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// The most callers whose clients are kept.
+const MAX_PRINCIPALS: usize = 1024;
+
+/// How long the client of a caller is kept without a request.
+const IDLE: Duration = Duration::from_secs(10 * 60);
+
+/// How often a caller is checked again: a user that was revoked is out after this time.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Which client belongs to whom: nobody, or the hash of credentials.
+type PrincipalKey = Option<[u8; 32]>;
+
+/// The callers of one name server.
+#[derive(Debug)]
+pub(crate) struct Callers {
+    access: Arc<dyn CallerAccess>,
+    principals: Mutex<HashMap<PrincipalKey, KnownPrincipal>>,
+    /// What the gateway itself observes with.
+    own: Arc<Principal>,
+}
+
+#[derive(Debug)]
+struct KnownPrincipal {
+    principal: Arc<Principal>,
+    used: Instant,
+    checked: Instant,
+}
+
+impl Callers {
+    pub(crate) fn new(access: Arc<dyn CallerAccess>) -> Self {
+        let own = Arc::new(Principal::own(access.own()));
+        Self {
+            access,
+            principals: Mutex::default(),
+            own,
+        }
+    }
+
+    pub(crate) fn requires_login(&self) -> bool {
+        self.access.requires_login()
+    }
+
+    pub(crate) fn own(&self) -> &Arc<Principal> {
+        &self.own
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PrincipalKey, KnownPrincipal>> {
+        // Plain data: valid even if a holder of the lock panicked.
+        self.principals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The caller with these credentials. It is logged in, unless it was lately.
+    pub(crate) fn principal(
+        &self,
+        credentials: Option<&CallerCredentials>,
+        peer: &str,
+    ) -> Result<Arc<Principal>, Problem> {
+        let credentials = credentials.filter(|_| self.requires_login());
+        let key = credentials.map(key);
+        let now = Instant::now();
+        let known = self.lock().get(&key).map(|known| {
+            let is_checked = now < known.checked + CHECK_INTERVAL;
+            (Arc::clone(&known.principal), is_checked)
+        });
+        if let Some((principal, is_checked)) = known
+            && (is_checked || self.is_unchanged(&principal, credentials))
+        {
+            if let Some(known) = self.lock().get_mut(&key) {
+                known.used = now;
+                known.checked = if is_checked { known.checked } else { now };
+            }
+            return Ok(principal);
+        }
+        self.lock().remove(&key);
+        let login = self.access.log_in(credentials, peer)?;
+        let principal = Arc::new(Principal::new(login, credentials.cloned()));
+        let mut principals = self.lock();
+        if principals.len() >= MAX_PRINCIPALS {
+            principals.retain(|_, known| now < known.used + IDLE);
+        }
+        if principals.len() >= MAX_PRINCIPALS {
+            let oldest = principals.iter().min_by_key(|(_, known)| known.used);
+            if let Some(oldest) = oldest.map(|(key, _)| *key) {
+                principals.remove(&oldest);
+            }
+        }
+        let known = KnownPrincipal {
+            principal: Arc::clone(&principal),
+            used: now,
+            checked: now,
+        };
+        principals.insert(key, known);
+        Ok(principal)
+    }
+
+    /// Whether a caller still has the rights with which its client was made.
+    fn is_unchanged(&self, principal: &Principal, credentials: Option<&CallerCredentials>) -> bool {
+        match credentials {
+            None => true,
+            Some(credentials) => self.access.identity(credentials).as_ref() == principal.identity(),
+        }
+    }
+}
+
+fn key(credentials: &CallerCredentials) -> [u8; 32] {
+    match credentials {
+        CallerCredentials::Token { user, token } => hash(&format!("token\0{user}\0{token}")),
+        CallerCredentials::Certificate(holder) => {
+            hash(&format!("certificate\0{}\0{:?}", holder.name, holder.role))
+        }
+    }
+}

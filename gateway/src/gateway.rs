@@ -1,0 +1,115 @@
+//! The gateway itself: it is started for a name server, and serves connections.
+
+use crate::{
+    caller::Callers,
+    config::GatewayConfig,
+    connection::{self, ConnectionInfo},
+    routes,
+    state::GatewayState,
+};
+use axum::Router;
+use pyroxene_client::CallerAccess;
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// The most connections of a port of its own.
+const MAX_CONNECTIONS: usize = 8192;
+
+/// The pause after a failed accept, mostly because of too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// HTTP and JSON for a broker. Clones share their state. It answers with 503 until it is
+/// [started](Self::start).
+#[derive(Clone)]
+pub struct Gateway {
+    state: GatewayState,
+    router: Router,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// A gateway that is not started yet.
+    pub fn new(config: GatewayConfig) -> Self {
+        let state = GatewayState::new(config);
+        let router = routes::router(&state);
+        Self { state, router }
+    }
+
+    /// Starts to answer for a name server, which says who its callers are. It can be started once. Must be
+    /// called within a tokio runtime.
+    pub fn start(&self, access: Arc<dyn CallerAccess>) {
+        let callers = Callers::new(access);
+        let recorder = Arc::clone(self.state.recorder());
+        let recording = recorder.run(Arc::clone(callers.own()));
+        if !self.state.set_callers(callers) {
+            tracing::warn!("a gateway was started twice");
+            return;
+        }
+        let drain = self.state.drain().clone();
+        tokio::spawn(drain.run_until_cancelled_owned(recording));
+    }
+
+    /// Ends event streams, and measures nothing any more. Other requests are still answered.
+    pub fn begin_drain(&self) {
+        self.state.drain().cancel();
+    }
+
+    /// Listens on an address, for [`serve`](Self::serve).
+    pub async fn listen(address: &str) -> io::Result<TcpListener> {
+        TcpListener::bind(address).await
+    }
+
+    /// Serves a port of its own until `drain`, without TLS.
+    pub async fn serve(self, listener: TcpListener, drain: CancellationToken) {
+        let connections = TaskTracker::new();
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        // Without a free slot further connections wait in the kernel.
+        while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = drain.cancelled() => break,
+            };
+            match accepted {
+                Ok((socket, peer)) => {
+                    let (router, drain) = (self.router.clone(), drain.child_token());
+                    connections.spawn(async move {
+                        // Small answers must not wait for the acknowledgement of earlier ones.
+                        let _ = socket.set_nodelay(true);
+                        connection::serve(router, socket, plain(peer), drain).await;
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept an HTTP connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        self.begin_drain();
+        connections.close();
+        connections.wait().await;
+    }
+
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
+    }
+}
+
+/// A connection without TLS.
+fn plain(peer: SocketAddr) -> ConnectionInfo {
+    let is_local = peer.ip().to_canonical().is_loopback();
+    ConnectionInfo {
+        is_private: is_local,
+        is_local,
+        peer: peer.to_string().into(),
+        is_encrypted: false,
+        certificate: None,
+        authenticated: Arc::new(|| {}),
+    }
+}

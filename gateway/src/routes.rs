@@ -1,0 +1,83 @@
+//! The list of paths.
+
+use crate::{
+    api::{
+        access, calls, chat, events, health, metrics, nameservers, objects, openapi, pages, stats,
+        submissions, tasks, topics, workers,
+    },
+    guard::guard,
+    problem::Problem,
+    state::GatewayState,
+};
+use axum::{
+    Router,
+    http::Method,
+    middleware::from_fn_with_state,
+    routing::{MethodRouter, get, post},
+};
+
+/// A path that can be read.
+macro_rules! read {
+    ($handler:expr) => {
+        refuse_others(get($handler), "GET, HEAD")
+    };
+}
+
+/// A path that changes something.
+macro_rules! change {
+    ($handler:expr) => {
+        refuse_others(post($handler), "POST")
+    };
+}
+
+pub(crate) fn router(gateway: &GatewayState) -> Router {
+    let both = |read: MethodRouter<GatewayState>, change: MethodRouter<GatewayState>| {
+        refuse_others(read.merge(change), "GET, HEAD, POST")
+    };
+    Router::new()
+        .route("/v1/objects", read!(objects::list))
+        .route("/v1/objects/{object}", read!(objects::describe))
+        .route("/v1/objects/{object}/{method}", change!(calls::call))
+        .route("/v1/workers", read!(workers::list))
+        .route("/v1/workers/{worker}/drain", change!(workers::drain))
+        .route("/v1/nameservers", read!(nameservers::list))
+        .route(
+            "/v1/tasks",
+            both(get(tasks::list), post(submissions::submit)),
+        )
+        .route("/v1/tasks/counts", read!(tasks::counts))
+        .route("/v1/tasks/{id}", read!(tasks::show))
+        .route("/v1/tasks/{id}/cancel", change!(tasks::cancel))
+        .route("/v1/tasks/{id}/retry", change!(tasks::retry))
+        .route("/v1/topics", read!(topics::list))
+        .route(
+            "/v1/topics/{topic}/entries",
+            both(get(topics::read), post(topics::append)),
+        )
+        .route("/v1/topics/{topic}/events", read!(topics::events))
+        .route("/v1/chat/events", read!(chat::events))
+        .route("/v1/whoami", read!(access::whoami))
+        .route("/v1/login", change!(access::login))
+        .route("/v1/logout", change!(access::logout))
+        .route("/v1/stats", read!(stats::stats))
+        .route("/v1/events", read!(events::events))
+        .route("/openapi.json", read!(openapi::openapi))
+        .route("/metrics", read!(metrics::metrics))
+        .route("/healthz", read!(health::healthz))
+        .route("/readyz", read!(health::readyz))
+        .route("/", read!(pages::index))
+        .route("/assets/{*path}", read!(pages::asset))
+        .fallback(pages::other)
+        .layer(from_fn_with_state(gateway.clone(), guard))
+        .with_state(gateway.clone())
+}
+
+/// Answers the methods that a path does not have.
+fn refuse_others(
+    methods: MethodRouter<GatewayState>,
+    allowed: &'static str,
+) -> MethodRouter<GatewayState> {
+    methods.fallback(
+        move |method: Method| async move { Problem::method_not_allowed(&method, allowed) },
+    )
+}

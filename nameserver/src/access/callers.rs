@@ -1,0 +1,137 @@
+//! Lets in the callers of a program in this process, such as a gateway, and gives each the rights that it would
+//! have over a connection of its own.
+
+use super::{TicketAuthority, own_caller};
+use pyroxene_client::{CallerAccess, CallerCredentials, CallerLogin, ClientConfig, TicketSource};
+use pyroxene_common::{
+    host::LocalLink,
+    identity::{HolderId, HolderKey, Identity, LoginProof, Token},
+    interfaces::access::{AccessError, LoginTicket},
+    scope::Caller,
+    tls::TlsClient,
+};
+use std::sync::Arc;
+
+/// The callers of one name server.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalCallers {
+    pub(crate) link: LocalLink,
+    pub(crate) authority: Option<Arc<TicketAuthority>>,
+    /// The settings for connections to workers that use TLS.
+    pub(crate) workers: Option<TlsClient>,
+}
+
+impl LocalCallers {
+    fn config(&self, caller: Caller, tickets: Option<TicketSource>) -> ClientConfig {
+        let config = ClientConfig::for_caller(self.link.for_caller(caller), tickets);
+        match &self.workers {
+            Some(tls) => config.tls(tls.clone()),
+            None => config,
+        }
+    }
+}
+
+impl CallerAccess for LocalCallers {
+    fn requires_login(&self) -> bool {
+        self.authority.is_some()
+    }
+
+    fn log_in(
+        &self,
+        credentials: Option<&CallerCredentials>,
+        peer: &str,
+    ) -> Result<CallerLogin, AccessError> {
+        let caller = Caller {
+            address: peer.to_owned(),
+            name: "gateway".to_owned(),
+            ..Caller::default()
+        };
+        let Some(authority) = self.authority.clone() else {
+            let config = self.config(caller, None);
+            return Ok(CallerLogin {
+                identity: None,
+                config,
+            });
+        };
+        let credentials = credentials.ok_or(AccessError::WrongToken)?.clone();
+        let peer = peer.to_owned();
+        let holder = HolderKey::of_process()
+            .map_err(|error| broken(&error))?
+            .id();
+        let identity = authority.ticket_by(&credentials, &peer, holder)?.identity;
+        let tickets =
+            TicketSource::new(move |holder| authority.ticket_by(&credentials, &peer, holder));
+        let caller = Caller {
+            identity: Some(Arc::new(identity.clone())),
+            ..caller
+        };
+        Ok(CallerLogin {
+            identity: Some(identity),
+            config: self.config(caller, Some(tickets)),
+        })
+    }
+
+    fn own(&self) -> ClientConfig {
+        self.config(own_caller(), None)
+    }
+
+    fn identity(&self, credentials: &CallerCredentials) -> Option<Identity> {
+        let authority = self.authority.as_ref()?;
+        match credentials {
+            CallerCredentials::Token { user, token } => {
+                let key = token.parse::<Token>().ok()?.key().ok()?.id();
+                let (_, users) = authority.users.as_ref()?;
+                users.load().authenticate(user, |known| *known == key)
+            }
+            CallerCredentials::Certificate(holder) => {
+                authority.identity_of(&holder.name, holder.role).ok()
+            }
+        }
+    }
+}
+
+impl TicketAuthority {
+    /// Carries out the login of a caller whose credentials have reached this process, with the checks and the
+    /// throttle of every login.
+    fn ticket_by(
+        &self,
+        credentials: &CallerCredentials,
+        peer: &str,
+        holder: HolderId,
+    ) -> Result<LoginTicket, AccessError> {
+        let caller = Caller {
+            address: peer.to_owned(),
+            ..Caller::default()
+        };
+        match credentials {
+            CallerCredentials::Token { user, token } => {
+                // A text that is no token fails as a wrong token does, and counts as one.
+                let token = token.parse::<Token>().ok();
+                let key = match token {
+                    Some(token) => token.key(),
+                    None => HolderKey::generate(),
+                };
+                let key = key.map_err(|error| broken(&error))?;
+                let nonce = caller.login.issue().ok_or(AccessError::NoChallenge)?;
+                let proof = LoginProof {
+                    nonce: &nonce,
+                    exporter: None,
+                    holder: &holder,
+                    user,
+                };
+                self.login(&caller, user, holder, &proof.sign(&key))
+            }
+            CallerCredentials::Certificate(certificate) => {
+                let caller = Caller {
+                    certificate: Some(certificate.clone()),
+                    ..caller
+                };
+                self.login_by_certificate(&caller, holder)
+            }
+        }
+    }
+}
+
+fn broken(error: &dyn std::fmt::Display) -> AccessError {
+    AccessError::Broken(error.to_string())
+}

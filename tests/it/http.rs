@@ -1,0 +1,17 @@
+//! HTTP and JSON on the name server's own port.
+
+mod access;
+mod browsers;
+mod calls;
+mod events;
+mod figures;
+mod tasks;
+
+use crate::harness::{Broker, http::Request};
+
+/// A request to the first name server of a broker.
+fn request(broker: &Broker, method: &str, path: &str) -> Request {
+    let addresses = broker.addresses();
+    let first = addresses.split(',').next().unwrap();
+    Request::new(first, method, path)
+}

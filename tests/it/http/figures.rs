@@ -1,0 +1,90 @@
+//! Statistics, metrics, health and the description of the API.
+
+use super::request;
+use crate::harness::{Broker, eventually};
+
+#[tokio::test]
+async fn calls_errors_and_latencies_are_shown_by_object_and_by_worker() {
+    let broker = Broker::start().workers(1).await;
+    for _ in 0..5 {
+        request(&broker, "POST", "/v1/objects/echo/echo")
+            .json("[1]")
+            .send()
+            .await;
+        request(&broker, "POST", "/v1/objects/echo/fail")
+            .json(r#"["no"]"#)
+            .send()
+            .await;
+    }
+    eventually("the figures", || async {
+        let stats = request(&broker, "GET", "/v1/stats?range=5m")
+            .send()
+            .await
+            .json();
+        let sum = |list: &serde_json::Value| {
+            let values = list.as_array().into_iter().flatten();
+            values.filter_map(serde_json::Value::as_f64).sum::<f64>()
+        };
+        let echo = &stats["objects"]["echo"];
+        let seen = (
+            sum(&echo["calls"]),
+            sum(&echo["errors"]),
+            sum(&stats["workers"]["w1"]["calls"]),
+        );
+        let has_latency = sum(&stats["total"]["p99_ms"]) > 0.0;
+        match seen.0 >= 5.0 && seen.1 >= 2.0 && seen.2 >= 5.0 && has_latency {
+            true => Ok(()),
+            false => Err(format!("{seen:?}")),
+        }
+    })
+    .await;
+    eventually("the metrics", || async {
+        let metrics = request(&broker, "GET", "/metrics").send().await;
+        let lines = [
+            r#"pyroxene_calls_total{object="echo",method="fail",outcome="error"} 5"#,
+            r#"pyroxene_instances{object="calculator"} 1"#,
+            "pyroxene_tasks{state=\"queued\"} 0",
+            "# EOF",
+        ];
+        match lines.iter().find(|line| !metrics.body.contains(**line)) {
+            None => Ok(()),
+            Some(missing) => Err(format!("{missing} is missing in {}", metrics.body)),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_name_server_says_whether_it_lives_and_is_ready() {
+    let broker = Broker::start().nameserver_flags(&["--settle", "0s"]).await;
+    assert_eq!(request(&broker, "GET", "/healthz").send().await.status, 200);
+    let ready = request(&broker, "GET", "/readyz").send().await;
+    assert_eq!(
+        (ready.status, &ready.json()["checks"]["store"]),
+        (200, &"ok".into())
+    );
+}
+
+#[tokio::test]
+async fn the_description_of_the_api_has_every_object() {
+    let broker = Broker::start().workers(1).await;
+    let document = request(&broker, "GET", "/openapi.json").send().await.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths = document["paths"].as_object().unwrap();
+    for path in [
+        "/v1/tasks/{id}",
+        "/v1/objects/calculator/factorial",
+        "/v1/objects/echo/echo",
+    ] {
+        assert!(paths.contains_key(path), "{path}");
+    }
+    let text = document.to_string();
+    assert!(!text.contains("$defs/"), "all types are components");
+    for reference in text.split(r##""$ref":"#/components/schemas/"##).skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(
+            document["components"]["schemas"][name].is_object(),
+            "{name}"
+        );
+    }
+}

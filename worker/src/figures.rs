@@ -1,0 +1,219 @@
+//! What a worker measures of its calls, and reports to its name servers.
+//!
+//! A call costs two counters here. The time is taken of the first calls after each report and of every eighth
+//! further one: a clock that is read twice would cost a quick call as much as all else that is done for it.
+
+use pyroxene_client::Client;
+use pyroxene_common::{
+    interface::Method,
+    interfaces::figures::{LATENCY_BUCKETS, MethodFigures, bucket_of_us},
+};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tarpc::context;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+/// How often a worker reports.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often it reports everything; in between, the methods that were called.
+const FULL_REPORT: u64 = 10;
+
+/// How many calls of a method are measured after each report, before only every eighth is.
+const MEASURED: u64 = 256;
+
+/// The meters of all objects of a worker.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WorkerMeters(Arc<Mutex<Vec<Arc<ObjectMeter>>>>);
+
+/// Measures the calls of one object.
+#[derive(Debug)]
+pub(crate) struct ObjectMeter {
+    object: String,
+    methods: Vec<MethodMeter>,
+}
+
+#[derive(Debug, Default)]
+struct MethodMeter {
+    name: &'static str,
+    begun: AtomicU64,
+    ended: AtomicU64,
+    errors: AtomicU64,
+    /// `begun` at the last report.
+    reported: AtomicU64,
+    latency_sum_us: AtomicU64,
+    latency: [AtomicU64; LATENCY_BUCKETS],
+}
+
+/// A call that runs. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct MeasuredCall<'a> {
+    method: Option<&'a MethodMeter>,
+    began: Option<Instant>,
+}
+
+impl MeasuredCall<'_> {
+    /// Counts the call as failed.
+    pub(crate) fn failed(&self) {
+        if let Some(method) = self.method {
+            method.errors.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for MeasuredCall<'_> {
+    fn drop(&mut self) {
+        let Some(method) = self.method else { return };
+        method.ended.fetch_add(1, Ordering::Relaxed);
+        if let Some(began) = self.began {
+            let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            method.latency_sum_us.fetch_add(took, Ordering::Relaxed);
+            if let Some(bucket) = method.latency.get(bucket_of_us(took)) {
+                bucket.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl ObjectMeter {
+    /// Begins a call of the method with this position in its interface.
+    pub(crate) fn begin(&self, method: usize) -> MeasuredCall<'_> {
+        let method = self.methods.get(method);
+        let began = method.and_then(|method| {
+            let number = method.begun.fetch_add(1, Ordering::Relaxed);
+            let since = number.wrapping_sub(method.reported.load(Ordering::Relaxed));
+            (since < MEASURED || number.is_multiple_of(8)).then(Instant::now)
+        });
+        MeasuredCall { method, began }
+    }
+}
+
+impl MethodMeter {
+    fn figures(&self, object: &str) -> MethodFigures {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (ended, begun) = (load(&self.ended), load(&self.begun));
+        self.reported.store(begun, Ordering::Relaxed);
+        let mut latency: Vec<u64> = self.latency.iter().map(load).collect();
+        if latency.iter().all(|count| *count == 0) {
+            latency.clear();
+        }
+        MethodFigures {
+            object: object.to_owned(),
+            method: self.name.to_owned(),
+            calls: ended,
+            errors: load(&self.errors),
+            in_flight: begun.saturating_sub(ended),
+            latency_sum_us: load(&self.latency_sum_us),
+            latency,
+        }
+    }
+}
+
+impl WorkerMeters {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<ObjectMeter>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A meter for an object with these methods.
+    pub(crate) fn add(&self, object: &str, methods: &'static [Method]) -> Arc<ObjectMeter> {
+        let methods = methods.iter().map(|method| MethodMeter {
+            name: method.name,
+            ..MethodMeter::default()
+        });
+        let meter = Arc::new(ObjectMeter {
+            object: object.to_owned(),
+            methods: methods.collect(),
+        });
+        self.lock().push(Arc::clone(&meter));
+        meter
+    }
+
+    /// The figures of every method that was ever called.
+    pub(crate) fn rows(&self) -> Vec<MethodFigures> {
+        let meters = self.lock().clone();
+        let rows = meters.iter().flat_map(|meter| {
+            let methods = meter.methods.iter();
+            let called = methods.filter(|method| method.begun.load(Ordering::Relaxed) > 0);
+            called.map(|method| method.figures(&meter.object))
+        });
+        rows.collect()
+    }
+
+    /// Reports to every name server, forever.
+    pub(crate) async fn report(self, client: Client, worker: String, incarnation: u64) {
+        let mut ticks = interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut earlier: HashMap<(String, String), MethodFigures> = HashMap::new();
+        let mut number = 0_u64;
+        loop {
+            ticks.tick().await;
+            let mut rows = self.rows();
+            let all: HashMap<_, _> = rows
+                .iter()
+                .map(|row| ((row.object.clone(), row.method.clone()), row.clone()))
+                .collect();
+            if !number.is_multiple_of(FULL_REPORT) {
+                rows.retain(|row| {
+                    earlier.get(&(row.object.clone(), row.method.clone())) != Some(row)
+                });
+            }
+            number += 1;
+            earlier = all;
+            if rows.is_empty() && !number.is_multiple_of(FULL_REPORT) {
+                continue;
+            }
+            let reports = client.nameservers().into_iter().map(|nameserver| {
+                let (worker, rows) = (worker.clone(), rows.clone());
+                async move {
+                    let figures = nameserver.figures();
+                    let report = figures.report(context::current(), worker, incarnation, rows);
+                    // A name server that misses one gets everything a little later.
+                    let _ = timeout(INTERVAL, report).await;
+                }
+            });
+            futures::future::join_all(reports).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const METHODS: &[Method] = &[Method {
+        name: "hello",
+        variant: "Hello",
+        repeatable: true,
+        parameters: &[],
+        takes_stream: false,
+        answers_stream: false,
+    }];
+
+    #[test]
+    fn calls_are_counted_and_a_part_of_many_is_measured() {
+        let meters = WorkerMeters::default();
+        let meter = meters.add("greeter", METHODS);
+        assert!(meters.rows().is_empty());
+        let running = meter.begin(0);
+        for _ in 0..1000 {
+            meter.begin(0).failed();
+        }
+        let rows = meters.rows();
+        assert_eq!(
+            (rows[0].calls, rows[0].errors, rows[0].in_flight),
+            (1000, 1000, 1)
+        );
+        let measured: u64 = rows[0].latency.iter().sum();
+        assert!((MEASURED..500).contains(&measured), "{measured}");
+        drop(running);
+        assert_eq!(meters.rows()[0].in_flight, 0);
+        // An index that no interface has is not counted.
+        meter.begin(7).failed();
+    }
+}
