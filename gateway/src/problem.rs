@@ -133,7 +133,8 @@ pub(crate) struct Problem {
     retry_after_s: Option<u64>,
     /// Whether the browser should ask for a name and a token by itself.
     asks: bool,
-    allow: Option<HeaderValue>,
+    /// The methods that the path has.
+    allow: Option<&'static str>,
 }
 
 impl Problem {
@@ -168,7 +169,7 @@ impl Problem {
     pub(crate) fn method_not_allowed(method: &Method, allowed: &'static str) -> Self {
         let detail = format!("this path does not have the method {method}; it has {allowed}");
         Self {
-            allow: Some(HeaderValue::from_static(allowed)),
+            allow: Some(allowed),
             ..Self::new(ProblemKind::MethodNotAllowed, detail)
         }
     }
@@ -216,7 +217,7 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(asked));
         }
         if let Some(allow) = self.allow {
-            headers.insert(header::ALLOW, allow);
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         response
     }

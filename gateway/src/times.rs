@@ -15,7 +15,7 @@ pub(crate) fn rfc3339(unix_ms: u64) -> String {
 /// What the system's clock shows, in Unix milliseconds.
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| millis(since))
+    since.map_or(0, millis)
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {

@@ -47,12 +47,11 @@ pub(crate) async fn call(
     let arguments = arguments(object.description(), &method, &body)?.into_owned();
     drop(body);
     let called = call_object(&caller, &name, &object, context, &method, arguments).await;
-    let answered = called.map_err(|problem| {
+    let answered = called.inspect_err(|problem| {
         // The object may be gone, and then the next call should say so.
         if problem.kind == ProblemKind::Unavailable {
             caller.forget(&name);
         }
-        problem
     })?;
     let mut response = json_text(StatusCode::OK, answered.response);
     let headers = response.headers_mut();
