@@ -130,7 +130,7 @@ impl Acceptor {
             () = self.drain.cancelled() => return,
             () = place.end.cancelled() => return,
         };
-        let (mut stranger, hello, welcomed) = match greeted {
+        let (stranger, hello, welcomed) = match greeted {
             Ok(Ok(Handshake::Hello(stranger, hello, welcomed))) => (stranger, hello, welcomed),
             Ok(Ok(Handshake::Other(opened, first, protocol))) => {
                 return self
@@ -145,8 +145,10 @@ impl Acceptor {
         if welcomed.is_authenticated || stranger.holder.is_some() {
             place.authenticated();
         }
-        if welcomed.is_authenticated {
-            stranger.stream.lift_read_limit();
+        if welcomed.is_authenticated
+            && let Some(limit) = stranger.stream.read_limit()
+        {
+            limit.lift();
         }
         tracing::debug!(
             %peer,
@@ -190,11 +192,11 @@ impl Acceptor {
         came: Instant,
         slot: Arc<ConnectionSlot>,
     ) {
-        let OpenedStream { mut stream, holder } = opened;
-        stream.lift_read_limit();
+        let OpenedStream { stream, holder } = opened;
         let authentication = AuthenticationReport {
             slot: Arc::clone(&slot),
             reported: Arc::new(Notify::new()),
+            read_limit: stream.read_limit().cloned(),
         };
         let drain = self.drain.child_token();
         if self.config.authenticator.is_none() || holder.is_some() {

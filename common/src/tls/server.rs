@@ -162,7 +162,7 @@ impl TlsServer {
 
     /// Makes the handshake over a socket of which the first bytes, `first`, have been read already. Returns
     /// the encrypted stream, and the holder of the peer's certificate, if it has one. At most `at_most` bytes
-    /// are received until the limit is removed; see [`Stream::lift_read_limit`].
+    /// are received until the limit is lifted; see [`Stream::read_limit`].
     pub(crate) async fn accept(
         &self,
         socket: Socket,
