@@ -134,7 +134,7 @@ impl Acceptor {
             Ok(Ok(Handshake::Hello(stranger, hello, welcomed))) => (stranger, hello, welcomed),
             Ok(Ok(Handshake::Other(opened, first, protocol))) => {
                 return self
-                    .serve_other(opened, first, &*protocol, peer, came, place)
+                    .serve_other(opened, first, protocol, peer, came, place)
                     .await;
             }
             Ok(Err(reason)) => return tracing::debug!(%peer, %reason, "hello failed"),
@@ -187,7 +187,7 @@ impl Acceptor {
         &self,
         opened: OpenedStream,
         first: [u8; MAGIC.len()],
-        protocol: &dyn Protocol,
+        protocol: Arc<dyn Protocol>,
         peer: Peer,
         came: Instant,
         slot: Arc<ConnectionSlot>,
@@ -203,14 +203,19 @@ impl Acceptor {
             authentication.authenticated();
         }
         let reported = Arc::clone(&authentication.reported);
-        let serving = protocol.serve(ProtocolConnection {
+        let stream = match &self.config.runtime {
+            Some(runtime) => move_to_runtime(stream, runtime),
+            None => stream,
+        };
+        let connection = ProtocolConnection {
             is_encrypted: matches!(stream, Stream::Tls(_)),
             stream: ReplayedStream::new(first, stream),
             peer,
             certificate: holder,
             drain: drain.clone(),
             authentication,
-        });
+        };
+        let serving = self.run_protocol(Arc::clone(&protocol), connection);
         let time_is_up = async {
             let unauthenticated = authentication_timeout(came, false, drain);
             tokio::select! {
@@ -223,6 +228,19 @@ impl Acceptor {
             () = serving => tracing::debug!(%peer, ?protocol, "connection ended"),
             () = slot.end.cancelled() => {}
             () = time_is_up => tracing::debug!(%peer, ?protocol, "an unauthenticated connection timed out"),
+        }
+    }
+
+    /// Runs another protocol on the runtime that serves connections: the one that accepts them may have leases
+    /// to answer.
+    async fn run_protocol(&self, protocol: Arc<dyn Protocol>, connection: ProtocolConnection) {
+        let Some(runtime) = &self.config.runtime else {
+            return protocol.serve(connection).await;
+        };
+        let serving = runtime.spawn(async move { protocol.serve(connection).await });
+        // The task ends with this future.
+        if let Err(error) = AbortOnDropHandle::new(serving).await {
+            tracing::debug!(%error, "the task of a connection ended");
         }
     }
 
