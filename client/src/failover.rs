@@ -48,11 +48,17 @@ pub(crate) enum Next {
 pub(crate) struct NoAnswer<E> {
     pub(crate) error: E,
     pub(crate) next: Next,
+    /// When the name server failed.
+    pub(crate) at: Instant,
 }
 
 impl<E> NoAnswer<E> {
     pub(crate) fn new(next: Next, error: E) -> Self {
-        Self { error, next }
+        Self {
+            error,
+            next,
+            at: Instant::now(),
+        }
     }
 }
 
@@ -61,9 +67,12 @@ impl<E> NoAnswer<E> {
 pub(crate) struct Unanswered<E>(pub(crate) Vec<NoAnswer<E>>);
 
 impl<E> Unanswered<E> {
-    /// The last of the errors. `None` if there is no name server.
-    pub(crate) fn last(self) -> Option<E> {
-        self.0.into_iter().next_back().map(|failure| failure.error)
+    /// The error with the greatest weight, and of several such errors the last one in time. `None` if there is no
+    /// name server.
+    pub(crate) fn weightiest<W: Ord>(self, weight: impl Fn(&NoAnswer<E>) -> W) -> Option<E> {
+        let failures = self.0.into_iter();
+        let told = failures.max_by_key(|failure| (weight(failure), failure.at));
+        told.map(|failure| failure.error)
     }
 }
 

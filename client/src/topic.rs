@@ -7,7 +7,7 @@ use crate::{
     backoff::Backoff,
     client::Client,
     error::CallError,
-    failover::{Next, NoAnswer, Repeat, RequestTimes, Unanswered},
+    failover::{Next, NoAnswer, Repeat, RequestTimes},
     nameserver::NameServerService,
 };
 use futures::{Stream, StreamExt, stream};
@@ -354,14 +354,11 @@ impl Topic {
                     Err(NoAnswer::new(next, error))
                 }
             });
-        let Unanswered(mut failures) = match asked.await {
-            Ok(answer) => return Ok(answer),
-            Err(unanswered) => unanswered,
-        };
-        // That a request may have been carried out is worth more than what happened elsewhere.
-        failures.sort_by_key(|failure| failure.error.may_have_run());
-        let last = Unanswered(failures).last();
-        Err(last.unwrap_or_else(|| self.broken("the client has no name servers")))
+        asked.await.map_err(|unanswered| {
+            // That a request may have been carried out is worth more than what happened elsewhere.
+            let error = unanswered.weightiest(|failure| failure.error.may_have_run());
+            error.unwrap_or_else(|| self.broken("the client has no name servers"))
+        })
     }
 
     fn broken(&self, sentence: &str) -> TopicError {

@@ -225,6 +225,21 @@ async fn a_race_asks_all_at_once_and_a_collection_waits_a_moment_for_the_others(
     assert_eq!(began.elapsed(), 5 * times[0]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn of_several_errors_the_weightiest_is_told_or_else_the_last_one_in_time() {
+    let failures = [(1_u64, "refused"), (9, "silent"), (3, "down")];
+    let race = Failover::race(&failures, Repeat::Never);
+    let fail = |&(seconds, error): &(u64, &'static str)| async move {
+        sleep(Duration::from_secs(seconds)).await;
+        Err::<(), _>(NoAnswer::new(Next::Unable, error))
+    };
+    for (weighty, told) in [("refused", "refused"), ("unheard of", "silent")] {
+        let unanswered = race.first(fail).await.unwrap_err();
+        let error = unanswered.weightiest(|failure| failure.error == weighty);
+        assert_eq!(error, Some(told));
+    }
+}
+
 #[test]
 fn a_large_request_has_time_in_proportion() {
     let transfer = |bytes| RequestTimes::quick(Repeat::Never).carrying(bytes).transfer;
