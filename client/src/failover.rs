@@ -30,10 +30,10 @@ const SLOWEST_BYTES_PER_SECOND: usize = 4 << 20;
 /// Less time than this before the end is not enough for another answer.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(20);
 
-/// What the failure of one name server means for the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the failure of one name server means for the request. The first ones say most about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Next {
-    /// Every name server would give the same error.
+    /// Every name server would give the same error. The request ends although another one may be carrying it out.
     End,
     /// Another name server may give another answer. If none does, this one counts.
     Elsewhere,

@@ -86,16 +86,18 @@ async fn beside_one_that_is_frozen_the_next_is_asked_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_answer_still_counts_after_another_was_asked() {
-    let desks = Desks::new(2);
-    let answer = desks.ask(async |index, _| match index {
-        0 => {
-            sleep(2 * STAGGER).await;
-            Ok("slow")
-        }
-        _ => Err(later()),
-    });
-    assert_eq!(answer.await, Ok("slow"));
+async fn a_slow_answer_still_counts_after_another_has_failed() {
+    for next in [Next::Later, Next::Unable, Next::Elsewhere] {
+        let desks = Desks::new(2);
+        let answer = desks.ask(async |index, _| match index {
+            0 => {
+                sleep(2 * STAGGER).await;
+                Ok("slow")
+            }
+            _ => Err(NoAnswer::new(next, "not here")),
+        });
+        assert_eq!(answer.await, Ok("slow"), "{next:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
