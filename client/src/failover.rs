@@ -2,7 +2,8 @@
 //!
 //! The name servers are numbers here. The preferred one is asked at once, and each further one after a delay, or
 //! as soon as an earlier one has failed. One that may answer soon is asked again after a pause, until the
-//! request has to end. Therefore every request must be safe to repeat.
+//! request has to end. Therefore every request must be safe to repeat. One that must not be carried out late, after
+//! its answer, is sent to one name server at a time.
 
 use crate::backoff::Backoff;
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -11,7 +12,10 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep_until, timeout, timeout_at},
+};
 
 /// A name server that has not answered a quick request within this time may be frozen: the next one is asked in
 /// parallel.
@@ -95,6 +99,9 @@ pub(crate) struct RequestTimes {
     /// How long the transfer of the request may take.
     pub(crate) transfer: Duration,
     pub(crate) repeat: Repeat,
+    /// Whether a name server is asked only after the one before it has failed, which takes up to the timeout of an
+    /// answer.
+    pub(crate) one_at_a_time: bool,
 }
 
 impl RequestTimes {
@@ -104,6 +111,16 @@ impl RequestTimes {
             wait: Duration::ZERO,
             transfer: Duration::ZERO,
             repeat,
+            one_at_a_time: false,
+        }
+    }
+
+    /// The times of the same request, sent to one name server at a time.
+    #[must_use]
+    pub(crate) fn one_at_a_time(self) -> Self {
+        Self {
+            one_at_a_time: true,
+            ..self
         }
     }
 
@@ -136,6 +153,8 @@ pub(crate) struct Failover<'a, S> {
     /// After this time the next name server is asked in parallel. With zero all are asked at once.
     stagger: Duration,
     repeat: Repeat,
+    /// Whether each one waits until no other one is being asked.
+    one_at_a_time: bool,
 }
 
 impl<'a, S> Failover<'a, S> {
@@ -146,6 +165,7 @@ impl<'a, S> Failover<'a, S> {
             preferred: None,
             stagger: Duration::ZERO,
             repeat,
+            one_at_a_time: false,
         }
     }
 
@@ -167,6 +187,7 @@ impl<'a, S> Failover<'a, S> {
             preferred: Some(preferred),
             stagger: times.wait + stagger,
             repeat: times.repeat,
+            one_at_a_time: times.one_at_a_time,
         }
     }
 
@@ -178,7 +199,10 @@ impl<'a, S> Failover<'a, S> {
     where
         F: Future<Output = Result<T, NoAnswer<E>>>,
     {
-        let ask = |index, target, at| ask_at(&question, index, target, at);
+        // Held by the name server that is being asked.
+        let turn = self.one_at_a_time.then(|| Mutex::new(()));
+        let turn = turn.as_ref();
+        let ask = |index, target, at| ask_at(&question, turn, index, target, at);
         let mut request = Request::new(self, ask);
         let mut failures: Vec<Option<NoAnswer<E>>> = Vec::new();
         failures.resize_with(self.targets.len(), || None);
@@ -215,7 +239,7 @@ impl<'a, S> Failover<'a, S> {
     where
         F: Future<Output = Result<T, NoAnswer<E>>>,
     {
-        let ask = |index, target, at| ask_at(&question, index, target, at);
+        let ask = |index, target, at| ask_at(&question, None, index, target, at);
         let mut request = Request::new(self, ask);
         let mut answers: Vec<Option<Result<T, E>>> = Vec::new();
         answers.resize_with(self.targets.len(), || None);
@@ -255,9 +279,10 @@ impl<'a, S> Failover<'a, S> {
     }
 }
 
-/// Asks a name server at a time, or now, and returns its index with the outcome.
+/// Asks a name server at a time, or now, when it is its turn. Returns its index with the outcome.
 async fn ask_at<'a, S, F: Future>(
     question: &impl Fn(&'a S) -> F,
+    turn: Option<&Mutex<()>>,
     index: usize,
     target: &'a S,
     at: Option<Instant>,
@@ -265,6 +290,10 @@ async fn ask_at<'a, S, F: Future>(
     if let Some(at) = at {
         sleep_until(at).await;
     }
+    let _held = match turn {
+        Some(turn) => Some(turn.lock().await),
+        None => None,
+    };
     (index, question(target).await)
 }
 

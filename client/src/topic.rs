@@ -243,7 +243,8 @@ impl Topic {
             let topic = self.name.to_string();
             async move { topics.keep(context, topic, retention).await }
         };
-        self.ask(quick(retry_timeout), keep).await
+        // A late repetition would undo a newer setting.
+        self.ask(quick(retry_timeout).one_at_a_time(), keep).await
     }
 
     /// Removes the topic with all its entries.
@@ -252,7 +253,8 @@ impl Topic {
             let topic = self.name.to_string();
             async move { topics.remove(context, topic).await }
         };
-        self.ask(quick(retry_timeout), remove).await
+        // A late repetition would remove newer entries.
+        self.ask(quick(retry_timeout).one_at_a_time(), remove).await
     }
 
     /// A stream of every entry after a sequence, in order, each once, including future ones. While name

@@ -10,6 +10,7 @@ struct Desks {
     count: usize,
     began: Instant,
     deadline: Option<Instant>,
+    one_at_a_time: bool,
     asked: RefCell<Vec<(usize, u128)>>,
 }
 
@@ -20,6 +21,7 @@ impl Desks {
             count,
             began: Instant::now(),
             deadline: None,
+            one_at_a_time: false,
             asked: RefCell::default(),
         }
     }
@@ -33,7 +35,10 @@ impl Desks {
         F: Future<Output = Result<&'static str, NoAnswer<&'static str>>>,
     {
         let repeat = self.deadline.map_or(Repeat::For(PATIENCE), Repeat::Until);
-        let times = RequestTimes::quick(repeat);
+        let times = RequestTimes {
+            one_at_a_time: self.one_at_a_time,
+            ..RequestTimes::quick(repeat)
+        };
         let desks: Vec<usize> = (0..self.count).collect();
         let failover = Failover::staggered(&desks, &self.favourite, &times);
         let answer = failover.first(|&index| {
@@ -83,6 +88,27 @@ async fn beside_one_that_is_frozen_the_next_is_asked_too() {
     });
     assert_eq!(answer.await, Ok("done"));
     assert_eq!(desks.asked(), [(0, 0), (1, 500)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_at_a_time_nobody_is_asked_while_another_one_is() {
+    let mut desks = Desks::new(2);
+    desks.one_at_a_time = true;
+    let being_asked = AtomicUsize::new(0);
+    let answer = desks.ask(async |index, times| {
+        assert_eq!(being_asked.fetch_add(1, Ordering::Relaxed), 0);
+        sleep(3 * STAGGER).await;
+        being_asked.fetch_sub(1, Ordering::Relaxed);
+        match (index, times) {
+            (1, 1) => Ok("done"),
+            _ => Err(later()),
+        }
+    });
+    assert_eq!(answer.await, Ok("done"));
+    let asked = desks.asked();
+    let begun = asked.iter().map(|(index, millis)| (*index, *millis / 1500));
+    let expected = [(0, 0), (1, 1), (0, 2), (1, 3)];
+    assert_eq!(begun.collect::<Vec<_>>(), expected, "{asked:?}");
 }
 
 #[tokio::test(start_paused = true)]
