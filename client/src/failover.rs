@@ -2,7 +2,8 @@
 //!
 //! The name servers are numbers here. The preferred one is asked at once, and each further one after a delay, or
 //! as soon as an earlier one has failed. One that may answer soon is asked again after a pause, until the
-//! request has to end. Therefore every request must be safe to repeat.
+//! request has to end. Therefore every request must be safe to repeat. One that must not be carried out late, after
+//! its answer, is sent to one name server at a time.
 
 use crate::backoff::Backoff;
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -11,7 +12,10 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep_until, timeout, timeout_at},
+};
 
 /// A name server that has not answered a quick request within this time may be frozen: the next one is asked in
 /// parallel.
@@ -30,10 +34,10 @@ const SLOWEST_BYTES_PER_SECOND: usize = 4 << 20;
 /// Less time than this before the end is not enough for another answer.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(20);
 
-/// What the failure of one name server means for the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the failure of one name server means for the request. The first ones say most about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Next {
-    /// Every name server would give the same error.
+    /// Every name server would give the same error. The request ends although another one may be carrying it out.
     End,
     /// Another name server may give another answer. If none does, this one counts.
     Elsewhere,
@@ -48,11 +52,17 @@ pub(crate) enum Next {
 pub(crate) struct NoAnswer<E> {
     pub(crate) error: E,
     pub(crate) next: Next,
+    /// When the name server failed.
+    pub(crate) at: Instant,
 }
 
 impl<E> NoAnswer<E> {
     pub(crate) fn new(next: Next, error: E) -> Self {
-        Self { error, next }
+        Self {
+            error,
+            next,
+            at: Instant::now(),
+        }
     }
 }
 
@@ -61,9 +71,12 @@ impl<E> NoAnswer<E> {
 pub(crate) struct Unanswered<E>(pub(crate) Vec<NoAnswer<E>>);
 
 impl<E> Unanswered<E> {
-    /// The last of the errors. `None` if there is no name server.
-    pub(crate) fn last(self) -> Option<E> {
-        self.0.into_iter().next_back().map(|failure| failure.error)
+    /// The error with the greatest weight, and of several such errors the last one in time. `None` if there is no
+    /// name server.
+    pub(crate) fn weightiest<W: Ord>(self, weight: impl Fn(&NoAnswer<E>) -> W) -> Option<E> {
+        let failures = self.0.into_iter();
+        let told = failures.max_by_key(|failure| (weight(failure), failure.at));
+        told.map(|failure| failure.error)
     }
 }
 
@@ -86,6 +99,9 @@ pub(crate) struct RequestTimes {
     /// How long the transfer of the request may take.
     pub(crate) transfer: Duration,
     pub(crate) repeat: Repeat,
+    /// Whether a name server is asked only after the one before it has failed, which takes up to the timeout of an
+    /// answer.
+    pub(crate) one_at_a_time: bool,
 }
 
 impl RequestTimes {
@@ -95,6 +111,16 @@ impl RequestTimes {
             wait: Duration::ZERO,
             transfer: Duration::ZERO,
             repeat,
+            one_at_a_time: false,
+        }
+    }
+
+    /// The times of the same request, sent to one name server at a time.
+    #[must_use]
+    pub(crate) fn one_at_a_time(self) -> Self {
+        Self {
+            one_at_a_time: true,
+            ..self
         }
     }
 
@@ -127,6 +153,8 @@ pub(crate) struct Failover<'a, S> {
     /// After this time the next name server is asked in parallel. With zero all are asked at once.
     stagger: Duration,
     repeat: Repeat,
+    /// Whether each one waits until no other one is being asked.
+    one_at_a_time: bool,
 }
 
 impl<'a, S> Failover<'a, S> {
@@ -137,6 +165,7 @@ impl<'a, S> Failover<'a, S> {
             preferred: None,
             stagger: Duration::ZERO,
             repeat,
+            one_at_a_time: false,
         }
     }
 
@@ -158,6 +187,7 @@ impl<'a, S> Failover<'a, S> {
             preferred: Some(preferred),
             stagger: times.wait + stagger,
             repeat: times.repeat,
+            one_at_a_time: times.one_at_a_time,
         }
     }
 
@@ -169,7 +199,10 @@ impl<'a, S> Failover<'a, S> {
     where
         F: Future<Output = Result<T, NoAnswer<E>>>,
     {
-        let ask = |index, target, at| ask_at(&question, index, target, at);
+        // Held by the name server that is being asked.
+        let turn = self.one_at_a_time.then(|| Mutex::new(()));
+        let turn = turn.as_ref();
+        let ask = |index, target, at| ask_at(&question, turn, index, target, at);
         let mut request = Request::new(self, ask);
         let mut failures: Vec<Option<NoAnswer<E>>> = Vec::new();
         failures.resize_with(self.targets.len(), || None);
@@ -206,7 +239,7 @@ impl<'a, S> Failover<'a, S> {
     where
         F: Future<Output = Result<T, NoAnswer<E>>>,
     {
-        let ask = |index, target, at| ask_at(&question, index, target, at);
+        let ask = |index, target, at| ask_at(&question, None, index, target, at);
         let mut request = Request::new(self, ask);
         let mut answers: Vec<Option<Result<T, E>>> = Vec::new();
         answers.resize_with(self.targets.len(), || None);
@@ -246,9 +279,10 @@ impl<'a, S> Failover<'a, S> {
     }
 }
 
-/// Asks a name server at a time, or now, and returns its index with the outcome.
+/// Asks a name server at a time, or now, when it is its turn. Returns its index with the outcome.
 async fn ask_at<'a, S, F: Future>(
     question: &impl Fn(&'a S) -> F,
+    turn: Option<&Mutex<()>>,
     index: usize,
     target: &'a S,
     at: Option<Instant>,
@@ -256,6 +290,10 @@ async fn ask_at<'a, S, F: Future>(
     if let Some(at) = at {
         sleep_until(at).await;
     }
+    let _held = match turn {
+        Some(turn) => Some(turn.lock().await),
+        None => None,
+    };
     (index, question(target).await)
 }
 

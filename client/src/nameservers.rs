@@ -125,7 +125,12 @@ impl ClientNameServers {
         });
         let none = || CallError::Unavailable(Box::default());
         let answer = answer.await.map(drop);
-        answer.map_err(|unanswered| unanswered.last().unwrap_or_else(none))
+        answer.map_err(|unanswered| {
+            // The user can do something about a refusal, also if another name server is down.
+            let error =
+                unanswered.weightiest(|failure| matches!(failure.error, CallError::Refused(_)));
+            error.unwrap_or_else(none)
+        })
     }
 
     /// See [`Client::all_answers`](crate::Client::all_answers).

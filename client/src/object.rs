@@ -145,6 +145,11 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
         self.membership().in_contact()
     }
 
+    /// Whether it has instances that cannot be listed again now, because no name server is in contact.
+    pub(crate) fn has_last_known_instances(&self) -> bool {
+        !self.instances.load().is_empty() && !self.in_contact()
+    }
+
     /// Whether a name server that knows every live worker lists no instance. Other name servers may not
     /// have answered yet.
     pub(crate) fn is_probably_not_hosted(&self) -> bool {
@@ -287,6 +292,22 @@ fn refused(error: &CallError) -> Option<WatchRefusal> {
 }
 
 #[cfg(test)]
+impl<R: Send + Sync + 'static> WatchedObject<R> {
+    /// A name server lists an instance.
+    pub(crate) fn list_one_instance(&self) {
+        self.update(|membership, now| {
+            membership.add(0);
+            membership.apply_watch(0, tests::one_instance(), now)
+        });
+    }
+
+    /// That name server is lost.
+    pub(crate) fn lose_contact(&self) {
+        self.update(|membership, now| membership.watch_lost(0, false, now));
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::ClientConfig;
@@ -297,7 +318,7 @@ mod tests {
     use pyroxene_objects::interfaces::echo::Echo;
     use std::thread;
 
-    fn one_instance() -> WatchResponse {
+    pub(super) fn one_instance() -> WatchResponse {
         let instance = Listed {
             worker: "w1".to_owned(),
             incarnation: 1,

@@ -171,6 +171,11 @@ impl Losses {
         }
     }
 
+    /// Whether the next attempt waits. For most calls, under which no worker was lost, this is one comparison.
+    pub(crate) fn ask_for_a_wait(&self) -> bool {
+        self.workers.len() > 1 && matches!(self.blame(), Blame::Wait(_))
+    }
+
     pub(crate) fn blame(&self) -> Blame {
         let workers = self.workers.len();
         match self.began {
@@ -221,6 +226,17 @@ mod tests {
         let [one, two, three] = together;
         let (judged, _) = blame(&[one, two, three, ("w4", 4.0)], false);
         assert!(matches!(judged, Blame::Poisonous(_)), "{judged:?}");
+    }
+
+    #[test]
+    fn a_call_waits_after_several_workers_were_lost_together_and_not_after_one() {
+        let error = AttemptError::MaybeRan(ConnectionLost::Closed);
+        let (now, mut losses) = (Instant::now(), Losses::default());
+        assert!(!losses.ask_for_a_wait());
+        losses.record("w1", &error, false, now);
+        assert!(!losses.ask_for_a_wait());
+        losses.record("w2", &error, false, now);
+        assert!(losses.ask_for_a_wait());
     }
 
     #[test]

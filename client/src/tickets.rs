@@ -1,7 +1,7 @@
 //! The tickets that a client presents to workers. Its name servers issued them.
 
 use crate::{
-    failover::{Failover, Next, NoAnswer, Repeat, Unanswered},
+    failover::{Failover, Next, NoAnswer, Repeat},
     nameserver::{CredentialSinks, Login},
 };
 use arc_swap::ArcSwap;
@@ -64,10 +64,12 @@ impl Tickets {
             let issued = login.ticket().await;
             issued.map_err(|error| NoAnswer::new(Next::Unable, error))
         });
-        match issued.await.map_err(Unanswered::last) {
-            Ok(ticket) => Ok(ticket.into_iter().collect()),
-            Err(None) => Ok(Vec::new()),
-            Err(Some(error)) => Err(error),
-        }
+        let unanswered = match issued.await {
+            Ok(ticket) => return Ok(ticket.into_iter().collect()),
+            Err(unanswered) => unanswered,
+        };
+        // The user can do something about a refused login, also if another name server is down.
+        let error = unanswered.weightiest(|failure| failure.error.refusal_of_caller().is_some());
+        error.map_or_else(|| Ok(Vec::new()), Err)
     }
 }

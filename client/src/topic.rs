@@ -7,7 +7,7 @@ use crate::{
     backoff::Backoff,
     client::Client,
     error::CallError,
-    failover::{Next, NoAnswer, Repeat, RequestTimes, Unanswered},
+    failover::{Next, NoAnswer, Repeat, RequestTimes},
     nameserver::NameServerService,
 };
 use futures::{Stream, StreamExt, stream};
@@ -18,7 +18,7 @@ use pyroxene_common::{
     },
     values::Blob,
 };
-use std::{fmt, sync::Arc, time::Duration};
+use std::{cmp::Reverse, fmt, sync::Arc, time::Duration};
 use tarpc::{client::RpcError, context::Context};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -243,7 +243,8 @@ impl Topic {
             let topic = self.name.to_string();
             async move { topics.keep(context, topic, retention).await }
         };
-        self.ask(quick(retry_timeout), keep).await
+        // A late repetition would undo a newer setting.
+        self.ask(quick(retry_timeout).one_at_a_time(), keep).await
     }
 
     /// Removes the topic with all its entries.
@@ -252,7 +253,8 @@ impl Topic {
             let topic = self.name.to_string();
             async move { topics.remove(context, topic).await }
         };
-        self.ask(quick(retry_timeout), remove).await
+        // A late repetition would remove newer entries.
+        self.ask(quick(retry_timeout).one_at_a_time(), remove).await
     }
 
     /// A stream of every entry after a sequence, in order, each once, including future ones. While name
@@ -345,23 +347,13 @@ impl Topic {
                         },
                         Err(error) => TopicError::Call(error.into()),
                     };
-                    let next = match &error {
-                        error if error.is_transient() => Next::Later,
-                        // The user's limit may not be reached at other name servers.
-                        error if error.is_limited() => Next::Unable,
-                        _ => Next::End,
-                    };
-                    Err(NoAnswer::new(next, error))
+                    Err(NoAnswer::new(error.next(), error))
                 }
             });
-        let Unanswered(mut failures) = match asked.await {
-            Ok(answer) => return Ok(answer),
-            Err(unanswered) => unanswered,
-        };
-        // That a request may have been carried out is worth more than what happened elsewhere.
-        failures.sort_by_key(|failure| failure.error.may_have_run());
-        let last = Unanswered(failures).last();
-        Err(last.unwrap_or_else(|| self.broken("the client has no name servers")))
+        asked.await.map_err(|unanswered| {
+            let error = unanswered.weightiest(weight);
+            error.unwrap_or_else(|| self.broken("the client has no name servers"))
+        })
     }
 
     fn broken(&self, sentence: &str) -> TopicError {
@@ -374,7 +366,39 @@ impl Topic {
     }
 }
 
+/// How much an error says about a request that no name server has answered.
+fn weight(failure: &NoAnswer<TopicError>) -> (bool, bool, Reverse<Next>) {
+    let NoAnswer { error, next, .. } = failure;
+    let is_limit = error.is_limited()
+        || matches!(
+            error,
+            TopicError::Topics {
+                error: TopicsError::Limited { .. },
+                ..
+            }
+        );
+    // That a request may have been carried out is worth more than what happened elsewhere. A name server that names
+    // a limit knows the user, and would answer later.
+    (error.may_have_run(), is_limit, Reverse(*next))
+}
+
 impl TopicError {
+    /// What the error of one name server means for the request.
+    fn next(&self) -> Next {
+        match self {
+            error if error.is_transient() => Next::Later,
+            // Each name server counts for itself, and knows its own store and users. Another one may be
+            // carrying out the request meanwhile.
+            error if error.is_limited() => Next::Unable,
+            Self::Topics {
+                error: TopicsError::Limited { .. } | TopicsError::Broken { .. },
+                ..
+            } => Next::Unable,
+            Self::Call(CallError::Refused(_)) => Next::Elsewhere,
+            Self::Call(_) | Self::Topics { .. } | Self::Gone { .. } => Next::End,
+        }
+    }
+
     /// Whether the caller's user has reached its limit of connections to that name server.
     fn is_limited(&self) -> bool {
         matches!(self, Self::Call(error) if error.is_limited())
@@ -412,3 +436,6 @@ impl TopicError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

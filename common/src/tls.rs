@@ -22,6 +22,7 @@ pub use client::TlsClient;
 pub use failure::TlsFailure;
 pub use holder::CertificateHolder;
 pub use metered::MeteredSocket;
+pub(crate) use metered::ReadLimit;
 pub use pem::{KeyPairFiles, TlsFileError};
 pub use server::{ClientAuth, TlsServer};
 pub use stream::Stream;

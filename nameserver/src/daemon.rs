@@ -26,7 +26,7 @@ use pyroxene_common::{
     reload::{Reload, reload_on_change},
     tls::{ClientAuth, TlsClient, TlsServer},
 };
-use pyroxene_store::{Store, StoreError, StoreOptions, StoreUrl};
+use pyroxene_store::{Store, StoreError, StoreOptions, StorePeer, StoreUrl};
 use std::{
     collections::HashMap,
     io,
@@ -37,7 +37,10 @@ use tokio::{
     runtime::Handle,
     time::{Instant, timeout},
 };
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::AbortOnDropHandle,
+};
 
 /// Why a name server could not start, or not stop in order.
 #[derive(Debug, thiserror::Error)]
@@ -87,8 +90,8 @@ const CLOSE_STORE: Duration = Duration::from_secs(5);
 pub struct NameServer {
     dispatcher: Option<DispatcherHandle>,
     store: Option<Store>,
-    /// The address that other name servers are told.
-    shared_address: Option<String>,
+    /// Tells other name servers its address. It ends with its last heartbeat, after the background tasks.
+    sharing: Option<AbortOnDropHandle<Option<StorePeer>>>,
     host: Host,
     authority: Option<Arc<TicketAuthority>>,
     callers: Arc<LocalCallers>,
@@ -220,11 +223,11 @@ impl NameServer {
                 .clone()
                 .follow_static_names(stop.clone().cancelled_owned()),
         );
-        let shared_address = own.filter(|_| is_shared).map(|own| own.to_string());
-        if let Some(store) = store.clone().filter(|_| is_shared) {
-            let sharing = share_addresses(store, shared_address.clone(), directory.clone());
-            tokio::spawn(stop.clone().run_until_cancelled_owned(sharing));
-        }
+        let sharing = store.clone().filter(|_| is_shared).map(|store| {
+            let own = own.map(|own| own.to_string());
+            let sharing = share_addresses(store, own, directory.clone(), stop.clone());
+            AbortOnDropHandle::new(tokio::spawn(sharing))
+        });
         if let Some(store) = store.clone().filter(|_| is_shared) {
             let arbiter = DatabaseNameStore::new(store);
             let stop = stop.clone().cancelled_owned();
@@ -248,7 +251,7 @@ impl NameServer {
         Ok(Self {
             dispatcher: dispatching,
             store,
-            shared_address,
+            sharing,
             host,
             authority,
             callers,
@@ -305,8 +308,8 @@ impl NameServer {
         // Heartbeats are refused from now on. Without this, remaining watchers would see the leases of all
         // workers expire.
         drop(self.background_tasks);
-        if let Some((store, address)) = self.store.as_ref().zip(self.shared_address) {
-            leave_peers(store, &address).await;
+        if let Some((store, sharing)) = self.store.as_ref().zip(self.sharing) {
+            leave_peers(store, sharing).await;
         }
         let drained = self.host.shutdown(drain_timeout).await;
         if let Some(store) = self.store {

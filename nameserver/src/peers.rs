@@ -8,9 +8,10 @@ mod heartbeats;
 use crate::directory::DirectoryService;
 use heartbeats::PeerHeartbeats;
 use pyroxene_common::{endpoint::Endpoint, net::address_for_others};
-use pyroxene_store::{Store, StoreError};
+use pyroxene_store::{Store, StoreError, StorePeer};
 use std::{net::SocketAddr, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 /// How often a name server writes its heartbeat to the store, and reads those of the others.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
@@ -35,27 +36,39 @@ pub(crate) fn own_address(listen: &Endpoint, advertise: Option<&Endpoint>) -> Op
     }
 }
 
-/// Writes this name server's address to the store, and tells the directory the addresses of the others, for
-/// as long as it is polled.
+/// Writes this name server's address to the store, and tells the directory the addresses of the others, until
+/// `stop`. Returns the last heartbeat that it wrote.
 pub(crate) async fn share_addresses(
     store: Store,
     own: Option<String>,
     directory: DirectoryService,
-) {
+    stop: CancellationToken,
+) -> Option<StorePeer> {
     let mut pulses = PeerHeartbeats::default();
+    let mut written = None;
     loop {
-        match poll_peers(&store, own.as_deref(), &mut pulses).await {
+        match poll_peers(&store, own.as_deref(), &mut written, &mut pulses).await {
             Ok(addresses) => directory.know_peers(addresses),
             // The last known addresses stay: those name servers may well be alive.
             Err(error) => tracing::debug!(%error, "cannot read addresses of other name servers"),
         }
-        sleep(HEARTBEAT_INTERVAL).await;
+        let pause = sleep(HEARTBEAT_INTERVAL);
+        if stop.run_until_cancelled(pause).await.is_none() {
+            return written;
+        }
     }
 }
 
-/// Removes the address of this name server, which ends. The others need not wait until its heartbeat is missed.
-pub(crate) async fn leave_peers(store: &Store, own: &str) {
-    let left = timeout(LEAVE_TIMEOUT, store.peer_leaves(own)).await;
+/// Removes the address of this name server, which ends: `sharing` is its stopped [`share_addresses`]. The
+/// others need not wait until its heartbeat is missed. The address stays if another name server has renewed it:
+/// a successor, or one that shares a balanced address.
+pub(crate) async fn leave_peers(store: &Store, sharing: AbortOnDropHandle<Option<StorePeer>>) {
+    let leaving = async {
+        // Its heartbeat may still be being written; it must not be taken for that of another name server.
+        let written = sharing.await.ok().flatten();
+        store.remove_peers(written.into_iter().collect()).await
+    };
+    let left = timeout(LEAVE_TIMEOUT, leaving).await;
     if !matches!(left, Ok(Ok(()))) {
         tracing::debug!("other name servers will miss the heartbeat of this one");
     }
@@ -64,10 +77,11 @@ pub(crate) async fn leave_peers(store: &Store, own: &str) {
 async fn poll_peers(
     store: &Store,
     own: Option<&str>,
+    written: &mut Option<StorePeer>,
     pulses: &mut PeerHeartbeats,
 ) -> Result<Vec<String>, StoreError> {
     if let Some(own) = own {
-        store.peer_heartbeat(own).await?;
+        *written = Some(store.peer_heartbeat(own).await?);
     }
     let seen = pulses.update(store.peers().await?, Instant::now());
     store.remove_peers(seen.gone).await?;
@@ -78,6 +92,32 @@ async fn poll_peers(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directory::{DirectoryLimits, InstanceDirectory};
+    use pyroxene_store::{StoreOptions, StoreUrl};
+
+    #[tokio::test]
+    async fn one_that_ends_removes_its_address_unless_another_has_renewed_it() {
+        for is_renewed in [false, true] {
+            let options = StoreOptions::default();
+            let store = Store::open(&StoreUrl::Memory, options).await.unwrap();
+            let directory =
+                InstanceDirectory::new(DirectoryLimits::default(), 1, 1, Instant::now());
+            let directory = DirectoryService::new(directory);
+            let (own, stop) = (Some("ns:1".to_owned()), CancellationToken::new());
+            let sharing = share_addresses(store.clone(), own, directory, stop.clone());
+            let sharing = AbortOnDropHandle::new(tokio::spawn(sharing));
+            while store.peers().await.unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            stop.cancel();
+            let mut left = Vec::new();
+            if is_renewed {
+                left.push(store.peer_heartbeat("ns:1").await.unwrap());
+            }
+            leave_peers(&store, sharing).await;
+            assert_eq!(store.peers().await.unwrap(), left);
+        }
+    }
 
     fn own(listen: &str, advertise: Option<&str>) -> Option<String> {
         let advertise = advertise.map(|address| address.parse().unwrap());

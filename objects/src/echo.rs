@@ -77,7 +77,8 @@ impl echo::Echo for EchoObject {
 
     async fn collect(self, _: Context, items: Stream<Payload>) -> Result<Collected, EchoError> {
         let nothing = Collected { items: 0, bytes: 0 };
-        let collected = items.try_fold(nothing, async |so_far, item| {
+        // Boxed, so that the futures of the other methods stay small.
+        let collected = Box::pin(items.try_fold(nothing, async |so_far, item| {
             let bytes = match &item {
                 Payload::Text(text) => text.len(),
                 Payload::Bytes(bytes) => bytes.0.len(),
@@ -87,7 +88,7 @@ impl echo::Echo for EchoObject {
                 items: so_far.items + 1,
                 bytes: so_far.bytes + bytes as u64,
             })
-        });
+        }));
         collected.await.map_err(|error| EchoError::BrokeOff {
             message: match error.source() {
                 Some(source) => format!("{error}: {source}"),

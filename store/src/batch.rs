@@ -175,7 +175,7 @@ operations! {
     /// Revocations of users.
     Revoke revoke: StoredRevocation => (), revocations::revoke, WriteClass::Other, true;
     /// Heartbeats and removals of name servers. If this is lost, it is sent again.
-    Peers peers: peers::PeerChange => (), peers::change, WriteClass::Other, false;
+    Peers peers: peers::PeerChange => Option<i64>, peers::change, WriteClass::Other, false;
     /// Records that another store exported.
     Import import: transfer::ExportRecord => (), transfer::import, WriteClass::Other, true;
 }

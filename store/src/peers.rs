@@ -3,7 +3,7 @@
 
 use super::{
     model::StorePeer,
-    sql::{SqlConnection, SqlResult},
+    sql::{SqlConnection, SqlResult, Value},
     transaction::Transaction,
 };
 
@@ -14,36 +14,34 @@ pub(super) enum PeerChange {
     Heartbeat(String),
     /// This name server is removed, unless its number has grown since.
     Remove(StorePeer),
-    /// The name server at this address ends.
-    Leave(String),
 }
 
+/// Returns the new number for each heartbeat.
 pub(super) async fn change(
     transaction: &mut Transaction<'_>,
     changes: &[PeerChange],
-) -> SqlResult<Vec<()>> {
+) -> SqlResult<Vec<Option<i64>>> {
+    let mut numbers = Vec::with_capacity(changes.len());
     for change in changes {
-        let (sql, values) = match change {
-            PeerChange::Heartbeat(address) => (
-                "INSERT INTO name_servers (address, beats) VALUES ($1, 1) \
-                 ON CONFLICT (address) DO UPDATE SET beats = name_servers.beats + 1",
-                vec![address.as_str().into()],
-            ),
-            PeerChange::Remove(StorePeer {
-                address,
-                heartbeats: beats,
-            }) => (
-                "DELETE FROM name_servers WHERE address = $1 AND beats = $2",
-                vec![address.as_str().into(), (*beats).into()],
-            ),
-            PeerChange::Leave(address) => (
-                "DELETE FROM name_servers WHERE address = $1",
-                vec![address.as_str().into()],
-            ),
+        let number = match change {
+            PeerChange::Heartbeat(address) => {
+                let sql = "INSERT INTO name_servers (address, beats) VALUES ($1, 1) \
+                     ON CONFLICT (address) DO UPDATE SET beats = name_servers.beats + 1 \
+                     RETURNING beats";
+                let values = [Value::from(address.as_str())];
+                let row = transaction.sql.row(sql, &values).await?;
+                row.map(|row| row.int(0)).transpose()?
+            }
+            PeerChange::Remove(peer) => {
+                let sql = "DELETE FROM name_servers WHERE address = $1 AND beats = $2";
+                let values = [Value::from(peer.address.as_str()), peer.heartbeats.into()];
+                transaction.sql.execute(sql, &values).await?;
+                None
+            }
         };
-        transaction.sql.execute(sql, &values).await?;
+        numbers.push(number);
     }
-    Ok(vec![(); changes.len()])
+    Ok(numbers)
 }
 
 pub(super) async fn list(sql: &mut SqlConnection<'_>) -> SqlResult<Vec<StorePeer>> {

@@ -101,5 +101,5 @@ async fn the_command_line_prints_items_and_reads_them() {
             "interval_ms=50",
         ])
         .await;
-    assert!(late.error(5).contains("the stream broke after"));
+    assert!(late.complaint(5).contains("the stream broke after"));
 }

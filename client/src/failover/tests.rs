@@ -10,6 +10,7 @@ struct Desks {
     count: usize,
     began: Instant,
     deadline: Option<Instant>,
+    one_at_a_time: bool,
     asked: RefCell<Vec<(usize, u128)>>,
 }
 
@@ -20,6 +21,7 @@ impl Desks {
             count,
             began: Instant::now(),
             deadline: None,
+            one_at_a_time: false,
             asked: RefCell::default(),
         }
     }
@@ -33,7 +35,10 @@ impl Desks {
         F: Future<Output = Result<&'static str, NoAnswer<&'static str>>>,
     {
         let repeat = self.deadline.map_or(Repeat::For(PATIENCE), Repeat::Until);
-        let times = RequestTimes::quick(repeat);
+        let times = RequestTimes {
+            one_at_a_time: self.one_at_a_time,
+            ..RequestTimes::quick(repeat)
+        };
         let desks: Vec<usize> = (0..self.count).collect();
         let failover = Failover::staggered(&desks, &self.favourite, &times);
         let answer = failover.first(|&index| {
@@ -86,16 +91,39 @@ async fn beside_one_that_is_frozen_the_next_is_asked_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_answer_still_counts_after_another_was_asked() {
-    let desks = Desks::new(2);
-    let answer = desks.ask(async |index, _| match index {
-        0 => {
-            sleep(2 * STAGGER).await;
-            Ok("slow")
+async fn one_at_a_time_nobody_is_asked_while_another_one_is() {
+    let mut desks = Desks::new(2);
+    desks.one_at_a_time = true;
+    let being_asked = AtomicUsize::new(0);
+    let answer = desks.ask(async |index, times| {
+        assert_eq!(being_asked.fetch_add(1, Ordering::Relaxed), 0);
+        sleep(3 * STAGGER).await;
+        being_asked.fetch_sub(1, Ordering::Relaxed);
+        match (index, times) {
+            (1, 1) => Ok("done"),
+            _ => Err(later()),
         }
-        _ => Err(later()),
     });
-    assert_eq!(answer.await, Ok("slow"));
+    assert_eq!(answer.await, Ok("done"));
+    let asked = desks.asked();
+    let begun = asked.iter().map(|(index, millis)| (*index, *millis / 1500));
+    let expected = [(0, 0), (1, 1), (0, 2), (1, 3)];
+    assert_eq!(begun.collect::<Vec<_>>(), expected, "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_answer_still_counts_after_another_has_failed() {
+    for next in [Next::Later, Next::Unable, Next::Elsewhere] {
+        let desks = Desks::new(2);
+        let answer = desks.ask(async |index, _| match index {
+            0 => {
+                sleep(2 * STAGGER).await;
+                Ok("slow")
+            }
+            _ => Err(NoAnswer::new(next, "not here")),
+        });
+        assert_eq!(answer.await, Ok("slow"), "{next:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,6 +251,21 @@ async fn a_race_asks_all_at_once_and_a_collection_waits_a_moment_for_the_others(
     let answers = race.all(began + 20 * times[0], 3 * times[0], slow).await;
     assert_eq!(answers, [Some(Ok(1)), Some(Ok(2)), None]);
     assert_eq!(began.elapsed(), 5 * times[0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_errors_the_weightiest_is_told_or_else_the_last_one_in_time() {
+    let failures = [(1_u64, "refused"), (9, "silent"), (3, "down")];
+    let race = Failover::race(&failures, Repeat::Never);
+    let fail = |&(seconds, error): &(u64, &'static str)| async move {
+        sleep(Duration::from_secs(seconds)).await;
+        Err::<(), _>(NoAnswer::new(Next::Unable, error))
+    };
+    for (weighty, told) in [("refused", "refused"), ("unheard of", "silent")] {
+        let unanswered = race.first(fail).await.unwrap_err();
+        let error = unanswered.weightiest(|failure| failure.error == weighty);
+        assert_eq!(error, Some(told));
+    }
 }
 
 #[test]

@@ -45,10 +45,11 @@ impl<I: Interface> Proxy<I> {
         }
     }
 
-    /// The picked instance, if a connection to it is open. Otherwise the instance to which to connect first, if one
-    /// was picked.
+    /// The picked instance, if a connection to it is open and the call need not wait. Otherwise the instance to which
+    /// to connect first, if one was picked.
     fn open_now(&self, call: &ProxyCall<'_, I>) -> Opened<I::Response> {
-        if !call.is_usual() {
+        // `connect_instance` waits.
+        if !call.is_usual() || call.losses.ask_for_a_wait() {
             return Err(None);
         }
         let picked = self.pick_now(call).ok();

@@ -13,7 +13,10 @@ use pyroxene_common::{
     endpoint::Endpoint,
     interfaces::tasks::{Tasks, TasksError, tasks::TasksClient},
 };
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    cmp::Reverse,
+    sync::atomic::{AtomicBool, Ordering},
+};
 use tarpc::{client::RpcError, context::Context};
 
 /// Why a name server did not answer a request.
@@ -35,13 +38,14 @@ impl Client {
         F: Future<Output = Result<Result<T, TasksError>, RpcError>>,
     {
         let sent = AtomicBool::new(false);
+        let limited = if_limited(&times);
         let asked = self.nameserver_set().ask_any(times, |nameserver, context| {
             let (answer, sent) = (question(nameserver.tasks(), context), &sent);
             async move {
                 let endpoint = nameserver.endpoint();
                 let failure = match answer.await {
                     Ok(Ok(answer)) => return Ok(answer),
-                    Ok(Err(error)) => from_object(endpoint, error),
+                    Ok(Err(error)) => from_object(endpoint, error, limited),
                     Err(error) => from_call(endpoint, &error.into()),
                 };
                 if matches!(
@@ -58,8 +62,18 @@ impl Client {
     }
 }
 
-/// The meaning of an error that the tasks object returned.
-fn from_object(endpoint: &Endpoint, error: TasksError) -> NoAnswer<Failure> {
+/// What it means for a request that it would exceed a limit.
+fn if_limited(times: &RequestTimes) -> Next {
+    match times.wait.is_zero() {
+        // The store counts the tasks of a user.
+        true => Next::End,
+        // Each name server counts the long polls of a user, and another one may be polling already.
+        false => Next::Unable,
+    }
+}
+
+/// The meaning of an error that the tasks object returned. `limited` is what a limit means.
+fn from_object(endpoint: &Endpoint, error: TasksError, limited: Next) -> NoAnswer<Failure> {
     let (next, error) = match error {
         TasksError::Unavailable { .. } => {
             let sentence = format!("{endpoint}: {error}");
@@ -72,10 +86,10 @@ fn from_object(endpoint: &Endpoint, error: TasksError) -> NoAnswer<Failure> {
         }
         TasksError::Broken { .. } => (Next::Unable, error.into()),
         TasksError::Unknown { .. } => (Next::Elsewhere, error.into()),
-        TasksError::KeyTaken { .. }
-        | TasksError::Denied { .. }
-        | TasksError::Limited { .. }
-        | TasksError::Invalid { .. } => (Next::End, error.into()),
+        TasksError::KeyTaken { .. } | TasksError::Denied { .. } | TasksError::Invalid { .. } => {
+            (Next::End, error.into())
+        }
+        TasksError::Limited { .. } => (limited, error.into()),
     };
     let answered = true;
     NoAnswer::new(next, Failure { error, answered })
@@ -124,10 +138,14 @@ fn from_call(endpoint: &Endpoint, error: &CallError) -> NoAnswer<Failure> {
 
 /// The error of a request that no name server answered. `sent` says whether any attempt may have reached one.
 fn task_error(Unanswered(failures): Unanswered<Failure>, sent: bool) -> TaskError {
-    let last_of = |next: Next| failures.iter().rfind(|failure| failure.next == next);
-    let lasting = [Next::End, Next::Elsewhere, Next::Unable]
-        .into_iter()
-        .find_map(last_of);
+    let lasting = failures
+        .iter()
+        .filter(|failure| failure.next != Next::Later);
+    let lasting = lasting.max_by_key(|failure| {
+        // A name server that names a limit knows the user, and would answer later.
+        let is_limit = failure.error.error.problem() == Some(Problem::LimitReached);
+        (is_limit, Reverse(failure.next), failure.at)
+    });
     match lasting.map(|failure| failure.error.error.clone()) {
         Some(TaskError::Unavailable {
             sentence, problem, ..
@@ -174,6 +192,8 @@ pub(super) fn wrong_answer_count() -> TaskError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failover::Repeat;
+    use std::time::Duration;
 
     fn lost(endpoint: &str, sent: bool) -> NoAnswer<Failure> {
         let sentence = format!("{endpoint}: lost");
@@ -187,7 +207,7 @@ mod tests {
     }
 
     fn at(error: TasksError) -> NoAnswer<Failure> {
-        from_object(&"a:1".parse().unwrap(), error)
+        from_object(&"a:1".parse().unwrap(), error, Next::Unable)
     }
 
     #[test]
@@ -222,5 +242,25 @@ mod tests {
         let failures = vec![unknown, broken, lost("b:1", false)];
         let told = task_error(Unanswered(failures), false);
         assert_eq!(told, TaskError::Unknown { id });
+    }
+
+    #[test]
+    fn a_limit_ends_no_long_poll_at_other_name_servers_and_is_told_if_none_answers() {
+        let quick = RequestTimes::quick(Repeat::Never);
+        let wait = Duration::from_secs(20);
+        assert_eq!(if_limited(&quick), Next::End);
+        assert_eq!(if_limited(&RequestTimes { wait, ..quick }), Next::Unable);
+        let sentence = "the limit 'polls' is 20".to_owned();
+        let limited = at(TasksError::Limited {
+            sentence: sentence.clone(),
+        });
+        let broken = at(TasksError::Broken {
+            sentence: "full".to_owned(),
+        });
+        let unknown = at(TasksError::Unknown { id: "7".to_owned() });
+        let failures = vec![limited, broken, unknown, lost("b:1", true)];
+        let told = task_error(Unanswered(failures), true);
+        let problem = Some(Problem::LimitReached);
+        assert_eq!(told, TaskError::Refused { sentence, problem });
     }
 }

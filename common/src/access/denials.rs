@@ -73,7 +73,9 @@ fn decide(log: &mut Option<DenialWindow>, user: &str, now: Instant) -> LogDecisi
 /// Whether a denial of this user is logged now: at most 5 lines per second for each user, and 50 for all
 /// users. The others are counted.
 pub fn may_log(user: &str) -> bool {
-    match decide(&mut window(), user, Instant::now()) {
+    // Nothing is written while the lock is held: a standard error that blocks would block every denial.
+    let decision = decide(&mut window(), user, Instant::now());
+    match decision {
         LogDecision::Write { unwritten_before } => {
             tell(unwritten_before);
             true

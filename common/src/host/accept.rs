@@ -134,11 +134,11 @@ impl Acceptor {
             () = self.drain.cancelled() => return,
             () = place.end.cancelled() => return,
         };
-        let (mut stranger, hello, welcomed) = match greeted {
+        let (stranger, hello, welcomed) = match greeted {
             Ok(Ok(Handshake::Hello(stranger, hello, welcomed))) => (stranger, hello, welcomed),
             Ok(Ok(Handshake::Other(opened, first, protocol))) => {
                 return self
-                    .serve_other(opened, first, &*protocol, peer, came, place)
+                    .serve_other(opened, first, protocol, peer, came, place)
                     .await;
             }
             Ok(Err(reason)) => return tracing::debug!(%peer, %reason, "hello failed"),
@@ -149,8 +149,10 @@ impl Acceptor {
         if welcomed.is_authenticated || stranger.holder.is_some() {
             place.authenticated();
         }
-        if welcomed.is_authenticated {
-            stranger.stream.lift_read_limit();
+        if welcomed.is_authenticated
+            && let Some(limit) = stranger.stream.read_limit()
+        {
+            limit.lift();
         }
         tracing::debug!(
             %peer,
@@ -189,30 +191,35 @@ impl Acceptor {
         &self,
         opened: OpenedStream,
         first: [u8; MAGIC.len()],
-        protocol: &dyn Protocol,
+        protocol: Arc<dyn Protocol>,
         peer: Peer,
         came: Instant,
         slot: Arc<ConnectionSlot>,
     ) {
-        let OpenedStream { mut stream, holder } = opened;
-        stream.lift_read_limit();
+        let OpenedStream { stream, holder } = opened;
         let authentication = AuthenticationReport {
             slot: Arc::clone(&slot),
             reported: Arc::new(Notify::new()),
+            read_limit: stream.read_limit().cloned(),
         };
         let drain = self.drain.child_token();
         if self.config.authenticator.is_none() || holder.is_some() {
             authentication.authenticated();
         }
         let reported = Arc::clone(&authentication.reported);
-        let serving = protocol.serve(ProtocolConnection {
+        let stream = match &self.config.runtime {
+            Some(runtime) => move_to_runtime(stream, runtime),
+            None => stream,
+        };
+        let connection = ProtocolConnection {
             is_encrypted: matches!(stream, Stream::Tls(_)),
             stream: ReplayedStream::new(first, stream),
             peer,
             certificate: holder,
             drain: drain.clone(),
             authentication,
-        });
+        };
+        let serving = self.run_protocol(Arc::clone(&protocol), connection);
         let time_is_up = async {
             let unauthenticated = authentication_timeout(came, false, drain);
             tokio::select! {
@@ -225,6 +232,19 @@ impl Acceptor {
             () = serving => tracing::debug!(%peer, ?protocol, "connection ended"),
             () = slot.end.cancelled() => {}
             () = time_is_up => tracing::debug!(%peer, ?protocol, "an unauthenticated connection timed out"),
+        }
+    }
+
+    /// Runs another protocol on the runtime that serves connections: the one that accepts them may have leases
+    /// to answer.
+    async fn run_protocol(&self, protocol: Arc<dyn Protocol>, connection: ProtocolConnection) {
+        let Some(runtime) = &self.config.runtime else {
+            return protocol.serve(connection).await;
+        };
+        let serving = runtime.spawn(async move { protocol.serve(connection).await });
+        // The task ends with this future.
+        if let Err(error) = AbortOnDropHandle::new(serving).await {
+            tracing::debug!(%error, "the task of a connection ended");
         }
     }
 

@@ -3,7 +3,7 @@
 use super::connection_limits::ConnectionSlot;
 use crate::{
     net::Peer,
-    tls::{CertificateHolder, Stream},
+    tls::{CertificateHolder, ReadLimit, Stream},
 };
 use futures::future::BoxFuture;
 use std::{
@@ -38,7 +38,8 @@ pub trait Protocol: fmt::Debug + Send + Sync + 'static {
 
 /// A connection that a [`Protocol`] has claimed.
 ///
-/// Nothing limits what it sends: the protocol bounds its own messages.
+/// Over TLS, it may send as little as every unauthenticated connection until [`AuthenticationReport`] says that
+/// its client is authenticated. Nothing else limits what it sends: the protocol bounds its own messages.
 #[derive(Debug)]
 pub struct ProtocolConnection {
     /// The connection from its first byte on, decrypted.
@@ -56,17 +57,22 @@ pub struct ProtocolConnection {
 }
 
 /// Tells the host that the client of a [`ProtocolConnection`] is authenticated, so that the connection is
-/// neither ended after ten seconds nor evicted.
+/// neither ended after ten seconds nor evicted, and may send any amount.
 #[derive(Clone, Debug)]
 pub struct AuthenticationReport {
     pub(super) slot: Arc<ConnectionSlot>,
     pub(super) reported: Arc<Notify>,
+    /// That of the connection, if it uses TLS.
+    pub(super) read_limit: Option<ReadLimit>,
 }
 
 impl AuthenticationReport {
     /// Reports it. Further reports change nothing.
     pub fn authenticated(&self) {
         self.slot.authenticated();
+        if let Some(limit) = &self.read_limit {
+            limit.lift();
+        }
         self.reported.notify_one();
     }
 }

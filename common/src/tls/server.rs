@@ -76,23 +76,26 @@ impl FromStr for ClientAuth {
 
 /// A server's own certificate, and the authorities of its clients' certificates. Clones share them.
 #[derive(Clone)]
-pub struct TlsServer(Arc<TlsServerInner>);
+pub struct TlsServer {
+    inner: Arc<TlsServerInner>,
+    /// The names of further protocols that clients may negotiate. They belong to one port, and so to this
+    /// clone; whichever clone is reloaded, the certificates are those of all.
+    protocols: Arc<[Vec<u8>]>,
+}
 
 struct TlsServerInner {
     own: KeyPairFiles,
     authorities: Option<PathBuf>,
     client_auth: ClientAuth,
-    /// The names of further protocols that clients may negotiate.
-    protocols: Vec<Vec<u8>>,
     config: ArcSwap<ServerConfig>,
 }
 
 impl fmt::Debug for TlsServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsServer")
-            .field("own", &self.0.own)
-            .field("authorities", &self.0.authorities)
-            .field("client_auth", &self.0.client_auth)
+            .field("own", &self.inner.own)
+            .field("authorities", &self.inner.authorities)
+            .field("client_auth", &self.inner.client_auth)
             .finish_non_exhaustive()
     }
 }
@@ -120,46 +123,46 @@ impl TlsServer {
         client_auth: ClientAuth,
     ) -> Result<Self, TlsFileError> {
         let config = read(&own, authorities.as_deref(), client_auth)?;
-        Ok(Self(Arc::new(TlsServerInner {
+        let inner = TlsServerInner {
             own,
             authorities,
             client_auth,
-            protocols: Vec::new(),
             config: ArcSwap::from_pointee(config),
-        })))
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+            protocols: Arc::new([]),
+        })
     }
 
     /// The same server, with which clients may negotiate further protocols (ALPN, RFC 7301).
     pub(crate) fn with_protocols(self, protocols: Vec<Vec<u8>>) -> Self {
-        if protocols.is_empty() {
-            return self;
+        Self {
+            protocols: protocols.into(),
+            ..self
         }
-        let TlsServerInner {
-            own,
-            authorities,
-            client_auth,
-            config,
-            ..
-        } = &*self.0;
-        let mut config = ServerConfig::clone(&config.load());
-        config.alpn_protocols.extend(protocols.iter().cloned());
-        Self(Arc::new(TlsServerInner {
-            own: own.clone(),
-            authorities: authorities.clone(),
-            client_auth: *client_auth,
-            protocols,
-            config: ArcSwap::from_pointee(config),
-        }))
+    }
+
+    /// The configuration for a handshake.
+    fn config(&self) -> Arc<ServerConfig> {
+        let config = self.inner.config.load_full();
+        if self.protocols.is_empty() {
+            return config;
+        }
+        // The copy shares all that is large: a handshake costs a thousand times more.
+        let mut config = ServerConfig::clone(&config);
+        config.alpn_protocols.extend(self.protocols.iter().cloned());
+        Arc::new(config)
     }
 
     /// Whether clients need certificates.
     pub fn client_auth(&self) -> ClientAuth {
-        self.0.client_auth
+        self.inner.client_auth
     }
 
     /// Makes the handshake over a socket of which the first bytes, `first`, have been read already. Returns
     /// the encrypted stream, and the holder of the peer's certificate, if it has one. At most `at_most` bytes
-    /// are received until the limit is removed; see [`Stream::lift_read_limit`].
+    /// are received until the limit is lifted; see [`Stream::read_limit`].
     pub(crate) async fn accept(
         &self,
         socket: Socket,
@@ -170,7 +173,7 @@ impl TlsServer {
         acceptor.read_tls(&mut first)?;
         let handshake =
             LazyConfigAcceptor::new(acceptor, MeteredSocket::new(socket, at_most)).await?;
-        let stream = handshake.into_stream(self.0.config.load_full()).await?;
+        let stream = handshake.into_stream(self.config()).await?;
         let certificates = stream.get_ref().1.peer_certificates();
         let holder = certificates
             .and_then(<[_]>::first)
@@ -216,8 +219,11 @@ fn read(
 
 impl Reload for TlsServer {
     fn files(&self) -> Vec<PathBuf> {
-        let own = [self.0.own.certificate.clone(), self.0.own.key.clone()];
-        own.into_iter().chain(self.0.authorities.clone()).collect()
+        let TlsServerInner {
+            own, authorities, ..
+        } = &*self.inner;
+        let own = [own.certificate.clone(), own.key.clone()];
+        own.into_iter().chain(authorities.clone()).collect()
     }
 
     fn reload(&self) -> Result<(), String> {
@@ -225,13 +231,39 @@ impl Reload for TlsServer {
             own,
             authorities,
             client_auth,
-            protocols,
             config,
-        } = &*self.0;
-        let mut fresh =
+        } = &*self.inner;
+        let fresh =
             read(own, authorities.as_deref(), *client_auth).map_err(|error| error.to_string())?;
-        fresh.alpn_protocols.extend(protocols.iter().cloned());
         config.store(Arc::new(fresh));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pyroxene_certs::{CertificateAuthority, CertificateRequest};
+
+    #[test]
+    fn a_reload_reaches_the_port_with_further_protocols_and_no_other_port_has_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let authority = CertificateAuthority::in_memory().unwrap();
+        let issued = authority.issue(&CertificateRequest::new("w1")).unwrap();
+        issued.save(directory, "w1", false).unwrap();
+        let own = KeyPairFiles {
+            certificate: directory.join("w1.crt"),
+            key: directory.join("w1.key"),
+        };
+        let tls = TlsServer::new(own, None, ClientAuth::None).unwrap();
+        let port = tls.clone().with_protocols(vec![b"h2".to_vec()]);
+        let before = port.config();
+        tls.reload().unwrap();
+        let (with, without) = (port.config(), tls.config());
+        assert!(!Arc::ptr_eq(&before.cert_resolver, &with.cert_resolver));
+        assert!(Arc::ptr_eq(&with.cert_resolver, &without.cert_resolver));
+        assert_eq!(with.alpn_protocols, [ALPN.to_vec(), b"h2".to_vec()]);
+        assert_eq!(without.alpn_protocols, [ALPN.to_vec()]);
     }
 }

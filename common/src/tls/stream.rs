@@ -1,6 +1,6 @@
 //! A stream that may be encrypted.
 
-use super::{MeteredSocket, TlsClient};
+use super::{MeteredSocket, ReadLimit, TlsClient};
 use crate::{
     endpoint::Endpoint,
     identity::CHALLENGE_LEN,
@@ -92,11 +92,11 @@ impl Stream {
         }
     }
 
-    /// Removes the limit of received bytes, because the peer is authenticated.
-    pub(crate) fn lift_read_limit(&mut self) {
+    /// The limit of received bytes, which is lifted when the peer is authenticated. `None` without TLS.
+    pub(crate) fn read_limit(&self) -> Option<&ReadLimit> {
         match self {
-            Self::Plain(_) => {}
-            Self::Tls(stream) => stream.get_mut().0.lift_limit(),
+            Self::Plain(_) => None,
+            Self::Tls(stream) => Some(stream.get_ref().0.limit()),
         }
     }
 

@@ -151,20 +151,30 @@ impl Dispatcher {
                     }
                 }),
                 Action::Scan => self.spawn(async move { Event::Queued(store.queued().await) }),
-                Action::Check(attempts, complete) => self.spawn(async move {
-                    Event::Checked(store.superseded(&attempts).await, complete)
+                Action::Check {
+                    attempts,
+                    complete,
+                    lease,
+                } => self.spawn(async move {
+                    Event::Checked {
+                        answer: store.superseded(&attempts).await,
+                        complete,
+                        lease,
+                    }
                 }),
                 Action::ListOwned(owner) => {
                     self.offer_capacity();
                     if self.shared.direct_capacity.reserved() > 0 {
                         // Submissions that are being written would look like unknown tasks.
-                        self.handle(Event::Owned(None));
+                        let answer = None;
+                        self.handle(Event::Owned { answer, owner });
                         continue;
                     }
                     self.take_submitted();
-                    self.spawn(
-                        async move { Event::Owned(Some(store.attempts_of_owner(owner).await)) },
-                    );
+                    self.spawn(async move {
+                        let answer = Some(store.attempts_of_owner(owner).await);
+                        Event::Owned { answer, owner }
+                    });
                 }
                 Action::Close(queue) => {
                     self.shared.direct_capacity.close(&queue);

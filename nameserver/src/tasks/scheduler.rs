@@ -60,12 +60,21 @@ pub(super) enum Event {
     },
     /// The answer to [`Action::Scan`].
     Queued(Result<Vec<TaskQueueKey>, StoreError>),
-    /// The answer to [`Action::Check`]; `complete` if it was about all attempts here.
-    Checked(Result<Vec<AttemptKey>, StoreError>, bool),
+    /// The answer to [`Action::Check`], which was made under `lease`; `complete` if it was about all attempts
+    /// here.
+    Checked {
+        answer: Result<Vec<AttemptKey>, StoreError>,
+        complete: bool,
+        lease: UnbrokenLease,
+    },
     /// Attempts no longer count.
     Superseded(Vec<AttemptKey>),
-    /// The answer to [`Action::ListOwned`]; none while submissions are being written.
-    Owned(Option<Result<Vec<AttemptKey>, StoreError>>),
+    /// The answer to [`Action::ListOwned`], which was made under the lease `owner`; none while submissions are
+    /// being written.
+    Owned {
+        answer: Option<Result<Vec<AttemptKey>, StoreError>>,
+        owner: Fence,
+    },
     /// Time has passed.
     Tick,
     /// The name server stops.
@@ -87,12 +96,23 @@ pub(super) enum Action {
     Claim(TaskClaim, Vec<TaskQueueKey>),
     /// Ask for the queues that have tasks.
     Scan,
-    /// Ask which of these attempts no longer count.
-    Check(Vec<AttemptKey>, bool),
+    /// Ask which of these attempts no longer count; `complete` if they are all that are here.
+    Check {
+        attempts: Vec<AttemptKey>,
+        complete: bool,
+        lease: UnbrokenLease,
+    },
     /// Withdraw the capacity for new tasks, and ask for the attempts under this lease.
     ListOwned(Fence),
     /// A queue was removed.
     Close(TaskQueueKey),
+}
+
+/// A lease from one gap in its validity to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UnbrokenLease {
+    owner: Fence,
+    since: Instant,
 }
 
 /// The questions to the store that are not answered yet; at most one of each kind.
@@ -170,6 +190,13 @@ impl Scheduler {
         self.lease.map(|held| held.fence)
     }
 
+    fn unbroken_lease(&self) -> Option<UnbrokenLease> {
+        self.lease.map(|held| UnbrokenLease {
+            owner: held.fence,
+            since: held.since,
+        })
+    }
+
     /// The next thing to do.
     pub(super) fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
@@ -215,20 +242,30 @@ impl Scheduler {
                     Err(error) => tracing::debug!(%error, "cannot look for queued tasks"),
                 }
             }
-            Event::Checked(superseded, complete) => {
+            Event::Checked {
+                answer,
+                complete,
+                lease,
+            } => {
                 self.pending_requests.check = false;
-                match superseded {
+                match answer {
                     Ok(superseded) => {
+                        // An attempt that does not count will never count again, whenever this was asked.
                         self.drop_superseded(&superseded, now);
-                        self.needs_check &= !complete;
+                        // What was taken over in a later gap of the lease is not in the answer.
+                        if complete && self.unbroken_lease() == Some(lease) {
+                            self.needs_check = false;
+                        }
                     }
                     Err(_) => self.check_at = now + CHECK_PAUSE,
                 }
             }
             Event::Superseded(superseded) => self.drop_superseded(&superseded, now),
-            Event::Owned(owned) => {
+            Event::Owned { answer, owner } => {
                 self.pending_requests.claim = false;
-                match owned {
+                match answer {
+                    // What was owned under an earlier lease does not say what is owned under this one.
+                    _ if self.owner() != Some(owner) => {}
                     Some(Ok(owned)) => self.give_back_unknown(&owned),
                     Some(Err(_)) => self.next_claim = now + CLAIM_RETRY_DELAY,
                     None => {}

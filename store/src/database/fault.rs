@@ -3,14 +3,21 @@
 use rustix::fs::statvfs;
 use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
 use std::{
+    collections::BTreeMap,
     fmt,
     io::{self, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// Below this many free bytes, a disk counts as full. It is more than SQLite asks for at once: 32 KiB for the
 /// shared memory beside a file.
 const FULL_BELOW: u64 = 64 << 10;
+
+/// How often at most a trial file is written to a directory. A disk that fails makes many errors, and the threads
+/// that notice them have other work.
+const TRIAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What SQLite did when an error occurred that no lack of space explains.
 const READING: &str = "reading the file";
@@ -152,12 +159,36 @@ fn lack_of_room(file: &Path) -> Option<&'static str> {
         return Some(NO_SPACE);
     }
     // Only a write shows that a quota is used up.
-    let trial = || tempfile::tempfile_in(directory)?.write_all(&[0; FULL_BELOW as usize]);
-    match trial().map_err(|error| error.kind()) {
+    let write = || tempfile::tempfile_in(directory)?.write_all(&[0; FULL_BELOW as usize]);
+    let trial = || match write().map_err(|error| error.kind()) {
         Err(io::ErrorKind::StorageFull) => Some(NO_SPACE),
         Err(io::ErrorKind::QuotaExceeded) => Some("the disk quota is used up"),
         _ => None,
+    };
+    // Others wait for the answer of a trial, instead of making their own.
+    let mut trials = TRIALS.lock().unwrap_or_else(PoisonError::into_inner);
+    recent_or_new(&mut trials, directory, Instant::now(), trial)
+}
+
+/// The trials of the last [`TRIAL_INTERVAL`] by directory: when each was, and the lack of room that it found.
+type Trials = BTreeMap<PathBuf, (Instant, Option<&'static str>)>;
+
+static TRIALS: Mutex<Trials> = Mutex::new(Trials::new());
+
+/// The answer of a recent trial in this directory, or of a new one.
+fn recent_or_new(
+    trials: &mut Trials,
+    directory: &Path,
+    now: Instant,
+    trial: impl FnOnce() -> Option<&'static str>,
+) -> Option<&'static str> {
+    trials.retain(|_, (at, _)| now.saturating_duration_since(*at) < TRIAL_INTERVAL);
+    if let Some((_, lack)) = trials.get(directory) {
+        return *lack;
     }
+    let lack = trial();
+    trials.insert(directory.to_owned(), (now, lack));
+    lack
 }
 
 /// An error with its causes, each once.
@@ -283,6 +314,19 @@ mod tests {
         assert_eq!(failed.clone().on_disk_of(&file), failed);
         let uncounted = Path::new("/proc/self/status");
         assert_eq!(failed.clone().on_disk_of(uncounted), failed);
+    }
+
+    #[test]
+    fn a_trial_of_a_directory_answers_for_a_second() {
+        let (mut trials, now) = (Trials::new(), Instant::now());
+        let mut ask = |directory: &str, after: Duration, lack: Option<&'static str>| {
+            recent_or_new(&mut trials, Path::new(directory), now + after, || lack)
+        };
+        let soon = TRIAL_INTERVAL / 2;
+        assert_eq!(ask("a", Duration::ZERO, Some("full")), Some("full"));
+        assert_eq!(ask("a", soon, None), Some("full"));
+        assert_eq!(ask("b", soon, None), None);
+        assert_eq!(ask("a", TRIAL_INTERVAL, None), None);
     }
 
     #[test]

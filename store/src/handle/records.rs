@@ -218,11 +218,17 @@ impl Store {
         read!(self, revocations::list, now)
     }
 
-    /// Records a heartbeat of the name server at an address. Does not wait for the disk.
-    pub async fn peer_heartbeat(&self, address: &str) -> Result<(), StoreError> {
+    /// Records a heartbeat of the name server at an address, and returns what is stored about it now. Does not
+    /// wait for the disk.
+    pub async fn peer_heartbeat(&self, address: &str) -> Result<StorePeer, StoreError> {
         check_name("the address of a name server", address)?;
         let change = peers::PeerChange::Heartbeat(address.to_owned());
-        self.write_one(Request::Peers, change).await
+        let heartbeats = self.write_one(Request::Peers, change).await?;
+        let missing = || StoreError::Corrupt("a heartbeat was not counted".to_owned());
+        Ok(StorePeer {
+            address: address.to_owned(),
+            heartbeats: heartbeats.ok_or_else(missing)?,
+        })
     }
 
     /// Removes name servers, unless they have sent a heartbeat since. Does not wait for the disk.
@@ -232,12 +238,6 @@ impl Store {
             self.0.writer.write(0, Request::Peers, changes).await?;
         }
         Ok(())
-    }
-
-    /// Removes the name server at an address, which ends. Does not wait for the disk.
-    pub async fn peer_leaves(&self, address: &str) -> Result<(), StoreError> {
-        let change = peers::PeerChange::Leave(address.to_owned());
-        self.write_one(Request::Peers, change).await
     }
 
     /// The name servers of this store. Those that died in the last seconds are among them.

@@ -56,7 +56,7 @@ pub(super) struct FutureSlot<F>(Option<Pin<Box<Option<F>>>>);
 
 /// The memory of a future larger than this, in bytes, is not kept: most connections are idle, and their kept
 /// memory adds up.
-const MAX_KEPT_FUTURE: usize = 2048;
+const MAX_KEPT_FUTURE: usize = 2304;
 
 impl<F> FutureSlot<F> {
     pub(super) fn new() -> Self {

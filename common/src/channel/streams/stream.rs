@@ -139,7 +139,7 @@ fn reason(error: &dyn std::error::Error) -> String {
 }
 
 impl<T: Serialize + Send + 'static> Serialize for Stream<T> {
-    /// Only as a part of a request or an answer; see [`exchange`].
+    /// Only as a part of a request or an answer; see `exchange`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let position = match exchange::form_of_sending() {
             Exchange::Closed => Err("a stream cannot be sent here".to_owned()),
@@ -165,7 +165,7 @@ fn to_json<T: Serialize + Send + 'static>(items: Stream<T>) -> Stream<String> {
 }
 
 impl<'de, T: DeserializeOwned + Send + 'static> Deserialize<'de> for Stream<T> {
-    /// Only as a part of a request or an answer; see [`exchange`].
+    /// Only as a part of a request or an answer; see `exchange`.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let position = u32::deserialize(deserializer)?;
         let stream = match exchange::form_of_receiving() {

@@ -57,6 +57,20 @@ fn claims(actions: &[Action]) -> usize {
     actions.iter().filter(is_claim).count()
 }
 
+type Checked = (Vec<AttemptKey>, bool, UnbrokenLease);
+
+fn checks(actions: &[Action]) -> Vec<Checked> {
+    let check = |action: &Action| match action {
+        Action::Check {
+            attempts,
+            complete,
+            lease,
+        } => Some((attempts.clone(), *complete, *lease)),
+        _ => None,
+    };
+    actions.iter().filter_map(check).collect()
+}
+
 impl Machine {
     fn without_lease() -> Self {
         let now = Instant::now();
@@ -116,6 +130,56 @@ impl Machine {
 
     fn claimed(&mut self, tasks: Vec<ClaimedTask>) -> Vec<Action> {
         self.claimed_under(OWNER, tasks)
+    }
+
+    /// The store answers a question that was asked under the present lease.
+    fn checked(
+        &mut self,
+        answer: Result<Vec<AttemptKey>, StoreError>,
+        complete: bool,
+    ) -> Vec<Action> {
+        let lease = self.scheduler.unbroken_lease().unwrap();
+        self.checked_under(lease, answer, complete)
+    }
+
+    fn checked_under(
+        &mut self,
+        lease: UnbrokenLease,
+        answer: Result<Vec<AttemptKey>, StoreError>,
+        complete: bool,
+    ) -> Vec<Action> {
+        self.on(Event::Checked {
+            answer,
+            complete,
+            lease,
+        })
+    }
+
+    fn owned(
+        &mut self,
+        owner: Fence,
+        answer: Option<Result<Vec<AttemptKey>, StoreError>>,
+    ) -> Vec<Action> {
+        self.on(Event::Owned { answer, owner })
+    }
+
+    fn submitted(&mut self, tasks: Vec<(Fence, OwnedTask)>, lost: bool) -> Vec<Action> {
+        self.on(Event::Submitted { tasks, lost })
+    }
+
+    /// The answer to a claim is lost, and after a while the store is asked what is owned.
+    fn claim_lost(&mut self) -> Vec<Action> {
+        assert_eq!(claims(&self.queued()), 1);
+        let lost = Event::Claimed {
+            answer: away(),
+            owner: OWNER,
+            queues: vec![key()],
+            at: self.now,
+        };
+        assert_eq!(self.on(lost), []);
+        assert_eq!(self.free(), 0);
+        self.now += CLAIM_RETRY_DELAY;
+        self.on(Event::Superseded(Vec::new()))
     }
 
     fn ended(&mut self, running: AttemptKey) -> Vec<Action> {
@@ -178,11 +242,11 @@ fn an_attempt_that_is_cancelled_is_aborted_and_its_end_is_not_written() {
     let mut machine = Machine::with(&ids);
     let hint = Hint::TasksEnded(Arc::new([ids[0], ids[SENT], StoredTaskId::generate()]));
     let both = vec![attempt(ids[0]), attempt(ids[SENT])];
-    assert_eq!(
-        machine.on(Event::Hint(hint)),
-        [Action::Check(both.clone(), false)]
-    );
-    let actions = machine.on(Event::Checked(Ok(both), false));
+    let asked = machine.on(Event::Hint(hint));
+    let lease = machine.scheduler.unbroken_lease().unwrap();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(checks(&asked), [(both.clone(), false, lease)]);
+    let actions = machine.checked(Ok(both), false);
     assert_eq!(actions, [Action::Abort(attempt(ids[0]))]);
     assert_eq!(machine.ended(attempt(ids[0])), []);
 }
@@ -203,11 +267,10 @@ fn a_lost_lease_ends_everything_and_what_arrives_under_it_is_not_started() {
     assert_eq!(claims(&machine.lease(OWNER + 1, machine.now)), 0);
     let actions = machine.claimed_under(OWNER, tasks(2));
     assert_eq!((started(&actions).len(), claims(&actions)), (0, 1));
-    let submitted = Event::Submitted {
-        tasks: vec![(OWNER, taken(0, ids[0]))],
-        lost: false,
-    };
-    assert_eq!(machine.on(submitted), []);
+    assert_eq!(
+        machine.submitted(vec![(OWNER, taken(0, ids[0]))], false),
+        []
+    );
     assert!(machine.scheduler.is_idle());
 }
 
@@ -221,51 +284,103 @@ fn after_a_gap_in_the_lease_attempts_are_checked_before_anything_is_sent() {
     assert_eq!(machine.lease(OWNER, machine.now), []);
     let actions = machine.ended(attempt(ids[0]));
     assert_eq!((started(&actions).len(), machine.free()), (0, 0));
-    let actions = machine.pass(Duration::ZERO);
-    let checked = actions.iter().find_map(|action| match action {
-        Action::Check(attempts, true) => Some(attempts.clone()),
-        _ => None,
-    });
-    assert_eq!(checked.unwrap().len(), SENT);
+    let asked = checks(&machine.pass(Duration::ZERO));
+    assert_eq!(asked.len(), 1);
+    let (attempts, complete, _) = &asked[0];
+    assert_eq!((attempts.len(), *complete), (SENT, true));
     // An answer about fewer attempts changes nothing, nor does one that does not come.
-    assert_eq!(
-        started(&machine.on(Event::Checked(Ok(Vec::new()), false))),
-        []
-    );
-    assert_eq!(started(&machine.on(Event::Checked(away(), true))), []);
+    assert_eq!(started(&machine.checked(Ok(Vec::new()), false)), []);
+    assert_eq!(started(&machine.checked(away(), true)), []);
     let superseded = vec![attempt(ids[1])];
-    let actions = machine.on(Event::Checked(Ok(superseded), true));
+    let actions = machine.checked(Ok(superseded), true);
     assert_eq!(started(&actions), [attempt(ids[SENT])]);
+}
+
+#[test]
+fn a_check_from_before_a_gap_in_the_lease_does_not_count_as_one_after_it() {
+    let ids = ids(SENT + 1);
+    let mut machine = Machine::with(&ids);
+    machine.now += Duration::from_secs(1);
+    machine.lease(OWNER, machine.now);
+    let first = checks(&machine.pass(Duration::ZERO)).remove(0);
+    machine.now += Duration::from_secs(1);
+    machine.lease(OWNER, machine.now);
+    assert_eq!(checks(&machine.pass(Duration::ZERO)), []);
+    // What it found out is taken note of.
+    let actions = machine.checked_under(first.2, Ok(vec![attempt(ids[0])]), true);
+    assert_eq!(actions, [Action::Abort(attempt(ids[0]))]);
+    let second = checks(&machine.pass(Duration::ZERO)).remove(0);
+    assert_ne!(second.2, first.2);
+    assert!(second.1);
+    let actions = machine.checked_under(second.2, Ok(Vec::new()), true);
+    assert_eq!(started(&actions), [attempt(ids[SENT])]);
+}
+
+#[test]
+fn a_check_under_an_earlier_lease_does_not_count_as_one_under_the_new_lease() {
+    let mut machine = Machine::with(&ids(1));
+    machine.now += Duration::from_secs(1);
+    machine.lease(OWNER, machine.now);
+    let first = checks(&machine.pass(Duration::ZERO)).remove(0);
+    machine.on(Event::Lease(None));
+    machine.lease(OWNER + 1, machine.now);
+    let again = taken(0, StoredTaskId::generate());
+    let actions = machine.submitted(vec![(OWNER + 1, again)], false);
+    assert_eq!(started(&actions).len(), 1);
+    machine.now += Duration::from_secs(1);
+    machine.lease(OWNER + 1, machine.now);
+    machine.checked_under(first.2, Ok(Vec::new()), true);
+    assert!(machine.scheduler.needs_check);
+    assert_eq!(checks(&machine.pass(Duration::ZERO)).len(), 1);
+    machine.checked(Ok(Vec::new()), true);
+    assert!(!machine.scheduler.needs_check);
 }
 
 #[test]
 fn a_claim_whose_answer_is_lost_is_followed_by_the_question_what_was_claimed() {
     let ids = ids(1);
     let mut machine = Machine::with(&ids);
-    assert_eq!(claims(&machine.queued()), 1);
-    let lost = Event::Claimed {
-        answer: away(),
-        owner: OWNER,
-        queues: vec![key()],
-        at: machine.now,
-    };
-    assert_eq!(machine.on(lost), []);
-    assert_eq!(machine.free(), 0);
-    machine.now += CLAIM_RETRY_DELAY;
     let list = [Action::ListOwned(OWNER)];
-    assert_eq!(machine.on(Event::Superseded(Vec::new())), list);
+    assert_eq!(machine.claim_lost(), list);
     // Not while submissions are being written; and again after an answer that does not come.
-    assert_eq!(machine.on(Event::Owned(None)), list);
-    assert_eq!(machine.on(Event::Owned(Some(away()))), []);
+    assert_eq!(machine.owned(OWNER, None), list);
+    assert_eq!(machine.owned(OWNER, Some(away())), []);
     machine.now += CLAIM_RETRY_DELAY;
     assert_eq!(machine.on(Event::Superseded(Vec::new())), list);
     let unknown = attempt(StoredTaskId::generate());
-    let actions = machine.on(Event::Owned(Some(Ok(vec![attempt(ids[0]), unknown]))));
+    let actions = machine.owned(OWNER, Some(Ok(vec![attempt(ids[0]), unknown])));
     let written = records(&actions);
     assert_eq!(written.len(), 1);
     assert_eq!(written[0].0, unknown);
     assert!(matches!(written[0].1, AttemptEnding::Refused { .. }));
     assert_eq!(claims(&actions), 1);
+}
+
+#[test]
+fn what_was_owned_under_an_earlier_lease_does_not_answer_what_is_owned_under_the_new_one() {
+    for answer_is_first in [false, true] {
+        let mut machine = Machine::with(&ids(1));
+        assert_eq!(machine.claim_lost(), [Action::ListOwned(OWNER)]);
+        assert_eq!(machine.on(Event::Lease(None)), [Action::AbortAll]);
+        assert_eq!(machine.lease(OWNER + 1, machine.now), []);
+        let stale = Some(Ok(vec![attempt(StoredTaskId::generate())]));
+        // The answer to a submission under the new lease is lost.
+        let list = if answer_is_first {
+            let actions = machine.owned(OWNER, stale);
+            assert_eq!((records(&actions), claims(&actions)), (Vec::new(), 1));
+            assert_eq!(machine.submitted(Vec::new(), true), []);
+            machine.claimed_under(OWNER + 1, Vec::new())
+        } else {
+            assert_eq!(machine.submitted(Vec::new(), true), []);
+            machine.owned(OWNER, stale)
+        };
+        assert_eq!(list, [Action::ListOwned(OWNER + 1)]);
+        let unknown = taken(0, StoredTaskId::generate()).running(OWNER + 1);
+        let actions = machine.owned(OWNER + 1, Some(Ok(vec![unknown])));
+        let written = records(&actions);
+        assert_eq!(written.len(), 1);
+        assert_eq!(written[0].0, unknown);
+    }
 }
 
 #[test]

@@ -69,16 +69,21 @@ impl Scheduler {
     }
 
     /// Asks which of these attempts no longer count; `complete` if they are all that are here.
-    pub(super) fn check(&mut self, running: Vec<AttemptKey>, complete: bool, now: Instant) {
-        if running.is_empty() {
+    pub(super) fn check(&mut self, attempts: Vec<AttemptKey>, complete: bool, now: Instant) {
+        // Without a lease there are no attempts here.
+        let Some(lease) = self.unbroken_lease().filter(|_| !attempts.is_empty()) else {
             return;
-        }
+        };
         if self.pending_requests.check {
             self.check_at = now;
             return;
         }
         self.pending_requests.check = true;
-        self.actions.push_back(Action::Check(running, complete));
+        self.actions.push_back(Action::Check {
+            attempts,
+            complete,
+            lease,
+        });
     }
 
     pub(super) fn tick(&mut self, now: Instant) {
