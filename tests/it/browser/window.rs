@@ -4,7 +4,7 @@ use crate::harness::{Broker, Process, eventually_within, seconds};
 use serde_json::Value;
 use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 use tempfile::TempDir;
-use thirtyfour::{ChromeCapabilities, LoggingPrefsLogLevel, prelude::*};
+use thirtyfour::{ChromeCapabilities, Key, LoggingPrefsLogLevel, prelude::*};
 use tokio::process::Command;
 
 /// How long something may take that needs no more than a moment: the machine runs other tests too.
@@ -171,8 +171,10 @@ impl Window {
             let Some(element) = found.first() else {
                 return Err(self.shown(&[]).await);
             };
+            // As a person does it. WebDriver's own clearing is no input: a page that draws itself anew just
+            // then would put the old text back.
             let filled = async {
-                element.clear().await?;
+                element.send_keys(Key::Control + "a").await?;
                 element.send_keys(text).await
             };
             filled
