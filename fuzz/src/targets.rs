@@ -11,6 +11,7 @@ pub mod requests;
 pub mod streams;
 pub mod tickets;
 
+mod connection;
 pub(crate) mod erased_interfaces;
 pub(crate) mod object;
 mod reference_reader;

@@ -2,30 +2,19 @@
 
 use super::{
     Verdict,
+    connection::{self, LIMIT},
     object::{Object, Probe, Response},
     reference_reader::{self, End, Frames, Message},
 };
 use pyroxene_common::{
     byte_budget::ByteBudget,
-    channel::{ConnectionContext, ConnectionLost, Settings, serve},
+    channel::ConnectionLost,
     codec,
     host::ServiceDispatch,
     message::{GoAway, RefusedCall},
-    scope::Caller,
     wire::FrameKind,
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, duplex},
-    time::timeout,
-};
-use tokio_util::sync::CancellationToken;
-
-/// The largest body that the server accepts, in bytes. Most damaged lengths are larger.
-pub const LIMIT: usize = 4096;
-
-/// Longer than any call takes.
-const FOREVER: Duration = Duration::from_secs(60);
+use std::collections::HashMap;
 
 /// Runs a server's connection, once in large pieces and once in small ones. Both must end in time and in the
 /// same way, for the reason that the reference reader gives, and every answer must belong to a call.
@@ -49,38 +38,10 @@ pub async fn run(bytes: &[u8]) -> Verdict {
     Verdict::accepted_if(!expected && frames.end == End::Clean)
 }
 
-/// Serves a client that sends `bytes` and closes the connection. Returns how the connection ended and what
-/// the client received.
 async fn serve_all(bytes: &[u8], pipe: usize) -> (ConnectionLost, Vec<u8>) {
-    let session = ConnectionContext {
-        settings: Settings {
-            max_receive: LIMIT,
-            max_in_flight: 8,
-            max_buffered: 1 << 20,
-            busy_poll: Duration::ZERO,
-            ..Settings::SERVER
-        },
-        caller: Arc::new(Caller::default()),
-        drain: CancellationToken::new(),
-        memory: ByteBudget::new(64 << 20),
-        load: None,
-        renew: Some(Arc::new(|_: &[u8]| {})),
-    };
-    let (ours, theirs) = duplex(pipe);
-    let (mut reader, mut writer) = tokio::io::split(ours);
-    let service = Arc::new(ServiceDispatch::<Probe, _>::new(Object));
-    let serving = serve(theirs, service, session);
-    let writing = async {
-        // The server may close the connection before it has read everything.
-        let _ = writer.write_all(bytes).await;
-        let _ = writer.shutdown().await;
-    };
-    let mut heard = Vec::new();
-    let reading = reader.read_to_end(&mut heard);
-    let all = async { tokio::join!(serving, writing, reading) };
-    let (ended, (), read) = timeout(FOREVER, all).await.expect("it never ends");
-    read.unwrap();
-    (ended, heard)
+    let service = ServiceDispatch::<Probe, _>::new(Object);
+    let session = connection::session(&ByteBudget::new(64 << 20));
+    connection::serve_all(service, session, bytes, pipe).await
 }
 
 /// Whether a server must end the connection because of these frames.

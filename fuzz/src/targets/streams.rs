@@ -2,30 +2,17 @@
 
 use super::{
     Verdict,
+    connection::{self, LIMIT},
     reference_reader::{self, End},
 };
 use futures::{StreamExt, stream};
 use pyroxene_common::{
-    Stream,
-    byte_budget::ByteBudget,
-    channel::{ConnectionContext, ConnectionLost, Settings, serve},
-    host::ServiceDispatch,
-    scope::Caller,
+    Stream, byte_budget::ByteBudget, channel::ConnectionLost, host::ServiceDispatch,
     wire::FrameKind,
 };
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 use tarpc::context::Context;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, duplex},
-    time::{sleep, timeout},
-};
-use tokio_util::sync::CancellationToken;
-
-/// The largest body that the server accepts, in bytes.
-const LIMIT: usize = 4096;
-
-/// Longer than any call takes.
-const FOREVER: Duration = Duration::from_secs(60);
+use tokio::time::sleep;
 
 /// More than the server may send without credit from the client: two first windows of each call that it
 /// accepts, and the frames around them.
@@ -65,35 +52,10 @@ impl streams::Streams for Object {
 /// Runs a server's connection. It must end in time, because the client hangs up or breaks the rules, send whole
 /// frames of known kinds, and send no more than it may.
 pub async fn run(bytes: &[u8]) -> Verdict {
-    let session = ConnectionContext {
-        settings: Settings {
-            max_receive: LIMIT,
-            max_in_flight: 8,
-            max_buffered: 1 << 20,
-            busy_poll: Duration::ZERO,
-            ..Settings::SERVER
-        },
-        caller: Arc::new(Caller::default()),
-        drain: CancellationToken::new(),
-        memory: ByteBudget::new(64 << 20),
-        load: None,
-        renew: None,
-    };
-    let memory = session.memory.clone();
-    let (ours, theirs) = duplex(64 * 1024);
-    let (mut reader, mut writer) = tokio::io::split(ours);
-    let service = Arc::new(ServiceDispatch::<Streams, _>::new(Object));
-    let serving = serve(theirs, service, session);
-    let writing = async {
-        // The server may close the connection before it has read everything.
-        let _ = writer.write_all(bytes).await;
-        let _ = writer.shutdown().await;
-    };
-    let mut heard = Vec::new();
-    let reading = reader.read_to_end(&mut heard);
-    let all = async { tokio::join!(serving, writing, reading) };
-    let (ended, (), read) = timeout(FOREVER, all).await.expect("it never ends");
-    read.expect("a pipe does not fail");
+    let memory = ByteBudget::new(64 << 20);
+    let service = ServiceDispatch::<Streams, _>::new(Object);
+    let session = connection::session(&memory);
+    let (ended, heard) = connection::serve_all(service, session, bytes, 64 * 1024).await;
     let given = reference_reader::frames(bytes, LIMIT);
     let gives_credit = |kind| matches!(kind, FrameKind::StreamCredit);
     let credit = given.whole.iter().any(|frame| gives_credit(frame.kind));
