@@ -4,6 +4,7 @@ use crate::{
     breaker::BreakerConfig, config::ClientConfig, delegates::DelegateTicketIssuer,
     security::ClientSecurity, tickets::Tickets,
 };
+use futures::future::BoxFuture;
 use pyroxene_common::{
     access::{Addressee, Challenge, Credential, HelloTarget, HolderKey, Ticket},
     channel::{AttemptError, ClientConnection, ConnectionLost, Settings, busy_poll},
@@ -15,6 +16,10 @@ use pyroxene_common::{
     net::{Socket, Stream, dial},
     tls::TlsFailure,
     wire::HELLO_TIMEOUT,
+};
+use pyroxene_pyro::{
+    bridge::{PyroTarget, serve_target},
+    uri::{PyroUri, SCHEME as PYRO_SCHEME},
 };
 use serde::de::DeserializeOwned;
 use std::{io, sync::Arc, time::Duration};
@@ -36,6 +41,8 @@ pub(crate) struct ConnectOptions {
     pub(crate) tickets: Option<Tickets>,
     /// Issues the tickets for calls on behalf of others, if the client makes such calls.
     pub(crate) delegate: Option<Arc<dyn DelegateTicketIssuer>>,
+    /// Answers the calls of the interface by those of a Pyro object.
+    bridge: fn(Socket, PyroTarget) -> BoxFuture<'static, ()>,
 }
 
 impl ConnectOptions {
@@ -51,6 +58,7 @@ impl ConnectOptions {
             local: config.local.clone(),
             tickets: None,
             delegate: config.delegate.clone(),
+            bridge: |socket, target| Box::pin(serve_target::<I>(socket, target)),
         }
     }
 
@@ -113,6 +121,11 @@ pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
     settings: Settings,
 ) -> Result<ClientConnection<R>, AttemptError> {
     let endpoint = way.endpoint;
+    if let Some(object) = way.object.strip_prefix(PYRO_SCHEME) {
+        let connecting = connect_to_pyro(way, object).await;
+        let (stream, welcome) = connecting.map_err(connect_error)?;
+        return Ok(way.options.connection_over(stream, &welcome, settings));
+    }
     if !matches!(shown, PresentedTicket::Nothing) && !way.options.security.is_private(endpoint) {
         return Err(AttemptError::Refused(Refusal {
             reason: RefusalReason::Unauthenticated,
@@ -127,6 +140,27 @@ pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
     let dialled = dial(endpoint, establish).await;
     let (stream, welcome) = dialled.map_err(connect_error)?;
     Ok(way.options.connection_over(stream, &welcome, settings))
+}
+
+/// Connects to a Pyro object by way of a bridge within this process.
+async fn connect_to_pyro(way: Route<'_>, object: &str) -> Result<(Stream, Welcome), HelloError> {
+    let (here, there) = Socket::pair()?;
+    let target = PyroTarget {
+        uri: PyroUri {
+            object: object.to_owned(),
+            endpoint: way.endpoint.clone(),
+        },
+        tls: way.options.security.tls.clone(),
+    };
+    // It ends with the connection.
+    tokio::spawn((way.options.bridge)(there, target));
+    let mut stream = Stream::Plain(here);
+    let hello = way.options.hello(object);
+    let said = hello::say_hello(&mut stream, &hello);
+    let welcome = timeout(HELLO_TIMEOUT, said)
+        .await
+        .unwrap_or(Err(HelloError::Timeout))?;
+    Ok((stream, welcome))
 }
 
 impl Route<'_> {

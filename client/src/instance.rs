@@ -16,6 +16,7 @@ use pyroxene_common::{
     interfaces::directory::{Instance as Listed, InstanceState, Load},
     message::RefusalReason,
 };
+use pyroxene_pyro::uri::SCHEME as PYRO_SCHEME;
 use serde::de::DeserializeOwned;
 use std::{
     fmt,
@@ -106,7 +107,11 @@ impl<R> ObjectInstance<R> {
         let breaker = Breaker::new(greeting.breaker);
         let instance = Self {
             key: InstanceKey::of(listed),
-            target: listed.target.clone(),
+            // An instance of a Pyro object has its id in the place of an interface.
+            target: match listed.interface.starts_with(PYRO_SCHEME) {
+                true => listed.interface.clone(),
+                false => listed.target.clone(),
+            },
             options: greeting,
             connection: ArcSwapOption::empty(),
             delegates: Arc::default(),

@@ -95,6 +95,19 @@ impl Stream {
         }
     }
 
+    /// Acknowledges at once what was received over TCP.
+    pub(crate) fn acknowledge_at_once(&self) {
+        let socket = match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_ref().0.as_socket(),
+        };
+        // An error only means that the acknowledgement comes later.
+        #[cfg(target_os = "linux")]
+        if let Socket::Tcp(stream) = socket {
+            let _ = rustix::net::sockopt::set_tcp_quickack(stream, true);
+        }
+    }
+
     /// The channel binding `tls-exporter` (RFC 9266), which only the two ends know. `None` without TLS.
     pub fn exporter(&self) -> Option<[u8; CHALLENGE_LEN]> {
         let Self::Tls(stream) = self else {

@@ -9,6 +9,7 @@ use crate::{
     limits::Limiter,
     peers::{own_address, share_addresses},
     presence::PresenceService,
+    pyro,
     tasks::{self, DEFAULT_TASK_RETENTION, DispatcherHandle, TasksService},
     topics::{self, TopicsService, keep_retention},
     users::UsersError,
@@ -23,15 +24,18 @@ use pyroxene_common::{
     reload::{Reload, reload_on_change},
     tls::{ClientAuth, TlsClient, TlsServer},
 };
+use pyroxene_pyro::{naming::answer_broadcasts, server::PyroProtocol};
 use pyroxene_store::{Store, StoreError, StoreOptions, StoreUrl};
 use std::{
     collections::HashMap,
     io,
+    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{
+    net::UdpSocket,
     runtime::Handle,
     time::{Instant, timeout},
 };
@@ -68,6 +72,8 @@ pub struct NameServerConfig {
     workers: Option<TlsClient>,
     topic_retention: Retention,
     advertise: Option<Endpoint>,
+    pyro: bool,
+    pyro_broadcast: Option<SocketAddr>,
 }
 
 /// How long a topic keeps its entries by default: 30 days, and at most a gibibyte.
@@ -118,7 +124,25 @@ impl NameServerConfig {
             workers: None,
             topic_retention: DEFAULT_TOPIC_RETENTION,
             advertise: None,
+            pyro: true,
+            pyro_broadcast: None,
         }
+    }
+
+    /// Whether programs in Python may use it as their name server, by Pyro's protocol on the same port. The
+    /// default is that they may.
+    #[must_use]
+    pub fn pyro(mut self, is_on: bool) -> Self {
+        self.pyro = is_on;
+        self
+    }
+
+    /// Answers the broadcasts of Pyro's clients that look for a name server, at this address. They send to
+    /// port [`BROADCAST_PORT`](pyroxene_pyro::naming::BROADCAST_PORT).
+    #[must_use]
+    pub fn pyro_broadcast(mut self, address: SocketAddr) -> Self {
+        self.pyro_broadcast = Some(address);
+        self
     }
 
     /// The address at which workers and clients reach this name server, if it is not the address at which it
@@ -437,6 +461,8 @@ impl NameServer {
             workers,
             topic_retention,
             advertise,
+            pyro,
+            pyro_broadcast,
         } = config;
         // A store in memory belongs to this name server alone, and so do its exclusive names.
         let is_shared = store.as_ref().is_some_and(|url| *url != StoreUrl::Memory);
@@ -497,6 +523,13 @@ impl NameServer {
                 .policy(AccessPolicy::Roles(topics::may_call));
             objects.insert(interfaces::topics::OBJECT.to_owned(), topics);
         }
+        let stop = CancellationToken::new();
+        let refusal = authority.is_some().then(|| pyro::NEEDS_LOGIN.to_owned());
+        let python = pyro.then(|| pyro::name_server(directory.clone(), refusal, stop.clone()));
+        if let Some(python) = &python {
+            let protocol = PyroProtocol::new(Arc::new(python.clone()), host.max_message);
+            host.protocols.push(Arc::new(protocol));
+        }
         let lease_runtime = DedicatedRuntime::start("lease").map_err(NameServerError::Threads)?;
         host.runtime = Some(Handle::current());
         let binding = lease_runtime.handle().spawn(Host::bind(host, objects));
@@ -507,12 +540,21 @@ impl NameServer {
             .map_err(NameServerError::Listen)?;
         let own = own_address(host.local_addr(), advertise.as_ref());
         directory.set_own_addresses(host.local_addr(), own.clone());
+        if let Some(python) = python {
+            python.listens_at(own.clone().unwrap_or_else(|| host.local_addr().clone()));
+            if let (Some(address), Some(uri)) = (pyro_broadcast, python.uri()) {
+                let socket = UdpSocket::bind(address)
+                    .await
+                    .map_err(NameServerError::Listen)?;
+                let answering = answer_broadcasts(socket, uri.clone());
+                tokio::spawn(stop.clone().run_until_cancelled_owned(answering));
+            }
+        }
 
         let dispatching = tasks.map(|tasks| {
             let client = client_of_workers(&host, workers, authority.clone());
             DispatcherHandle::start(tasks, client, directory.clone(), task_retention)
         });
-        let stop = CancellationToken::new();
         tokio::spawn(
             directory
                 .clone()

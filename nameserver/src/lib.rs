@@ -8,6 +8,7 @@
 //!   store.
 //! - `limits`: the limits of users, and their usage.
 //! - `presence`: the members that are present in chat rooms.
+//! - `pyro`: Pyro's names over the directory, for programs in Python.
 //! - `topics`: the store's topics as an object.
 //! - [`NameServer`]: the daemon, which serves all of these on a port.
 
@@ -18,6 +19,7 @@ mod exclusive_names;
 mod limits;
 mod peers;
 mod presence;
+mod pyro;
 mod tasks;
 mod topics;
 pub mod users;

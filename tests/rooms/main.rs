@@ -19,14 +19,15 @@ use std::{
 use toml::Table;
 
 /// Each room with those that it depends on, apart from its tests.
-const ROOMS: [(&str, &[&str]); 7] = [
+const ROOMS: [(&str, &[&str]); 8] = [
     ("common", &[]),
     ("store", &[]),
     ("certs", &[]),
-    ("client", &["common"]),
-    ("worker", &["client", "common"]),
+    ("pyro", &["common"]),
+    ("client", &["common", "pyro"]),
+    ("worker", &["client", "common", "pyro"]),
     ("objects", &["client", "common", "store", "worker"]),
-    ("nameserver", &["client", "common", "store"]),
+    ("nameserver", &["client", "common", "pyro", "store"]),
 ];
 
 /// Libraries that only these rooms link themselves, of those that take long to build.

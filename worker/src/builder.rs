@@ -50,6 +50,7 @@ pub struct WorkerBuilder {
     pub(crate) tls: Option<TlsServer>,
     pub(crate) trust: Option<TlsClient>,
     pub(crate) credentials: Option<Credentials>,
+    pub(crate) pyro: bool,
     pub(crate) objects: Vec<(PlannedObject, MakeObject)>,
 }
 
@@ -97,6 +98,7 @@ impl Default for WorkerBuilder {
             tls: None,
             trust: None,
             credentials: None,
+            pyro: true,
             objects: Vec::new(),
         }
     }
@@ -297,6 +299,20 @@ impl WorkerBuilder {
     /// ```
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
+        self
+    }
+
+    /// Whether programs in Python may call its objects by Pyro's protocol, on the same port. The default is
+    /// that they may.
+    ///
+    /// ```
+    /// use pyroxene_worker::Worker;
+    ///
+    /// // Only clients of this library are served.
+    /// let builder = Worker::builder().pyro(false);
+    /// ```
+    pub fn pyro(mut self, is_on: bool) -> Self {
+        self.pyro = is_on;
         self
     }
 

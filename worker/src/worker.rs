@@ -16,6 +16,7 @@ use pyroxene_common::{
     interfaces::directory::{DirectoryError, Load, MAX_TTL, MIN_TTL, Registration, check_name},
     signal::StopSignals,
 };
+use pyroxene_pyro::{hosted::HostedObjects, server::PyroProtocol};
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
@@ -25,6 +26,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The timeout of the announcement of the drain.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why Pyro's clients are refused where callers have to log in.
+const PYRO_NEEDS_LOGIN: &str =
+    "this worker asks its callers to log in, which clients of Pyro's protocol cannot do yet";
 
 /// The maximum number of threads of the compute pool.
 pub const MAX_THREADS: usize = 1024;
@@ -214,6 +219,12 @@ impl Worker {
             if objects.insert(planned.name.clone(), object).is_some() {
                 return Err(WorkerError::HostedTwice(planned.name));
             }
+        }
+        if builder.pyro {
+            let refusal = guard.as_ref().map(|_| PYRO_NEEDS_LOGIN.to_owned());
+            let python = HostedObjects::new(objects.clone()).refuse(refusal);
+            let protocol = PyroProtocol::new(Arc::new(python), builder.max_message);
+            config.protocols.push(Arc::new(protocol));
         }
         let began = Instant::now();
         let host = listen(config, objects, builder.start_timeout)

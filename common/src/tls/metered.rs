@@ -23,6 +23,11 @@ impl MeteredSocket {
         Self { socket, left }
     }
 
+    /// The socket, to look at.
+    pub(crate) fn as_socket(&self) -> &Socket {
+        &self.socket
+    }
+
     /// The socket itself.
     pub(crate) fn socket(&mut self) -> &mut Socket {
         &mut self.socket
