@@ -55,15 +55,22 @@ fn refused(error: DirectoryError) -> PyException {
     PyException::pyro("NamingError", error.to_string())
 }
 
+/// The endpoint of a name that leads to another name: Pyro's clients look further, and nobody else can.
+const ANOTHER_NAME: &str = "unix:/dev/null";
+
 /// The address of an instance for Pyro's clients.
-fn uri_of(instance: &Instance) -> Option<PyroUri> {
+fn uri_of(instance: &Instance) -> Option<String> {
+    if instance.endpoint == ANOTHER_NAME {
+        return Some(instance.target.clone());
+    }
     let endpoint: Endpoint = instance.endpoint.parse().ok()?;
     let target = instance.target.strip_prefix(SCHEME);
     let object = target.or_else(|| instance.interface.strip_prefix(SCHEME));
-    Some(PyroUri {
+    let uri = PyroUri {
         object: object.unwrap_or(&instance.target).to_owned(),
         endpoint,
-    })
+    };
+    Some(uri.to_string())
 }
 
 /// The entry of a name with these instances; `None` if Pyro's clients can reach none of them.
@@ -89,9 +96,12 @@ fn entry(name: String, instances: &[Instance]) -> Option<NameEntry> {
     })
 }
 
-/// The text of a static name that leads to a Pyro object.
-fn static_uri(uri: &PyroUri) -> String {
-    format!("{SCHEME}{}@{}", uri.object, uri.endpoint)
+/// The text of a static name that leads to a Pyro object, or to another name.
+fn static_uri(uri: &str) -> String {
+    match PyroUri::parse(uri) {
+        Ok(uri) => format!("{SCHEME}{}@{}", uri.object, uri.endpoint),
+        Err(_) => format!("{uri}@{ANOTHER_NAME}"),
+    }
 }
 
 impl Names for DirectoryNames {
@@ -120,11 +130,13 @@ impl Names for DirectoryNames {
     fn register(
         &self,
         name: String,
-        uri: PyroUri,
+        uri: String,
         tags: Vec<String>,
     ) -> BoxFuture<'_, Result<(), PyException>> {
         Box::pin(async move {
-            if tags.iter().any(|tag| tag == INSTANCE_TAG) {
+            if tags.iter().any(|tag| tag == INSTANCE_TAG)
+                && let Ok(uri) = PyroUri::parse(&uri)
+            {
                 return self.instances.add(&name, uri, tags).await.map_err(refused);
             }
             let directory = self.directory.clone();

@@ -6,8 +6,6 @@
 
 mod calls;
 
-pub use calls::ANY_PARAMETER;
-
 use crate::{
     client::{PyroClientError, PyroConnection},
     uri::PyroUri,

@@ -9,7 +9,7 @@ use crate::{
     PyValue,
     exception::PyException,
     server::{CallError, Members, PyroCall, PyroObjects},
-    uri::PyroUri,
+    uri::{self, PyroUri},
 };
 use arguments::Arguments;
 use futures::future::BoxFuture;
@@ -47,8 +47,8 @@ const REGEX_SIZE: usize = 1 << 20;
 /// One instance of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedInstance {
-    /// Its address.
-    pub uri: PyroUri,
+    /// Its address, of any of Pyro's kinds.
+    pub uri: String,
     /// Its tags, which are Pyro's metadata.
     pub tags: Vec<String>,
     /// Whether it takes calls now.
@@ -80,7 +80,7 @@ pub trait Names: fmt::Debug + Send + Sync + 'static {
     fn register(
         &self,
         name: String,
-        uri: PyroUri,
+        uri: String,
         tags: Vec<String>,
     ) -> BoxFuture<'_, Result<(), PyException>>;
 
@@ -230,7 +230,7 @@ impl NameServerInner {
         self.own.get().map(|uri| NameEntry {
             name: OBJECT.to_owned(),
             instances: vec![NamedInstance {
-                uri: uri.clone(),
+                uri: uri.to_string(),
                 tags: vec![OWN_TAG.to_owned()],
                 is_live: true,
                 load: 0,
@@ -289,7 +289,7 @@ impl NameServerInner {
     /// A dictionary of names with their addresses, and their tags if they are wanted.
     fn shown(&self, entries: &[NameEntry], with_tags: bool) -> PyValue {
         let shown = entries.iter().filter_map(|entry| {
-            let uri = PyValue::Str(self.next(entry)?.uri.to_string());
+            let uri = PyValue::str(&self.next(entry)?.uri);
             let value = match with_tags {
                 true => PyValue::Tuple(vec![uri, tags_value(entry)]),
                 false => uri,
@@ -307,11 +307,8 @@ impl NameServerInner {
             )));
         };
         let entry = self.find(name).await?;
-        let uri = self
-            .next(&entry)
-            .ok_or_else(|| unknown(name))?
-            .uri
-            .to_value();
+        let next = self.next(&entry).ok_or_else(|| unknown(name))?;
+        let uri = uri::value_of(&next.uri);
         Ok(match with_tags {
             true => PyValue::Tuple(vec![uri, tags_value(&entry)]),
             false => uri,
@@ -330,12 +327,17 @@ impl NameServerInner {
         };
         let uri = PyroUri::text_of(uri)
             .ok_or_else(|| type_error("only URIs or strings can be registered"))?;
-        let uri = PyroUri::parse(&uri)
+        let uri = uri::checked(&uri)
             .map_err(|error| PyException::pyro("PyroError", error.to_string()))?;
         let tags = tags.map(|tags| tag_list("metadata", tags)).transpose()?;
         let taken = || naming_error(format!("name already registered: {name}"));
         if name == OBJECT {
-            return Err(taken());
+            // It keeps its address, whatever a program that was its own name server says.
+            return if safe {
+                Err(taken())
+            } else {
+                Ok(PyValue::None)
+            };
         }
         if safe && self.names.find(name.clone()).await?.is_some() {
             return Err(taken());

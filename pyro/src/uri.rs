@@ -130,6 +130,54 @@ impl<T: Into<PyValue>> From<Option<T>> for PyValue {
     }
 }
 
+/// The text of an address of any kind as Pyro shows it: of an object (`PYRO:`), or of what has to be looked up
+/// first (`PYRONAME:`, `PYROMETA:`).
+///
+/// # Errors
+///
+/// It is none.
+pub fn checked(text: &str) -> Result<String, InvalidUri> {
+    let text = text.trim_end();
+    match to_look_up(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => PyroUri::parse(text).map(|uri| uri.to_string()),
+    }
+}
+
+/// The protocol and the rest of an address that has to be looked up.
+fn to_look_up(text: &str) -> Option<(&str, &str)> {
+    let (protocol, rest) = text.split_once(':')?;
+    let is_one = matches!(protocol, "PYRONAME" | "PYROMETA");
+    (is_one && !rest.is_empty() && !rest.contains(char::is_whitespace)).then_some((protocol, rest))
+}
+
+/// The value of an address of any kind, given as its text.
+pub fn value_of(text: &str) -> PyValue {
+    let Some((protocol, rest)) = to_look_up(text) else {
+        return match PyroUri::parse(text) {
+            Ok(uri) => uri.to_value(),
+            Err(_) => PyValue::str(text),
+        };
+    };
+    let (object, location) = match rest.split_once('@') {
+        Some((object, location)) => (object, location_endpoint(location).ok()),
+        None => (rest, None),
+    };
+    let (host, port) = match location {
+        Some(Endpoint::Tcp { host, port }) => (PyValue::Str(host), PyValue::Int(port.into())),
+        _ => (PyValue::None, PyValue::None),
+    };
+    let object = match protocol {
+        "PYROMETA" => PyValue::Set(object.split(',').map(PyValue::str).collect()),
+        _ => PyValue::str(object),
+    };
+    let state = vec![protocol.into(), object, PyValue::None, host, port];
+    PyValue::dict([
+        ("__class__", PyValue::str(CLASS)),
+        ("state", PyValue::Tuple(state)),
+    ])
+}
+
 fn location_endpoint(location: &str) -> Result<Endpoint, InvalidUri> {
     if let Some(path) = location.strip_prefix("./u:") {
         return match path.is_empty() {
@@ -176,6 +224,16 @@ mod tests {
             assert_eq!(uri.to_string(), shown);
             assert_eq!(PyroUri::text_of(&uri.to_value()).as_deref(), Some(shown));
         }
+    }
+
+    #[test]
+    fn addresses_that_have_to_be_looked_up_stay_as_they_are() {
+        for text in ["PYRONAME:a", "PYRONAME:a@h:1", "PYROMETA:x,y"] {
+            assert_eq!(checked(text).as_deref(), Ok(text));
+            assert_eq!(PyroUri::text_of(&value_of(text)).as_deref(), Some(text));
+        }
+        assert_eq!(checked("PYRO:a@h:1 ").as_deref(), Ok("PYRO:a@h:1"));
+        assert!(checked("PYRONAME:").is_err() && checked("PYRONAMES:a").is_err());
     }
 
     #[test]

@@ -12,8 +12,8 @@ fn names() -> DirectoryNames {
     }
 }
 
-fn uri(text: &str) -> PyroUri {
-    PyroUri::parse(text).unwrap()
+fn uri(text: &str) -> String {
+    text.to_owned()
 }
 
 #[tokio::test]
@@ -52,6 +52,18 @@ async fn unix_sockets_can_be_registered() {
 }
 
 #[tokio::test]
+async fn names_may_lead_to_other_names() {
+    let names = names();
+    let at = uri("PYRONAME:other");
+    names
+        .register("a".to_owned(), at.clone(), Vec::new())
+        .await
+        .unwrap();
+    let found = names.find("a".to_owned()).await.unwrap().unwrap();
+    assert_eq!(found.instances[0].uri, at);
+}
+
+#[tokio::test]
 async fn registrations_with_the_tag_are_instances_of_one_name() {
     let names = names();
     let tags = vec![INSTANCE_TAG.to_owned()];
@@ -63,11 +75,7 @@ async fn registrations_with_the_tag_are_instances_of_one_name() {
             .unwrap();
     }
     let found = names.find("a".to_owned()).await.unwrap().unwrap();
-    let uris: Vec<_> = found
-        .instances
-        .iter()
-        .map(|one| one.uri.to_string())
-        .collect();
+    let uris: Vec<_> = found.instances.iter().map(|one| one.uri.clone()).collect();
     assert_eq!(uris, ["PYRO:o1@127.0.0.1:1", "PYRO:o2@127.0.0.1:2"]);
     assert!(found.is_registered);
     assert_eq!(names.remove("a".to_owned()).await, Ok(true));

@@ -9,7 +9,10 @@ use crate::{
 };
 use pyroxene_common::{
     channel::{CallFailure, Dispatch},
-    interface::{Description, Interface, Method, MethodDescription, ParameterDescription},
+    interface::{
+        ANY_PARAMETER, Description, Interface, Method, MethodDescription, POSITIONAL,
+        ParameterDescription,
+    },
     interfaces::invoke::{Invoke, InvokeError},
     json::{self, JsonAnswer},
     message::{Refusal, RefusalReason},
@@ -22,12 +25,6 @@ use std::{
 };
 use tarpc::{ServerError, context::Context};
 use tokio::sync::Semaphore;
-
-/// The name of the parameter that stands for any named arguments: Python does not tell those of its methods.
-pub const ANY_PARAMETER: &str = "**";
-
-/// The name of an argument with a list of positional ones.
-const POSITIONAL: &str = "*";
 
 /// How long a client leaves an instance alone that lost a call, in milliseconds.
 const RETRY_AFTER_MS: u32 = 500;

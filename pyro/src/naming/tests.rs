@@ -24,7 +24,7 @@ impl Names for Remembered {
     fn register(
         &self,
         name: String,
-        uri: PyroUri,
+        uri: String,
         tags: Vec<String>,
     ) -> BoxFuture<'_, Result<(), PyException>> {
         let entry = NameEntry {
@@ -262,7 +262,7 @@ async fn wrong_arguments_have_the_errors_of_pyro() {
 async fn look_ups_spread_over_live_instances_in_turn() {
     let (server, names) = server();
     let instance = |port: u16, is_live, load| NamedInstance {
-        uri: PyroUri::parse(&format!("PYRO:o@h:{port}")).unwrap(),
+        uri: format!("PYRO:o@h:{port}"),
         tags: Vec::new(),
         is_live,
         load,
