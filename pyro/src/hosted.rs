@@ -8,6 +8,7 @@ use crate::{
 };
 use futures::future::BoxFuture;
 use pyroxene_common::{
+    access::{Authenticator, HelloTarget},
     channel::CallFailure,
     host::HostedObject,
     interface::{Description, MethodDescription},
@@ -33,8 +34,12 @@ const DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Debug)]
 pub struct HostedObjects {
     objects: BTreeMap<String, Arc<DescribedObject>>,
-    refusal: Option<String>,
+    authenticator: Option<Arc<Authenticator>>,
 }
+
+/// Why Pyro's clients are refused where callers have to log in.
+const NEEDS_LOGIN: &str =
+    "this worker asks its callers to log in, which clients of Pyro's protocol cannot do yet";
 
 #[derive(Debug)]
 struct DescribedObject {
@@ -57,14 +62,14 @@ impl HostedObjects {
         });
         Self {
             objects: described.collect(),
-            refusal: None,
+            authenticator: None,
         }
     }
 
-    /// Refuses every client with this message.
+    /// Refuses clients while callers have to log in.
     #[must_use]
-    pub fn refuse(mut self, sentence: Option<String>) -> Self {
-        self.refusal = sentence;
+    pub fn authenticator(mut self, authenticator: Option<Arc<Authenticator>>) -> Self {
+        self.authenticator = authenticator;
         self
     }
 }
@@ -92,7 +97,14 @@ impl PyroObjects for HostedObjects {
     }
 
     fn refusal(&self) -> Option<String> {
-        self.refusal.clone()
+        let anything = HelloTarget {
+            object: "",
+            interface: "",
+            version: 0,
+        };
+        let authenticator = self.authenticator.as_ref()?;
+        let refused = authenticator.check(None, anything, None).is_err();
+        refused.then(|| NEEDS_LOGIN.to_owned())
     }
 }
 

@@ -27,10 +27,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// The timeout of the announcement of the drain.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why Pyro's clients are refused where callers have to log in.
-const PYRO_NEEDS_LOGIN: &str =
-    "this worker asks its callers to log in, which clients of Pyro's protocol cannot do yet";
-
 /// The maximum number of threads of the compute pool.
 pub const MAX_THREADS: usize = 1024;
 
@@ -221,8 +217,8 @@ impl Worker {
             }
         }
         if builder.pyro {
-            let refusal = guard.as_ref().map(|_| PYRO_NEEDS_LOGIN.to_owned());
-            let python = HostedObjects::new(objects.clone()).refuse(refusal);
+            let authenticator = config.authenticator.clone();
+            let python = HostedObjects::new(objects.clone()).authenticator(authenticator);
             let protocol = PyroProtocol::new(Arc::new(python), builder.max_message);
             config.protocols.push(Arc::new(protocol));
         }

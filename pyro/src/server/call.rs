@@ -19,6 +19,10 @@ impl<S: PyroStream> Connection<S> {
         serializer: Serializer,
     ) -> Result<Next, TransportError> {
         let header = message.header;
+        // Callers may have to log in since the handshake.
+        if self.objects.refusal().is_some() {
+            return Ok(Next::Close);
+        }
         if header.has(FLAG_ONEWAY) {
             self.stream.acknowledge();
         }

@@ -20,6 +20,10 @@ impl Protocol for PyroProtocol {
         let caller = PyroCaller {
             address: connection.peer.to_string(),
         };
+        // Who is refused is told so in the handshake.
+        if self.objects.refusal().is_none() {
+            connection.authentication.authenticated();
+        }
         let serving = self
             .clone()
             .serve_stream(connection.stream, caller, connection.drain);
