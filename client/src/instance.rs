@@ -18,6 +18,7 @@ use pyroxene_common::{
     interfaces::directory::{Instance as Listed, InstanceState},
     message::{Load, RefusalReason},
 };
+use pyroxene_pyro::uri::SCHEME as PYRO_SCHEME;
 use serde::de::DeserializeOwned;
 use std::{
     fmt,
@@ -108,7 +109,11 @@ impl<R> ObjectInstance<R> {
         let breaker = Breaker::new(connector.breaker);
         let instance = Self {
             key: InstanceKey::of(listed),
-            target: listed.target.clone(),
+            // An instance of a Pyro object has its id in the place of an interface.
+            target: match listed.interface.starts_with(PYRO_SCHEME) {
+                true => listed.interface.clone(),
+                false => listed.target.clone(),
+            },
             connector,
             connection: ArcSwapOption::empty(),
             delegates: Arc::default(),

@@ -23,6 +23,7 @@ use pyroxene_common::{
     message::Load,
     signal::StopSignals,
 };
+use pyroxene_pyro::{hosted::HostedObjects, server::PyroProtocol};
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
@@ -160,6 +161,12 @@ impl Worker {
             if objects.insert(planned.name.clone(), object).is_some() {
                 return Err(WorkerError::HostedTwice(planned.name));
             }
+        }
+        if builder.pyro {
+            let authenticator = config.authenticator.clone();
+            let python = HostedObjects::new(objects.clone()).authenticator(authenticator);
+            let protocol = PyroProtocol::new(Arc::new(python), builder.max_message);
+            config.protocols.push(Arc::new(protocol));
         }
         let began = Instant::now();
         let host = listen(config, objects, builder.start_timeout)

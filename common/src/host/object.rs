@@ -6,8 +6,11 @@ use crate::{
     channel::{CallFailure, ConnectionContext, ConnectionLost, Dispatch, serve},
     hello::{HelloRefusal, RefusalCode},
     identity::Identity,
-    interface::{Interface, Method, Serves},
-    interfaces::invoke::Invoke,
+    interface::{Description, Interface, Method, Serves},
+    interfaces::invoke::{
+        Invoke,
+        invoke::{InvokeRequest, InvokeResponse},
+    },
     tls::Stream,
 };
 use futures::{FutureExt, future::BoxFuture};
@@ -104,6 +107,21 @@ impl HostedObject {
         self.server.interface()
     }
 
+    /// The description of its own interface.
+    pub fn description(&self) -> Description {
+        self.server.description()
+    }
+
+    /// Answers a call by name from within the process, on behalf of a caller who may call every method. The
+    /// caller is that of the [`Scope`](crate::scope::Scope) in which the answer is awaited.
+    pub fn invoke(
+        &self,
+        context: context::Context,
+        request: InvokeRequest,
+    ) -> BoxFuture<'static, Result<InvokeResponse, CallFailure>> {
+        self.server.invoke(context, request)
+    }
+
     /// Finds the interface that a client asked for, or returns a refusal.
     pub(super) fn protocol(
         &self,
@@ -154,6 +172,12 @@ pub(super) enum ObjectProtocol {
 trait ObjectServer: Send + Sync {
     fn interface(&self) -> (&'static str, u32);
     fn methods(&self) -> &'static [Method];
+    fn description(&self) -> Description;
+    fn invoke(
+        &self,
+        context: context::Context,
+        request: InvokeRequest,
+    ) -> BoxFuture<'static, Result<InvokeResponse, CallFailure>>;
     fn serve_own(
         &self,
         stream: Stream,
@@ -184,6 +208,20 @@ where
 
     fn methods(&self) -> &'static [Method] {
         I::METHODS
+    }
+
+    fn description(&self) -> Description {
+        I::describe()
+    }
+
+    fn invoke(
+        &self,
+        context: context::Context,
+        request: InvokeRequest,
+    ) -> BoxFuture<'static, Result<InvokeResponse, CallFailure>> {
+        let everything = MethodPermissions::EVERYTHING;
+        let invoke = InvokeDispatch::<I, D>::new(Arc::clone(&self.own), everything);
+        Arc::new(invoke).dispatch(context, request).boxed()
     }
 
     fn serve_own(

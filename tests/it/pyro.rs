@@ -1,0 +1,202 @@
+//! Programs in Python with the real Pyro5: its tools, its tutorial, its clients over workers, and its objects
+//! for clients of this broker.
+
+mod foreign;
+mod names;
+mod python;
+
+use crate::harness::{Broker, Process, Ran, eventually_within, in_time, seconds, turn};
+use python::Python;
+
+/// The flags of a command that reaches the broker.
+fn reach(broker: &Broker) -> Vec<String> {
+    vec!["--nameserver".to_owned(), broker.addresses()]
+}
+
+/// Runs `pyroxene` with these words at the broker.
+async fn pyroxene(broker: &Broker, words: &[&str]) -> Ran {
+    let reach = reach(broker);
+    let words: Vec<&str> = words
+        .iter()
+        .copied()
+        .chain(reach.iter().map(String::as_str))
+        .collect();
+    Ran::in_dir(broker.dir(), &words).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tutorial_of_pyro_runs_as_it_is() {
+    let Some(python) = Python::with_pyro().await else {
+        return;
+    };
+    let broker = Broker::start().workers(1).await;
+    let _server = python.server(&broker, "greeting_server.py", &[]).await;
+    let said = python.script(&broker, "greeting_client.py", &[]).await;
+    assert_eq!(
+        said.out(),
+        "Hello, Ana. Here is your fortune message:\nTomorrow's lucky number is 12345678."
+    );
+    // A client of this broker calls the same object.
+    let said = pyroxene(
+        &broker,
+        &["call", "example.greeting", "get_fortune", "name=Bo"],
+    )
+    .await;
+    assert!(said.out().starts_with("Hello, Bo."), "{said:?}");
+    let said = pyroxene(&broker, &["call", "example.greeting", "get_fortune", "Cy"]).await;
+    assert!(said.out().starts_with("Hello, Cy."), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_calls_what_workers_host_in_every_serializer() {
+    let Some(python) = Python::with_pyro().await else {
+        return;
+    };
+    let _turn = turn().await;
+    let broker = Broker::start().workers(1).await;
+    let said = python.script(&broker, "objects_of_workers.py", &[]).await;
+    let said = said.out();
+    for serializer in ["serpent", "json", "msgpack", "marshal"] {
+        for line in [
+            "positional 6.5",
+            "named 3",
+            "big True",
+            "error ValueError",
+            "missing TypeError: calculator.sum() missing 1 required positional argument: 'values'",
+            "too many TypeError: calculator.sum() takes 2 positional arguments but 3 were given",
+            "unknown AttributeError: 'calculator' object has no attribute 'nosuch'",
+            "type TypeError",
+        ] {
+            let line = format!("{serializer} {line}");
+            assert!(said.lines().any(|found| found == line), "{line}: {said}");
+        }
+    }
+    for line in [
+        "batch [3, 120]",
+        "batch first 1",
+        "batch error ValueError",
+        "a call after a oneway waits for no acknowledgement True",
+        "daemon None ['Pyro.Daemon', 'calculator'] DaemonError: unknown object",
+        "unknown name NamingError: unknown name: zz",
+        "compressed 499500",
+    ] {
+        assert!(said.lines().any(|found| found == line), "{line}: {said}");
+    }
+    assert!(said.contains("rejected: unknown object"), "{said}");
+}
+
+/// Waits until exactly so many workers answer between two questions to the steady callers.
+async fn answered_by(callers: &mut Process, wanted: usize) {
+    let look = async {
+        loop {
+            callers.write(&["?".to_owned()]).await;
+            let mut line = callers.line().await;
+            while !line.starts_with("seen") {
+                line = callers.line().await;
+            }
+            if line.split(' ').filter(|word| word.starts_with('w')).count() == wanted {
+                return;
+            }
+            // The next few calls.
+            callers.line().await;
+        }
+    };
+    in_time(seconds(90), "the workers that answer", look).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_clients_move_on_when_workers_are_killed() {
+    let Some(python) = Python::with_pyro().await else {
+        return;
+    };
+    let _turn = turn().await;
+    let mut broker = Broker::start().workers(3).await;
+    let mut callers = python.start(&broker, "steady_caller.py", &["30"]);
+    in_time(seconds(60), "calls", callers.line()).await;
+    answered_by(&mut callers, 3).await;
+    broker.worker("w1").kill().await;
+    broker.worker("w2").kill().await;
+    answered_by(&mut callers, 1).await;
+    callers.end_input();
+    let rest = in_time(seconds(60), "the end", callers.rest_of_output()).await;
+    assert!(rest.contains("failures []"), "{rest}");
+}
+
+/// A call of the warehouses; which of them answered.
+async fn who(broker: &Broker) -> Result<String, String> {
+    let ran = pyroxene(broker, &["call", "Example.warehouse", "who"]).await;
+    match ran.code {
+        Some(0) => Ok(ran.stdout.trim().to_owned()),
+        _ => Err(ran.stderr),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_programs_in_python_are_one_object_and_one_may_die() {
+    let Some(python) = Python::with_pyro().await else {
+        return;
+    };
+    let _turn = turn().await;
+    let broker = Broker::start().workers(1).await;
+    let mut warehouses: Vec<Process> = Vec::new();
+    for name in ["p1", "p2", "p3"] {
+        warehouses.push(python.server(&broker, "warehouse.py", &[name]).await);
+    }
+    let instances = async || {
+        let listed = pyroxene(&broker, &["lookup", "Example.warehouse", "--json"]).await;
+        listed.stdout.matches("python:").count()
+    };
+    assert_eq!(instances().await, 3);
+
+    // Values, errors and positional arguments.
+    let values = pyroxene(&broker, &["call", "Example.warehouse", "values"]).await;
+    assert_eq!(
+        values.out(),
+        r#"{"big": 1267650600228229401496703205376, "bytes": [0, 255], "tuple": [1, null], "float": 1.5}"#
+    );
+    let echoed = pyroxene(
+        &broker,
+        &["call", "Example.warehouse", "echo", "1", "x=[2]"],
+    )
+    .await;
+    assert_eq!(echoed.out(), r#"[[1], {"x": [2]}]"#);
+    let taken = pyroxene(&broker, &["call", "Example.warehouse", "take", "item=boat"]).await;
+    assert!(
+        taken.stderr.contains("ValueError: there is no boat"),
+        "{taken:?}"
+    );
+    let items = pyroxene(&broker, &["call", "Example.warehouse", "items_one_by_one"]).await;
+    assert_eq!(items.out(), r#"["chair", "bike"]"#);
+    let lost = pyroxene(&broker, &["call", "Example.warehouse", "hang_up"]).await;
+    assert!(lost.stderr.contains("may have run"), "{lost:?}");
+
+    // Every one of them answers.
+    let mut seen = std::collections::BTreeSet::new();
+    eventually_within(
+        seconds(60),
+        "all three answer",
+        async || Ok::<_, String>(()),
+    )
+    .await;
+    while seen.len() < 3 {
+        seen.insert(who(&broker).await.unwrap());
+    }
+    warehouses[0].kill().await;
+    // Not one call fails, whatever the list says.
+    for _ in 0..6 {
+        assert_ne!(who(&broker).await.unwrap(), "p1");
+    }
+    eventually_within(seconds(20), "it leaves the list", async || {
+        let count = instances().await;
+        (count == 2)
+            .then_some(())
+            .ok_or(format!("{count} instances"))
+    })
+    .await;
+    // Pyro's own clients are led to those that live, too.
+    let tools = ["lookup", "Example.warehouse"];
+    for _ in 0..4 {
+        let found = python.nsc(&broker, &tools).await;
+        assert!(found.stdout.contains("PYRO:obj_"), "{found:?}");
+    }
+}
