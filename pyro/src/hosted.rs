@@ -4,22 +4,25 @@ use crate::{
     PyValue,
     exception::PyException,
     schema,
-    server::{CallError, Members, PyroCall, PyroCaller, PyroObjects},
+    server::{
+        CallError, Members, PyroAnswer, PyroCall, PyroCaller, PyroItem, PyroItems, PyroObjects,
+    },
 };
-use futures::future::BoxFuture;
+use futures::{StreamExt, future::BoxFuture, stream};
 use pyroxene_common::{
     access::Authenticator,
-    channel::CallFailure,
+    channel::{CallFailure, Stream},
     host::HostedObject,
     identity::HelloTarget,
     interface::{Description, MethodDescription},
     interfaces::invoke::{
-        InvokeError,
+        InvokeError, InvokeStream,
         invoke::{InvokeRequest, InvokeResponse},
     },
     message::{Refusal, RefusalReason},
     scope::{Caller, Scope},
 };
+use serde_json::Value;
 use std::{
     collections::BTreeMap,
     io,
@@ -88,12 +91,12 @@ impl PyroObjects for HostedObjects {
         })
     }
 
-    fn call(&self, call: PyroCall) -> BoxFuture<'static, Result<PyValue, CallError>> {
+    fn call(&self, call: PyroCall) -> BoxFuture<'static, Result<PyroAnswer, CallError>> {
         let object = self.objects.get(&call.object).cloned();
         Box::pin(async move {
             let object =
                 object.ok_or_else(|| PyException::pyro("DaemonError", "unknown object"))?;
-            object.call(call).await
+            object.answer(call).await
         })
     }
 
@@ -110,7 +113,7 @@ impl PyroObjects for HostedObjects {
 }
 
 impl DescribedObject {
-    async fn call(&self, call: PyroCall) -> Result<PyValue, CallError> {
+    async fn answer(self: Arc<Self>, call: PyroCall) -> Result<PyroAnswer, CallError> {
         let missing = || {
             let text = format!(
                 "'{}' object has no attribute '{}'",
@@ -121,12 +124,19 @@ impl DescribedObject {
         let method = self.description.method(&call.method).ok_or_else(missing)?;
         let caller = caller(&call.caller);
         let shown = format!("{}.{}", call.object, call.method);
-        let arguments = self.arguments(method, &shown, call)?;
+        let (arguments, inputs) = self.arguments(method, &shown, call)?;
         let mut context: Context = context::current();
         context.deadline = Instant::now() + DEADLINE;
-        let request = InvokeRequest::Call {
-            method: method.name.clone(),
-            arguments,
+        let request = match method.streams() {
+            true => InvokeRequest::Stream {
+                method: method.name.clone(),
+                arguments,
+                inputs,
+            },
+            false => InvokeRequest::Call {
+                method: method.name.clone(),
+                arguments,
+            },
         };
         let scope = Scope {
             caller: Arc::new(caller),
@@ -135,7 +145,13 @@ impl DescribedObject {
         let answered = scope.wrap(self.object.invoke(context, request)).await;
         let answer = match answered.map_err(failed)? {
             InvokeResponse::Call(answer) | InvokeResponse::CallRepeatable(answer) => answer,
-            InvokeResponse::Describe(_) | InvokeResponse::Stream(_) => {
+            InvokeResponse::Stream(Ok(InvokeStream {
+                items: Some(items), ..
+            })) => return Ok(PyroAnswer::Items(Arc::clone(&self).items(method, items))),
+            InvokeResponse::Stream(answer) => {
+                answer.map(|stream| stream.answer.unwrap_or_else(|| "null".to_owned()))
+            }
+            InvokeResponse::Describe(_) => {
                 return Err(
                     PyException::pyro("ProtocolError", "it answered another method").into(),
                 );
@@ -143,16 +159,31 @@ impl DescribedObject {
         };
         let text = answer.map_err(|error| raised(&shown, error))?;
         let value = schema::from_json(&text, &method.result, &self.description);
-        value.map_err(|error| PyException::pyro("SerializeError", error.to_string()).into())
+        let value =
+            value.map_err(|error| PyException::pyro("SerializeError", error.to_string()))?;
+        Ok(value.into())
     }
 
-    /// The arguments as a JSON object, by the names of the method's parameters.
+    /// The items of a method's answer as Python values.
+    fn items(self: Arc<Self>, method: &MethodDescription, items: Stream<String>) -> PyroItems {
+        let of_item = item_schema(&method.result);
+        PyroItems::new(items.map(move |item| -> PyroItem {
+            let text = item.map_err(|broken| {
+                PyException::builtin("RuntimeError", broken.failure.to_string())
+            })?;
+            schema::from_json(&text, &of_item, &self.description)
+                .map_err(|error| PyException::pyro("SerializeError", error.to_string()))
+        }))
+    }
+
+    /// The arguments as a JSON object, by the names of the method's parameters. For a parameter that is a
+    /// stream, it has the stream's position among those that are returned beside it.
     fn arguments(
         &self,
         method: &MethodDescription,
         shown: &str,
         call: PyroCall,
-    ) -> Result<String, PyException> {
+    ) -> Result<(String, Vec<Stream<String>>), PyException> {
         let type_error =
             |text: String| PyException::builtin("TypeError", format!("{shown}() {text}"));
         let parameters = &method.parameters;
@@ -166,6 +197,7 @@ impl DescribedObject {
             )));
         }
         let mut out = String::from("{");
+        let mut inputs = Vec::new();
         let names = parameters.iter().map(|parameter| &parameter.name);
         let by_place = names
             .zip(call.positional)
@@ -188,13 +220,40 @@ impl DescribedObject {
             if number > 0 {
                 out.push(',');
             }
-            let text = schema::to_json(value.clone(), &parameter.schema, &self.description)
-                .map_err(|error| type_error(format!("argument '{name}': {error}")))?;
+            let unfit = |reason: String| type_error(format!("argument '{name}': {reason}"));
+            let text = match parameter.is_stream() {
+                true => {
+                    let items = self.input(value.clone(), &parameter.schema);
+                    inputs.push(items.map_err(unfit)?);
+                    (inputs.len() - 1).to_string()
+                }
+                false => schema::to_json(value.clone(), &parameter.schema, &self.description)
+                    .map_err(|error| unfit(error.to_string()))?,
+            };
             out.push_str(&format!("\"{name}\":{text}"));
         }
         out.push('}');
-        Ok(out)
+        Ok((out, inputs))
     }
+
+    /// The items of a list, for a parameter that is a stream: Pyro's clients send no streams.
+    fn input(&self, list: PyValue, schema: &Value) -> Result<Stream<String>, String> {
+        let of_item = item_schema(schema);
+        let items = list
+            .into_sequence()
+            .map_err(|other| format!("it takes a list of items, not {}", other.type_name()))?;
+        let texts = items.into_iter().map(|item| {
+            let text = schema::to_json(item, &of_item, &self.description);
+            text.map_err(|error| error.to_string())
+        });
+        let texts = texts.collect::<Result<Vec<_>, _>>()?;
+        Ok(Stream::new(stream::iter(texts)))
+    }
+}
+
+/// The schema of a stream's items.
+fn item_schema(stream: &Value) -> Value {
+    stream.get("items").cloned().unwrap_or(Value::Null)
 }
 
 fn caller(caller: &PyroCaller) -> Caller {

@@ -8,7 +8,7 @@ pub use broadcast::{BROADCAST_PORT, answer_broadcasts};
 use crate::{
     PyValue,
     exception::PyException,
-    server::{CallError, Members, PyroCall, PyroObjects},
+    server::{CallError, Members, PyroAnswer, PyroCall, PyroObjects},
     uri::{self, PyroUri},
 };
 use arguments::Arguments;
@@ -143,9 +143,9 @@ impl PyroObjects for PyroNameServer {
         })
     }
 
-    fn call(&self, call: PyroCall) -> BoxFuture<'static, Result<PyValue, CallError>> {
+    fn call(&self, call: PyroCall) -> BoxFuture<'static, Result<PyroAnswer, CallError>> {
         let inner = Arc::clone(&self.0);
-        Box::pin(async move { inner.call(call).await.map_err(CallError::from) })
+        Box::pin(async move { Ok(inner.call(call).await?.into()) })
     }
 
     fn refusal(&self) -> Option<String> {

@@ -4,19 +4,26 @@ mod call;
 mod daemon;
 mod handshake;
 mod protocol;
+mod streams;
 
-use crate::PyValue;
+pub use streams::{PyroItem, PyroItems};
+
 use crate::{
-    exception::PyException,
+    PyValue,
+    exception::{PyException, TRACEBACK},
     serializer::{Serializer, SerializerError},
     transport::{TransportError, read_message, write_message},
-    wire::{FLAG_CORRELATION, FLAG_EXCEPTION, Kind, Message, WireError},
+    wire::{
+        FLAG_CORRELATION, FLAG_EXCEPTION, FLAG_STREAM, Kind, Message, STREAM_ANNOTATION, WireError,
+    },
 };
+use call::Calls;
 use futures::future::BoxFuture;
 use pyroxene_common::wire::HELLO_TIMEOUT;
 use std::{fmt, io, sync::Arc};
+use streams::{ItemStreams, StreamUser};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream},
     sync::Semaphore,
     time::timeout,
 };
@@ -68,6 +75,21 @@ pub struct PyroCall {
     pub caller: Arc<PyroCaller>,
 }
 
+/// The result of a call.
+#[derive(Debug)]
+pub enum PyroAnswer {
+    /// A value.
+    Value(PyValue),
+    /// Items that follow one after the other.
+    Items(PyroItems),
+}
+
+impl From<PyValue> for PyroAnswer {
+    fn from(value: PyValue) -> Self {
+        Self::Value(value)
+    }
+}
+
 /// Why a call has no result.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CallError {
@@ -92,7 +114,7 @@ pub trait PyroObjects: fmt::Debug + Send + Sync + 'static {
     fn members(&self, object: &str) -> Option<Members>;
 
     /// Calls a method.
-    fn call(&self, call: PyroCall) -> BoxFuture<'static, Result<PyValue, CallError>>;
+    fn call(&self, call: PyroCall) -> BoxFuture<'static, Result<PyroAnswer, CallError>>;
 
     /// Why no client of this protocol is served, if that is so.
     fn refusal(&self) -> Option<String> {
@@ -114,6 +136,7 @@ impl PyroStream for DuplexStream {}
 pub struct PyroProtocol {
     objects: Arc<dyn PyroObjects>,
     max_message: usize,
+    streams: ItemStreams,
 }
 
 impl PyroProtocol {
@@ -122,6 +145,7 @@ impl PyroProtocol {
         Self {
             objects,
             max_message,
+            streams: ItemStreams::default(),
         }
     }
 
@@ -134,10 +158,15 @@ impl PyroProtocol {
     ) {
         let connection = Connection {
             stream,
-            objects: self.objects,
             max_message: self.max_message,
-            caller: Arc::new(caller),
+            calls: Arc::new(Calls {
+                objects: self.objects,
+                caller: Arc::new(caller),
+                streams: self.streams,
+                user: StreamUser::default(),
+            }),
             oneway: Arc::new(Semaphore::new(MAX_ONEWAY)),
+            ahead: Vec::new(),
         };
         if let Err(reason) = connection.run(drain).await {
             tracing::debug!(%reason, "a Pyro connection ended");
@@ -148,10 +177,11 @@ impl PyroProtocol {
 /// A connection in service.
 struct Connection<S> {
     stream: S,
-    objects: Arc<dyn PyroObjects>,
     max_message: usize,
-    caller: Arc<PyroCaller>,
+    calls: Arc<Calls>,
     oneway: Arc<Semaphore>,
+    /// What was read of the next message while a call ran.
+    ahead: Vec<u8>,
 }
 
 /// Whether a connection goes on after a message.
@@ -168,7 +198,7 @@ impl<S: PyroStream> Connection<S> {
             return Ok(());
         }
         loop {
-            let reading = read_message(&mut self.stream, self.max_message);
+            let reading = self.next_message();
             // A client that waits for nothing loses nothing.
             let read = tokio::select! {
                 biased;
@@ -180,6 +210,24 @@ impl<S: PyroStream> Connection<S> {
             };
             if self.answer(message).await? == Next::Close {
                 return Ok(());
+            }
+        }
+    }
+
+    async fn next_message(&mut self) -> Result<Option<Message>, TransportError> {
+        let ahead = std::mem::take(&mut self.ahead);
+        let mut stream = ahead.as_slice().chain(&mut self.stream);
+        read_message(&mut stream, self.max_message).await
+    }
+
+    /// Waits until the client has hung up. What it sends meanwhile is kept.
+    async fn hung_up(&mut self) {
+        let mut buffer = [0; 64];
+        match self.stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => {}
+            Ok(read) => {
+                self.ahead.extend(buffer.iter().take(read));
+                std::future::pending().await
             }
         }
     }
@@ -200,14 +248,22 @@ impl<S: PyroStream> Connection<S> {
         }
     }
 
-    /// Sends a result, or an exception if it cannot be sent.
-    async fn send_result(
+    /// Sends a result, or an exception if it cannot be sent. Items are kept until the client takes them.
+    async fn send_answer(
         &mut self,
         request: &Message,
         serializer: Serializer,
-        result: Result<PyValue, PyException>,
+        result: Result<PyroAnswer, PyException>,
         flags: u16,
     ) -> Result<(), TransportError> {
+        let result = match result {
+            Ok(PyroAnswer::Value(value)) => Ok(value),
+            Ok(PyroAnswer::Items(items)) => match self.calls.begin_stream(items) {
+                Ok(id) => return self.send_stream(request, serializer, id).await,
+                Err(raised) => Err(raised),
+            },
+            Err(raised) => Err(raised),
+        };
         let written = result.map(|value| serializer.write(&value));
         let (payload, flags) = match written {
             Ok(Ok(payload)) if payload.len() <= self.max_message => (payload, flags),
@@ -226,6 +282,21 @@ impl<S: PyroStream> Connection<S> {
             Err(raised) => (exception_payload(serializer, &raised), FLAG_EXCEPTION),
         };
         let answer = reply(request, Kind::Result, payload).flags(flags);
+        Ok(write_message(&mut self.stream, &answer).await?)
+    }
+
+    /// Sends the id of a stream in the place of a result. The payload is for clients that know no streams.
+    async fn send_stream(
+        &mut self,
+        request: &Message,
+        serializer: Serializer,
+        id: String,
+    ) -> Result<(), TransportError> {
+        let mut note = PyException::pyro("ProtocolError", "result of call is an iterator");
+        note.attributes = vec![(TRACEBACK.into(), PyValue::None)];
+        let payload = exception_payload(serializer, &note);
+        let mut answer = reply(request, Kind::Result, payload).flags(FLAG_EXCEPTION | FLAG_STREAM);
+        answer.annotations = vec![(STREAM_ANNOTATION, id.into_bytes())];
         Ok(write_message(&mut self.stream, &answer).await?)
     }
 }

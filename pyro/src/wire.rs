@@ -28,6 +28,9 @@ pub const FLAG_KEEP_SERIALIZED: u16 = 32;
 /// The header has a correlation id.
 pub const FLAG_CORRELATION: u16 = 64;
 
+/// The annotation with the id of a stream.
+pub const STREAM_ANNOTATION: [u8; 4] = *b"STRM";
+
 /// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

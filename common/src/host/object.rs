@@ -3,12 +3,12 @@
 use super::invoke_dispatch::InvokeDispatch;
 use crate::{
     access::{AccessPolicy, MethodPermissions},
-    channel::{CallFailure, ConnectionContext, ConnectionLost, Dispatch, serve},
+    channel::{CallFailure, ConnectionContext, ConnectionLost, Dispatch, serve, with_kept},
     hello::{HelloRefusal, RefusalCode},
     identity::Identity,
     interface::{Description, Interface, Method, Serves},
     interfaces::invoke::{
-        Invoke,
+        Invoke, InvokeStream,
         invoke::{InvokeRequest, InvokeResponse},
     },
     tls::Stream,
@@ -221,7 +221,20 @@ where
     ) -> BoxFuture<'static, Result<InvokeResponse, CallFailure>> {
         let everything = MethodPermissions::EVERYTHING;
         let invoke = InvokeDispatch::<I, D>::new(Arc::clone(&self.own), everything);
-        Arc::new(invoke).dispatch(context, request).boxed()
+        let answering = Arc::new(invoke).dispatch(context, request);
+        async move {
+            // Here no connection holds what the call keeps.
+            let (answer, kept) = with_kept(answering).await;
+            let answer = answer?;
+            Ok(match answer {
+                InvokeResponse::Stream(Ok(stream)) => InvokeResponse::Stream(Ok(InvokeStream {
+                    items: stream.items.map(|items| items.keeping(kept)),
+                    ..stream
+                })),
+                other => other,
+            })
+        }
+        .boxed()
     }
 
     fn serve_own(

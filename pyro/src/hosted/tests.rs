@@ -1,4 +1,5 @@
 use super::*;
+use futures::TryStreamExt;
 use pyroxene_common::interface;
 
 interface! {
@@ -8,6 +9,10 @@ interface! {
     pub(super) trait Shop in shop {
         /// Buys.
         async fn buy(item: String, count: u32) -> Result<Vec<String>, ShopError>;
+        /// Counts down.
+        async fn count_down(from: u32) -> Stream<u32>;
+        /// Weighs goods one after the other.
+        async fn weigh(goods: Stream<String>) -> Result<u64, String>;
         /// Looks.
         async fn look(at: Option<Vec<u8>>) -> Option<Vec<u8>>;
     }
@@ -32,6 +37,21 @@ impl shop::Shop for Small {
         }
     }
 
+    async fn count_down(self, _: Context, from: u32) -> Stream<u32> {
+        let numbers = (0..=from).rev().map(|number| match number {
+            0 => Err("nothing is left"),
+            number => Ok(number),
+        });
+        Stream::fallible(stream::iter(numbers.collect::<Vec<_>>()))
+    }
+
+    async fn weigh(self, _: Context, goods: Stream<String>) -> Result<u64, String> {
+        let goods = goods.map(|item| item.map_err(|broken| broken.failure.to_string()));
+        goods
+            .try_fold(0, async |sum, item| Ok(sum + item.len() as u64))
+            .await
+    }
+
     async fn look(self, _: Context, at: Option<Vec<u8>>) -> Option<Vec<u8>> {
         at
     }
@@ -53,7 +73,15 @@ async fn ask(method: &str, positional: Vec<PyValue>, named: Vec<(&str, PyValue)>
         caller: Arc::default(),
     };
     match objects.call(call).await {
-        Ok(value) => value.to_string(),
+        Ok(PyroAnswer::Value(value)) => value.to_string(),
+        Ok(PyroAnswer::Items(items)) => {
+            let items: Vec<PyroItem> = items.into_stream().collect().await;
+            let shown = items.into_iter().map(|item| match item {
+                Ok(item) => item.to_string(),
+                Err(raised) => raised.to_string(),
+            });
+            format!("stream of {}", shown.collect::<Vec<_>>().join(", "))
+        }
         Err(CallError::Raised(raised)) => raised.to_string(),
         Err(CallError::Hangup) => "hangup".to_owned(),
     }
@@ -116,5 +144,26 @@ async fn errors_are_those_that_python_would_raise() {
     assert_eq!(
         ask("sell", vec![], vec![]).await,
         "AttributeError: 'shop' object has no attribute 'sell'"
+    );
+}
+
+#[tokio::test]
+async fn streams_are_answers_and_lists_are_streams() {
+    assert_eq!(
+        ask("count_down", vec![PyValue::Int(2)], vec![]).await,
+        "stream of 2, 1, RuntimeError: nothing is left"
+    );
+    let goods = || PyValue::Tuple(vec![PyValue::str("tea"), PyValue::str("rice")]);
+    assert_eq!(ask("weigh", vec![goods()], vec![]).await, "7");
+    assert_eq!(ask("weigh", vec![], vec![("goods", goods())]).await, "7");
+    assert_eq!(
+        ask("weigh", vec![PyValue::Int(1)], vec![]).await,
+        "TypeError: shop.weigh() argument 'goods': it takes a list of items, not int"
+    );
+    let unfit = PyValue::List(vec![PyValue::Int(1)]);
+    let said = ask("weigh", vec![unfit], vec![]).await;
+    assert!(
+        said.starts_with("ValueError: item 1 does not fit"),
+        "{said}"
     );
 }

@@ -1,6 +1,10 @@
 //! A call, a batch or a oneway call of a connection.
 
-use super::{CallError, Connection, Next, PyroCall, PyroObjects, PyroStream, daemon};
+use super::{
+    CallError, Connection, Members, Next, PyroAnswer, PyroCall, PyroCaller, PyroItems, PyroObjects,
+    PyroStream, daemon,
+    streams::{ItemStreams, StreamUser},
+};
 use crate::{
     PyValue,
     exception::PyException,
@@ -12,6 +16,27 @@ use crate::{
 use futures::FutureExt;
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
+/// What the calls of a connection need. They may outlive it.
+#[derive(Debug)]
+pub(super) struct Calls {
+    pub(super) objects: Arc<dyn PyroObjects>,
+    pub(super) caller: Arc<PyroCaller>,
+    pub(super) streams: ItemStreams,
+    pub(super) user: StreamUser,
+}
+
+impl Calls {
+    /// The members of an object; `None` if there is no such object.
+    pub(super) fn members(&self, object: &str) -> Option<Members> {
+        daemon::members(&*self.objects, object)
+    }
+
+    /// Keeps items until the client takes them. Returns the id of the stream.
+    pub(super) fn begin_stream(&self, items: PyroItems) -> Result<String, PyException> {
+        self.streams.begin(items, &self.user)
+    }
+}
+
 impl<S: PyroStream> Connection<S> {
     pub(super) async fn invoke(
         &mut self,
@@ -20,7 +45,7 @@ impl<S: PyroStream> Connection<S> {
     ) -> Result<Next, TransportError> {
         let header = message.header;
         // Callers may have to log in since the handshake.
-        if self.objects.refusal().is_some() {
+        if self.calls.objects.refusal().is_some() {
             return Ok(Next::Close);
         }
         if header.has(FLAG_ONEWAY) {
@@ -39,19 +64,21 @@ impl<S: PyroStream> Connection<S> {
             Ok(invocation) => invocation,
             Err(_) if header.has(FLAG_ONEWAY) => return Ok(Next::Continue),
             Err(raised) => {
-                self.send_result(&message, serializer, Err(raised), 0)
+                self.send_answer(&message, serializer, Err(raised), 0)
                     .await?;
                 return Ok(Next::Continue);
             }
         };
-        let objects = Arc::clone(&self.objects);
-        let caller = Arc::clone(&self.caller);
+        let calls = Arc::clone(&self.calls);
         let is_batch = header.has(FLAG_BATCH);
+        let waits_for_item = invocation.object == daemon::OBJECT
+            && invocation.method == daemon::NEXT_ITEM
+            && !is_batch;
         let running = async move {
             let running = async {
                 match is_batch {
-                    true => run_batch(&*objects, invocation, &caller).await,
-                    false => run(&*objects, invocation, &caller).await,
+                    true => calls.run_batch(invocation).await.map(PyroAnswer::from),
+                    false => calls.run(invocation).await,
                 }
             };
             let caught = AssertUnwindSafe(running).catch_unwind().await;
@@ -70,113 +97,120 @@ impl<S: PyroStream> Connection<S> {
             });
             return Ok(Next::Continue);
         }
-        let result = match running.await {
-            Ok(value) => Ok(value),
+        let answered = match waits_for_item {
+            // An item is not taken for a client that has given up waiting.
+            true => tokio::select! {
+                biased;
+                answered = running => answered,
+                () = self.hung_up() => return Ok(Next::Close),
+            },
+            false => running.await,
+        };
+        let result = match answered {
+            Ok(answer) => Ok(answer),
             Err(CallError::Raised(raised)) => Err(raised),
             Err(CallError::Hangup) => return Ok(Next::Close),
         };
         let flags = if is_batch { FLAG_BATCH } else { 0 };
-        self.send_result(&message, serializer, result, flags)
+        self.send_answer(&message, serializer, result, flags)
             .await?;
         Ok(Next::Continue)
     }
 }
 
-/// Runs the calls of a batch until one fails: its exception is the last result.
-async fn run_batch(
-    objects: &dyn PyroObjects,
-    batch: Invocation,
-    caller: &Arc<super::PyroCaller>,
-) -> Result<PyValue, CallError> {
-    if batch.positional.len() > MAX_BATCH {
-        let text = format!("a batch has at most {MAX_BATCH} calls");
-        return Err(PyException::builtin("ValueError", text).into());
-    }
-    let mut results = Vec::new();
-    for call in batch.positional {
-        let parts = call
-            .into_sequence()
-            .ok()
-            .and_then(|parts| <[PyValue; 3]>::try_from(parts).ok());
-        let Some([PyValue::Str(method), positional, named]) = parts else {
-            return Err(
-                PyException::builtin("TypeError", "a call of the batch is malformed").into(),
-            );
-        };
-        let call = Invocation {
-            object: batch.object.clone(),
-            method,
-            positional: positional.into_sequence().unwrap_or_default(),
-            named,
-        };
-        match run(objects, call, caller).await {
-            Ok(value) => results.push(value),
-            Err(CallError::Raised(raised)) => {
-                results.push(raised.to_batch_value());
-                break;
-            }
-            // Earlier calls have run, so a retry would repeat them: the client is told.
-            Err(CallError::Hangup) => {
-                let raised = PyException::pyro("CommunicationError", "the server is about to stop");
-                results.push(raised.to_batch_value());
-                break;
-            }
+impl Calls {
+    /// Runs the calls of a batch until one fails: its exception is the last result.
+    async fn run_batch(&self, batch: Invocation) -> Result<PyValue, CallError> {
+        if batch.positional.len() > MAX_BATCH {
+            let text = format!("a batch has at most {MAX_BATCH} calls");
+            return Err(PyException::builtin("ValueError", text).into());
         }
+        let mut results = Vec::new();
+        for call in batch.positional {
+            let parts = call
+                .into_sequence()
+                .ok()
+                .and_then(|parts| <[PyValue; 3]>::try_from(parts).ok());
+            let Some([PyValue::Str(method), positional, named]) = parts else {
+                let text = "a call of the batch is malformed";
+                return Err(PyException::builtin("TypeError", text).into());
+            };
+            let call = Invocation {
+                object: batch.object.clone(),
+                method,
+                positional: positional.into_sequence().unwrap_or_default(),
+                named,
+            };
+            let raised = match self.run(call).await {
+                Ok(PyroAnswer::Value(value)) => {
+                    results.push(value);
+                    continue;
+                }
+                Ok(PyroAnswer::Items(_)) => {
+                    PyException::pyro("SerializeError", "a result of a batch cannot be a stream")
+                }
+                Err(CallError::Raised(raised)) => raised,
+                // Earlier calls have run, so a retry would repeat them: the client is told.
+                Err(CallError::Hangup) => {
+                    PyException::pyro("CommunicationError", "the server is about to stop")
+                }
+            };
+            results.push(raised.to_batch_value());
+            break;
+        }
+        Ok(PyValue::List(results))
     }
-    Ok(PyValue::List(results))
-}
 
-async fn run(
-    objects: &dyn PyroObjects,
-    call: Invocation,
-    caller: &Arc<super::PyroCaller>,
-) -> Result<PyValue, CallError> {
-    let Invocation {
-        object,
-        method,
-        positional,
-        named,
-    } = call;
-    if object == daemon::OBJECT {
-        return daemon::call(objects, &method, &positional).map_err(CallError::from);
-    }
-    let members = objects.members(&object);
-    let members = members.ok_or_else(|| PyException::pyro("DaemonError", "unknown object"))?;
-    if let "__getattr__" | "__setattr__" = &*method {
-        let wanted = positional
-            .first()
-            .and_then(PyValue::as_str)
-            .unwrap_or_default();
-        let text = format!("attempt to access unexposed or unknown remote attribute '{wanted}'");
-        return Err(PyException::builtin("AttributeError", text).into());
-    }
-    if !members.methods.contains(&method) {
-        let text = match method.starts_with('_') {
-            true => format!("attempt to access private attribute '{method}'"),
-            false => format!("'{object}' object has no attribute '{method}'"),
+    async fn run(&self, call: Invocation) -> Result<PyroAnswer, CallError> {
+        let Invocation {
+            object,
+            method,
+            positional,
+            named,
+        } = call;
+        if object == daemon::OBJECT {
+            let item = daemon::call(self, &method, &positional).await?;
+            return Ok(item.into());
+        }
+        let members = self.objects.members(&object);
+        let members = members.ok_or_else(|| PyException::pyro("DaemonError", "unknown object"))?;
+        if let "__getattr__" | "__setattr__" = &*method {
+            let wanted = positional
+                .first()
+                .and_then(PyValue::as_str)
+                .unwrap_or_default();
+            let text =
+                format!("attempt to access unexposed or unknown remote attribute '{wanted}'");
+            return Err(PyException::builtin("AttributeError", text).into());
+        }
+        if !members.methods.contains(&method) {
+            let text = match method.starts_with('_') {
+                true => format!("attempt to access private attribute '{method}'"),
+                false => format!("'{object}' object has no attribute '{method}'"),
+            };
+            return Err(PyException::builtin("AttributeError", text).into());
+        }
+        let PyValue::Dict(entries) = named else {
+            let text = format!(
+                "{object}.{method}() argument after ** must be a mapping, not {}",
+                named.type_name()
+            );
+            return Err(PyException::builtin("TypeError", text).into());
         };
-        return Err(PyException::builtin("AttributeError", text).into());
+        let named = entries.into_iter().map(|(key, value)| match key {
+            PyValue::Str(key) => Ok((key, value)),
+            _ => Err(PyException::builtin(
+                "TypeError",
+                "keywords must be strings",
+            )),
+        });
+        let call = PyroCall {
+            named: named.collect::<Result<_, _>>()?,
+            object,
+            method,
+            positional,
+            caller: Arc::clone(&self.caller),
+        };
+        self.objects.call(call).await
     }
-    let PyValue::Dict(entries) = named else {
-        let text = format!(
-            "{object}.{method}() argument after ** must be a mapping, not {}",
-            named.type_name()
-        );
-        return Err(PyException::builtin("TypeError", text).into());
-    };
-    let named = entries.into_iter().map(|(key, value)| match key {
-        PyValue::Str(key) => Ok((key, value)),
-        _ => Err(PyException::builtin(
-            "TypeError",
-            "keywords must be strings",
-        )),
-    });
-    let call = PyroCall {
-        named: named.collect::<Result<_, _>>()?,
-        object,
-        method,
-        positional,
-        caller: Arc::clone(caller),
-    };
-    objects.call(call).await
 }

@@ -1,28 +1,25 @@
 //! The object `Pyro.Daemon`, which every Pyro server has.
 
-use super::{Connection, Members, PyroObjects, PyroStream};
+use super::{Members, PyroObjects, call::Calls, streams::PyroItem};
 use crate::{PyValue, exception::PyException};
 
 /// The object's id.
 pub(super) const OBJECT: &str = "Pyro.Daemon";
+
+/// The method that gives the next item of a stream.
+pub(super) const NEXT_ITEM: &str = "get_next_stream_item";
 
 const METHODS: [&str; 6] = [
     "registered",
     "ping",
     "info",
     "get_metadata",
-    "get_next_stream_item",
+    NEXT_ITEM,
     "close_stream",
 ];
 
-impl<S: PyroStream> Connection<S> {
-    /// The members of an object; `None` if there is no such object.
-    pub(super) fn members(&self, object: &str) -> Option<Members> {
-        members(&*self.objects, object)
-    }
-}
-
-fn members(objects: &dyn PyroObjects, object: &str) -> Option<Members> {
+/// The members of an object; `None` if there is no such object.
+pub(super) fn members(objects: &dyn PyroObjects, object: &str) -> Option<Members> {
     if object == OBJECT {
         return Some(Members {
             methods: METHODS.map(str::to_owned).to_vec(),
@@ -33,13 +30,15 @@ fn members(objects: &dyn PyroObjects, object: &str) -> Option<Members> {
 }
 
 /// Answers a call of the daemon.
-pub(super) fn call(
-    objects: &dyn PyroObjects,
-    method: &str,
-    positional: &[PyValue],
-) -> Result<PyValue, PyException> {
+pub(super) async fn call(calls: &Calls, method: &str, positional: &[PyValue]) -> PyroItem {
+    let objects = &*calls.objects;
+    let text = || positional.first().and_then(PyValue::as_str);
     match method {
-        "ping" | "close_stream" => Ok(PyValue::None),
+        "ping" => Ok(PyValue::None),
+        "close_stream" => {
+            calls.streams.close(text().unwrap_or_default());
+            Ok(PyValue::None)
+        }
         "registered" => {
             let ids = objects.ids().into_iter().map(PyValue::Str);
             Ok(PyValue::List(
@@ -54,13 +53,15 @@ pub(super) fn call(
             )))
         }
         "get_metadata" => {
-            let object = positional.first().and_then(PyValue::as_str);
-            let members = object.and_then(|object| members(objects, object));
+            let members = text().and_then(|object| members(objects, object));
             let members =
                 members.ok_or_else(|| PyException::pyro("DaemonError", "unknown object"))?;
             Ok(members.to_value())
         }
-        "get_next_stream_item" => Err(PyException::pyro("PyroError", "item stream terminated")),
+        NEXT_ITEM => {
+            let id = text().unwrap_or_default();
+            calls.streams.next(id, &calls.user).await
+        }
         _ => {
             let text = match method.starts_with('_') {
                 true => format!("attempt to access private attribute '{method}'"),

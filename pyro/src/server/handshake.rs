@@ -58,10 +58,12 @@ impl<S: PyroStream> Connection<S> {
         // As Python shows a key that is missing.
         greeting.get("handshake").ok_or("'handshake'")?;
         let object = greeting.get("object").ok_or("'object'")?;
-        if let Some(refusal) = self.objects.refusal() {
+        if let Some(refusal) = self.calls.objects.refusal() {
             return Err(refusal);
         }
-        let members = object.as_str().and_then(|object| self.members(object));
+        let members = object
+            .as_str()
+            .and_then(|object| self.calls.members(object));
         let members = members.ok_or("unknown object")?;
         Ok(PyValue::dict([
             ("handshake", "hello".into()),

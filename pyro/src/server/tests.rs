@@ -3,8 +3,12 @@ use crate::{
     serializer::Invocation,
     wire::{FLAG_BATCH, FLAG_ONEWAY},
 };
-use std::sync::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use futures::{StreamExt, stream};
+use std::{sync::Mutex, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    time::sleep,
+};
 
 /// An object `one` that echoes, fails and notes.
 #[derive(Debug, Default)]
@@ -18,22 +22,31 @@ impl PyroObjects for One {
     }
 
     fn members(&self, object: &str) -> Option<Members> {
-        let methods = ["echo", "fail", "note", "stop"].map(str::to_owned).to_vec();
+        let methods = ["echo", "fail", "items", "note", "stop"]
+            .map(str::to_owned)
+            .to_vec();
         (object == "one").then(|| Members {
             methods,
             oneway: Vec::new(),
         })
     }
 
-    fn call(&self, call: PyroCall) -> BoxFuture<'static, Result<PyValue, CallError>> {
+    fn call(&self, call: PyroCall) -> BoxFuture<'static, Result<PyroAnswer, CallError>> {
         let notes = Arc::clone(&self.notes);
         Box::pin(async move {
             let value = call.positional.into_iter().next().unwrap_or_default();
             match &*call.method {
-                "echo" => Ok(value),
+                "echo" => Ok(value.into()),
+                "items" => {
+                    let slow = stream::iter(0..3).then(|number| async move {
+                        sleep(Duration::from_secs(2)).await;
+                        Ok(PyValue::Int(number))
+                    });
+                    Ok(PyroAnswer::Items(PyroItems::new(slow)))
+                }
                 "note" => {
                     notes.lock().unwrap().push(value);
-                    Ok(PyValue::None)
+                    Ok(PyValue::None.into())
                 }
                 "stop" => Err(CallError::Hangup),
                 _ => Err(PyException::builtin("ValueError", "boom").into()),
@@ -48,9 +61,16 @@ struct Client {
     sequence: u16,
 }
 
+fn protocol() -> PyroProtocol {
+    PyroProtocol::new(Arc::new(One::default()), 10_000)
+}
+
 fn connect() -> Client {
+    connect_to(protocol())
+}
+
+fn connect_to(protocol: PyroProtocol) -> Client {
     let (here, there) = duplex(1 << 16);
-    let protocol = PyroProtocol::new(Arc::new(One::default()), 10_000);
     tokio::spawn(protocol.serve_stream(there, PyroCaller::default(), CancellationToken::new()));
     Client {
         stream: here,
@@ -103,7 +123,7 @@ async fn a_client_shakes_hands_calls_and_pings() {
         assert_eq!(welcome.header.kind, Kind::ConnectOk.number());
         assert_eq!(value.get("handshake"), Some(&"hello".into()));
         let methods = value.get("meta").unwrap().get("methods").unwrap();
-        assert_eq!(methods.as_sequence().unwrap().len(), 4);
+        assert_eq!(methods.as_sequence().unwrap().len(), 5);
         client.call("one", "echo", vec![PyValue::Int(3)], 0).await;
         let (answer, value) = client.receive().await.unwrap();
         assert_eq!((answer.header.sequence, value), (1, PyValue::Int(3)));
@@ -225,4 +245,41 @@ async fn large_messages_are_refused_in_both_directions() {
     let mut rest = Vec::new();
     client.stream.read_to_end(&mut rest).await.unwrap();
     assert!(rest.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_is_not_lost_when_its_client_hangs_up_and_comes_again() {
+    let protocol = protocol();
+    let mut client = connect_to(protocol.clone()).shake_hands("one").await;
+    client.receive().await.unwrap();
+    client.call("one", "items", Vec::new(), 0).await;
+    let (started, note) = client.receive().await.unwrap();
+    assert_eq!(
+        started.header.flags,
+        FLAG_CORRELATION | FLAG_EXCEPTION | FLAG_STREAM
+    );
+    assert_eq!(
+        PyException::from_value(&note).unwrap().to_string(),
+        "Pyro5.errors.ProtocolError: result of call is an iterator"
+    );
+    let id = started.annotation(STREAM_ANNOTATION).unwrap();
+    let id = PyValue::str(std::str::from_utf8(id).unwrap());
+    let next = "get_next_stream_item";
+    for expected in 0..3 {
+        client.call("Pyro.Daemon", next, vec![id.clone()], 0).await;
+        sleep(Duration::from_secs(1)).await;
+        client = connect_to(protocol.clone()).shake_hands("one").await;
+        client.receive().await.unwrap();
+        // The client comes late, too.
+        sleep(Duration::from_secs(5)).await;
+        client.call("Pyro.Daemon", next, vec![id.clone()], 0).await;
+        let (_, item) = client.receive().await.unwrap();
+        assert_eq!(item, PyValue::Int(expected));
+    }
+    client.call("Pyro.Daemon", next, vec![id.clone()], 0).await;
+    let (_, end) = client.receive().await.unwrap();
+    assert_eq!(
+        PyException::from_value(&end),
+        Some(PyException::stop_iteration())
+    );
 }
