@@ -124,6 +124,11 @@ impl<'a> MethodSignature<'a> {
         &self.method.parameters
     }
 
+    /// Whether a parameter or the answer is a stream, as far as the object tells.
+    pub(crate) fn may_stream(&self) -> bool {
+        self.method.streams() || (self.takes_anything() && !self.method.repeatable)
+    }
+
     /// Whether the object does not tell what the method takes.
     fn takes_anything(&self) -> bool {
         matches!(self.parameters(), [only] if only.name == ANY_PARAMETER)

@@ -103,6 +103,8 @@ pub(crate) struct Route<'a> {
     pub(crate) object: &'a str,
     /// The expected identity of the peer. Without it, any process that listens at the endpoint is accepted.
     pub(crate) addressee: Option<&'a Addressee>,
+    /// The methods of a Pyro object that may run twice.
+    pub(crate) repeatable: &'a [String],
     pub(crate) options: &'a ConnectOptions,
 }
 
@@ -149,6 +151,7 @@ async fn connect_to_pyro(way: Route<'_>, object: &str) -> Result<(Stream, Welcom
             endpoint: way.endpoint.clone(),
         },
         tls: way.options.security.tls.clone(),
+        repeatable: way.repeatable.to_vec(),
     };
     // It ends with the connection.
     tokio::spawn((way.options.bridge)(there, target));

@@ -5,6 +5,9 @@
 //! one call at a time: calls at the same time take connections of their own, up to [`MAX_CONNECTIONS`].
 
 mod calls;
+mod items;
+mod pool;
+mod values;
 
 use crate::{
     client::{PyroClientError, PyroConnection},
@@ -42,6 +45,8 @@ pub struct PyroTarget {
     pub uri: PyroUri,
     /// The TLS configuration, if the client has one.
     pub tls: Option<TlsClient>,
+    /// The methods that may run twice.
+    pub repeatable: Vec<String>,
 }
 
 impl PyroTarget {

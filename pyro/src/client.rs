@@ -6,16 +6,30 @@ use crate::{
     serializer::{Invocation, Serializer},
     transport::{TransportError, read_message, write_message},
     uri::PyroUri,
-    wire::{FLAG_EXCEPTION, FLAG_STREAM, Kind, Message},
+    wire::{FLAG_EXCEPTION, FLAG_ONEWAY, FLAG_STREAM, Kind, Message, STREAM_ANNOTATION},
 };
+use futures::FutureExt;
 use pyroxene_common::{
     tls::{Stream, TlsClient},
     wire::DEFAULT_MAX_MESSAGE,
 };
 use std::io;
+use tokio::io::AsyncReadExt;
 
 /// The serializer of calls. Every Pyro daemon has it.
 const SERIALIZER: Serializer = Serializer::Serpent;
+
+/// The object that has a daemon's streams.
+const DAEMON: &str = "Pyro.Daemon";
+
+/// The result of a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PyroResult {
+    /// A value.
+    Value(PyValue),
+    /// A stream of items, by its id.
+    Stream(String),
+}
 
 /// A connection to an object.
 #[derive(Debug)]
@@ -112,21 +126,105 @@ impl PyroConnection {
         &self.methods
     }
 
-    /// Calls a method. After any error but [`Raised`](PyroClientError::Raised) and
+    /// Calls a method of the object.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`call_object`](Self::call_object).
+    pub async fn call(
+        &mut self,
+        method: &str,
+        positional: Vec<PyValue>,
+        named: PyValue,
+    ) -> Result<PyroResult, PyroClientError> {
+        let object = self.object.clone();
+        self.call_object(&object, method, positional, named).await
+    }
+
+    /// Calls a method of any object of the daemon. After any error but [`Raised`](PyroClientError::Raised) and
     /// [`Argument`](PyroClientError::Argument) the connection is of no more use. So it is if the call was
     /// dropped before it ended.
     ///
     /// # Errors
     ///
     /// Every variant but those of a connection that cannot be made.
-    pub async fn call(
+    pub async fn call_object(
         &mut self,
+        object: &str,
         method: &str,
         positional: Vec<PyValue>,
         named: PyValue,
-    ) -> Result<PyValue, PyroClientError> {
+    ) -> Result<PyroResult, PyroClientError> {
+        let call = self.invocation(object, method, positional, named, 0)?;
+        let (answer, value) = exchange(&mut self.stream, &call).await?;
+        let header = answer.header;
+        if header.kind != Kind::Result.number() || header.sequence != self.sequence {
+            return Err(PyroClientError::Unexpected("another message".to_owned()));
+        }
+        if header.has(FLAG_STREAM) {
+            let id = answer.annotation(STREAM_ANNOTATION);
+            let id = id.and_then(|id| std::str::from_utf8(id).ok());
+            let id =
+                id.ok_or_else(|| PyroClientError::Unexpected("a stream without an id".to_owned()))?;
+            return Ok(PyroResult::Stream(id.to_owned()));
+        }
+        match PyException::from_value(&value) {
+            Some(raised) if header.has(FLAG_EXCEPTION) => Err(Box::new(raised).into()),
+            None if header.has(FLAG_EXCEPTION) => Err(PyroClientError::Unexpected(
+                "an exception without a class".to_owned(),
+            )),
+            _ => Ok(PyroResult::Value(value)),
+        }
+    }
+
+    /// The next item of a stream of the daemon; `None` after the last one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`call_object`](Self::call_object).
+    pub async fn next_item(&mut self, id: &str) -> Result<Option<PyValue>, PyroClientError> {
+        let id = vec![PyValue::str(id)];
+        let called = self.call_object(DAEMON, "get_next_stream_item", id, no_arguments());
+        match called.await {
+            Ok(PyroResult::Value(item)) => Ok(Some(item)),
+            Ok(PyroResult::Stream(_)) => Err(PyroClientError::Unexpected(
+                "a stream as an item of a stream".to_owned(),
+            )),
+            Err(PyroClientError::Raised(raised)) if raised.class_name() == "StopIteration" => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends a stream of the daemon, without an answer.
+    ///
+    /// # Errors
+    ///
+    /// The connection is lost.
+    pub async fn close_stream(&mut self, id: &str) -> Result<(), PyroClientError> {
+        let id = vec![PyValue::str(id)];
+        let call = self.invocation(DAEMON, "close_stream", id, no_arguments(), FLAG_ONEWAY)?;
+        write_message(&mut self.stream, &call).await.map_err(lost)
+    }
+
+    /// Whether the daemon has hung up, as far as that is known.
+    pub fn has_ended(&mut self) -> bool {
+        // Nothing is sent to a client that asks for nothing: what can be read is the end.
+        self.stream.read_u8().now_or_never().is_some()
+    }
+
+    /// The next message, which calls a method.
+    fn invocation(
+        &mut self,
+        object: &str,
+        method: &str,
+        positional: Vec<PyValue>,
+        named: PyValue,
+        flags: u16,
+    ) -> Result<Message, PyroClientError> {
         let call = Invocation {
-            object: self.object.clone(),
+            object: object.to_owned(),
             method: method.to_owned(),
             positional,
             named,
@@ -136,51 +234,7 @@ impl PyroConnection {
             .map_err(|error| PyroClientError::Argument(error.to_string()))?;
         self.sequence = self.sequence.wrapping_add(1);
         let call = Message::new(Kind::Invoke, SERIALIZER.number(), self.sequence, payload);
-        let (answer, value) = exchange(&mut self.stream, &call).await?;
-        let header = answer.header;
-        if header.kind != Kind::Result.number() || header.sequence != self.sequence {
-            return Err(PyroClientError::Unexpected("another message".to_owned()));
-        }
-        if header.has(FLAG_STREAM) {
-            return self.collect(&answer).await;
-        }
-        match PyException::from_value(&value) {
-            Some(raised) if header.has(FLAG_EXCEPTION) => Err(Box::new(raised).into()),
-            None if header.has(FLAG_EXCEPTION) => Err(PyroClientError::Unexpected(
-                "an exception without a class".to_owned(),
-            )),
-            _ => Ok(value),
-        }
-    }
-
-    /// The items of a stream as a list.
-    async fn collect(&mut self, started: &Message) -> Result<PyValue, PyroClientError> {
-        let id = started.annotation(*b"STRM").map(String::from_utf8_lossy);
-        let id =
-            id.ok_or_else(|| PyroClientError::Unexpected("a stream without an id".to_owned()))?;
-        let id = PyValue::str(id);
-        let object = std::mem::replace(&mut self.object, "Pyro.Daemon".to_owned());
-        let mut items = Vec::new();
-        let ended = loop {
-            if items.len() == crate::limits::MAX_BATCH {
-                let close = Box::pin(self.call("close_stream", vec![id.clone()], no_arguments()));
-                // The stream is given up in any case.
-                let _ = close.await;
-                let text = format!("a stream of more than {} items", crate::limits::MAX_BATCH);
-                break Err(PyroClientError::Unexpected(text));
-            }
-            let next =
-                Box::pin(self.call("get_next_stream_item", vec![id.clone()], no_arguments()));
-            match next.await {
-                Ok(item) => items.push(item),
-                Err(PyroClientError::Raised(raised)) if raised.class_name() == "StopIteration" => {
-                    break Ok(());
-                }
-                Err(error) => break Err(error),
-            }
-        };
-        self.object = object;
-        ended.map(|()| PyValue::List(items))
+        Ok(call.flags(flags))
     }
 
     /// Asks the daemon whether it answers.
