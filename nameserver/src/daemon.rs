@@ -203,10 +203,10 @@ impl NameServer {
             objects.insert(interfaces::topics::OBJECT.to_owned(), topics);
         }
         let stop = CancellationToken::new();
-        let refusal = authority.is_some().then(|| pyro::NEEDS_LOGIN.to_owned());
-        let python = pyro.then(|| pyro::name_server(directory.clone(), refusal, stop.clone()));
+        let python = pyro.then(|| pyro::name_server(directory.clone(), stop.clone()));
         if let Some(python) = &python {
-            let protocol = PyroProtocol::new(Arc::new(python.clone()), host.max_message);
+            let protocol = PyroProtocol::new(Arc::new(python.clone()), host.max_message)
+                .door(authority.clone().map(access::pyro_door));
             host.protocols.push(Arc::new(protocol));
         }
         let lease_runtime = DedicatedRuntime::start("lease").map_err(NameServerError::Threads)?;

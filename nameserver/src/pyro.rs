@@ -2,14 +2,16 @@
 
 mod instances;
 
-use crate::directory::DirectoryService;
+use crate::directory::{DirectoryService, check_may_host, may_call};
 use futures::future::BoxFuture;
 use instances::PythonInstances;
 use pyroxene_common::{
     endpoint::Endpoint,
+    identity::Identity,
     interfaces::directory::{
         DirectoryError, Instance, InstanceState, ObjectFilter, directory::Directory,
     },
+    scope::{self, Scope},
 };
 use pyroxene_pyro::{
     exception::PyException,
@@ -23,25 +25,13 @@ use tokio_util::sync::CancellationToken;
 /// The tag of a registration that is one of several instances of its name.
 const INSTANCE_TAG: &str = "pyroxene.instance";
 
-/// Why Pyro's clients are refused where callers have to log in.
-pub(crate) const NEEDS_LOGIN: &str =
-    "this broker asks its users to log in, which clients of Pyro's protocol cannot do yet";
-
-/// The object `Pyro.NameServer` over a directory. With `refusal` it refuses every client. Its background tasks
-/// end with `stop`.
-pub(crate) fn name_server(
-    directory: DirectoryService,
-    refusal: Option<String>,
-    stop: CancellationToken,
-) -> PyroNameServer {
+/// The object `Pyro.NameServer` over a directory. Its background tasks end with `stop`.
+pub(crate) fn name_server(directory: DirectoryService, stop: CancellationToken) -> PyroNameServer {
     let instances = PythonInstances::new(directory.clone(), stop);
-    PyroNameServer::new(
-        Arc::new(DirectoryNames {
-            directory,
-            instances,
-        }),
-        refusal,
-    )
+    PyroNameServer::new(Arc::new(DirectoryNames {
+        directory,
+        instances,
+    }))
 }
 
 #[derive(Debug)]
@@ -52,7 +42,25 @@ struct DirectoryNames {
 }
 
 fn refused(error: DirectoryError) -> PyException {
-    PyException::pyro("NamingError", error.to_string())
+    let class = match error {
+        DirectoryError::Denied { .. } => "SecurityError",
+        _ => "NamingError",
+    };
+    PyException::pyro(class, error.to_string())
+}
+
+/// Refuses a caller that may not use this method of the directory, or not host this name.
+fn check_right(method: &str, name: &str) -> Result<(), PyException> {
+    let caller = scope::current().caller;
+    let Some(identity) = caller.identity.as_deref() else {
+        return Ok(());
+    };
+    if !may_call(identity.role, method) {
+        let Identity { name, role, .. } = identity;
+        let sentence = format!("'{name}' ({role}) may not call directory.{method}");
+        return Err(refused(DirectoryError::Denied { sentence }));
+    }
+    check_may_host(Some(identity), [name]).map_err(refused)
 }
 
 /// The endpoint of a name that leads to another name: Pyro's clients look further, and nobody else can.
@@ -134,10 +142,14 @@ impl Names for DirectoryNames {
         tags: Vec<String>,
     ) -> BoxFuture<'_, Result<(), PyException>> {
         Box::pin(async move {
+            check_right("register", &name)?;
             if tags.iter().any(|tag| tag == INSTANCE_TAG)
                 && let Ok(uri) = PyroUri::parse(&uri)
             {
-                return self.instances.add(&name, uri, tags).await.map_err(refused);
+                // The name server keeps the lease itself.
+                let adding = self.instances.add(&name, uri, tags);
+                let adding = Scope::default().wrap(Box::pin(adding));
+                return adding.await.map_err(refused);
             }
             let directory = self.directory.clone();
             let uri = static_uri(&uri);
@@ -148,6 +160,7 @@ impl Names for DirectoryNames {
 
     fn set_tags(&self, name: String, tags: Vec<String>) -> BoxFuture<'_, Result<(), PyException>> {
         Box::pin(async move {
+            check_right("register", &name)?;
             self.instances.set_tags(&name, &tags);
             let instances = self.directory.instances(&name);
             let fixed = instances.iter().find(|instance| instance.worker.is_empty());
@@ -163,6 +176,7 @@ impl Names for DirectoryNames {
 
     fn remove(&self, name: String) -> BoxFuture<'_, Result<bool, PyException>> {
         Box::pin(async move {
+            check_right("remove", &name)?;
             let had_instances = self.instances.remove(&name);
             let removing = self.directory.clone().remove(context::current(), name);
             match removing.await {

@@ -4,23 +4,19 @@ use crate::{
     PyValue,
     exception::PyException,
     schema,
-    server::{
-        CallError, Members, PyroAnswer, PyroCall, PyroCaller, PyroItem, PyroItems, PyroObjects,
-    },
+    server::{CallError, Members, PyroAnswer, PyroCall, PyroItem, PyroItems, PyroObjects},
 };
 use futures::{StreamExt, future::BoxFuture, stream};
 use pyroxene_common::{
-    access::Authenticator,
     channel::{CallFailure, Stream},
     host::HostedObject,
-    identity::HelloTarget,
     interface::{Description, MethodDescription},
     interfaces::invoke::{
         InvokeError, InvokeStream,
         invoke::{InvokeRequest, InvokeResponse},
     },
     message::{Refusal, RefusalReason},
-    scope::{Caller, Scope},
+    scope::Scope,
 };
 use serde_json::Value;
 use std::{
@@ -38,12 +34,7 @@ const DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Debug)]
 pub struct HostedObjects {
     objects: BTreeMap<String, Arc<DescribedObject>>,
-    authenticator: Option<Arc<Authenticator>>,
 }
-
-/// Why Pyro's clients are refused where callers have to log in.
-const NEEDS_LOGIN: &str =
-    "this worker asks its callers to log in, which clients of Pyro's protocol cannot do yet";
 
 #[derive(Debug)]
 struct DescribedObject {
@@ -66,15 +57,7 @@ impl HostedObjects {
         });
         Self {
             objects: described.collect(),
-            authenticator: None,
         }
-    }
-
-    /// Refuses clients while callers have to log in.
-    #[must_use]
-    pub fn authenticator(mut self, authenticator: Option<Arc<Authenticator>>) -> Self {
-        self.authenticator = authenticator;
-        self
     }
 }
 
@@ -99,17 +82,6 @@ impl PyroObjects for HostedObjects {
             object.answer(call).await
         })
     }
-
-    fn refusal(&self) -> Option<String> {
-        let anything = HelloTarget {
-            object: "",
-            interface: "",
-            version: 0,
-        };
-        let authenticator = self.authenticator.as_ref()?;
-        let refused = authenticator.check(None, anything, None).is_err();
-        refused.then(|| NEEDS_LOGIN.to_owned())
-    }
 }
 
 impl DescribedObject {
@@ -122,7 +94,8 @@ impl DescribedObject {
             PyException::builtin("AttributeError", text)
         };
         let method = self.description.method(&call.method).ok_or_else(missing)?;
-        let caller = caller(&call.caller);
+        let (caller, name) = (call.caller.to_caller(), call.object.clone());
+        let identity = caller.identity.clone();
         let shown = format!("{}.{}", call.object, call.method);
         let (arguments, inputs) = self.arguments(method, &shown, call)?;
         let mut context: Context = context::current();
@@ -142,7 +115,12 @@ impl DescribedObject {
             caller: Arc::new(caller),
             ..Scope::default()
         };
-        let answered = scope.wrap(self.object.invoke(context, request)).await;
+        let answered = scope
+            .wrap(
+                self.object
+                    .invoke(context, request, &name, identity.as_ref()),
+            )
+            .await;
         let answer = match answered.map_err(failed)? {
             InvokeResponse::Call(answer) | InvokeResponse::CallRepeatable(answer) => answer,
             InvokeResponse::Stream(Ok(InvokeStream {
@@ -254,14 +232,6 @@ impl DescribedObject {
 /// The schema of a stream's items.
 fn item_schema(stream: &Value) -> Value {
     stream.get("items").cloned().unwrap_or(Value::Null)
-}
-
-fn caller(caller: &PyroCaller) -> Caller {
-    Caller {
-        address: caller.address.clone(),
-        name: "Pyro".to_owned(),
-        ..Caller::default()
-    }
 }
 
 /// What the caller is told of a call that the host refused or that failed outside of its own error type.

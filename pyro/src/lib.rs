@@ -7,6 +7,7 @@
 //! - [`uri`] has Pyro's addresses, [`exception`] its errors.
 //! - [`server`] answers a connection for [`server::PyroObjects`]: those of a host ([`hosted`]), or a name
 //!   server ([`naming`]).
+//! - [`login`] lets clients in where callers have to log in.
 //! - [`client`] calls an object of a Pyro daemon, and [`bridge`] lets this broker's clients do so as if it were
 //!   an object of a worker.
 
@@ -15,6 +16,7 @@ pub mod client;
 pub mod exception;
 pub mod hosted;
 pub mod limits;
+pub mod login;
 pub mod naming;
 pub mod schema;
 pub mod serializer;

@@ -12,8 +12,8 @@ use crate::{
     uri::{self, PyroUri},
 };
 use arguments::Arguments;
-use futures::future::BoxFuture;
-use pyroxene_common::endpoint::Endpoint;
+use futures::{FutureExt, future::BoxFuture};
+use pyroxene_common::{endpoint::Endpoint, scope::Scope};
 use regex::{Regex, RegexBuilder};
 use std::{
     collections::BTreeSet,
@@ -81,7 +81,7 @@ pub struct NameEntry {
     pub is_registered: bool,
 }
 
-/// A directory of names.
+/// A directory of names. The caller is that of the current [`Scope`].
 pub trait Names: fmt::Debug + Send + Sync + 'static {
     /// The entry of a name, if there is one.
     fn find(&self, name: String) -> BoxFuture<'_, Result<Option<NameEntry>, PyException>>;
@@ -111,7 +111,6 @@ pub struct PyroNameServer(Arc<NameServerInner>);
 #[derive(Debug)]
 struct NameServerInner {
     names: Arc<dyn Names>,
-    refusal: Option<String>,
     /// The name server's address, once it listens.
     own: OnceLock<PyroUri>,
     /// Takes turns among the instances of a name.
@@ -119,11 +118,10 @@ struct NameServerInner {
 }
 
 impl PyroNameServer {
-    /// The object over a directory. With `refusal` it refuses every client.
-    pub fn new(names: Arc<dyn Names>, refusal: Option<String>) -> Self {
+    /// The object over a directory.
+    pub fn new(names: Arc<dyn Names>) -> Self {
         Self(Arc::new(NameServerInner {
             names,
-            refusal,
             own: OnceLock::new(),
             turn: AtomicUsize::new(0),
         }))
@@ -158,11 +156,12 @@ impl PyroObjects for PyroNameServer {
 
     fn call(&self, call: PyroCall) -> BoxFuture<'static, Result<PyroAnswer, CallError>> {
         let inner = Arc::clone(&self.0);
-        Box::pin(async move { Ok(inner.call(call).await?.into()) })
-    }
-
-    fn refusal(&self) -> Option<String> {
-        self.0.refusal.clone()
+        let scope = Scope {
+            caller: Arc::new(call.caller.to_caller()),
+            ..Scope::default()
+        };
+        let calling = async move { Ok(inner.call(call).await?.into()) };
+        scope.wrap(calling.boxed()).boxed()
     }
 }
 

@@ -11,6 +11,7 @@ pub use streams::{PyroItem, PyroItems};
 use crate::{
     PyValue,
     exception::{PyException, TRACEBACK},
+    login::{Arrival, LetIn, PyroDoor},
     serializer::{Serializer, SerializerError},
     transport::{TransportError, read_message, write_message},
     wire::{
@@ -19,7 +20,7 @@ use crate::{
 };
 use call::Calls;
 use futures::future::BoxFuture;
-use pyroxene_common::wire::HELLO_TIMEOUT;
+use pyroxene_common::{identity::Identity, scope::Caller, wire::HELLO_TIMEOUT};
 use std::{fmt, io, sync::Arc};
 use streams::{ItemStreams, StreamUser};
 use tokio::{
@@ -58,6 +59,20 @@ impl Members {
 pub struct PyroCaller {
     /// Its address; empty for a call within the process.
     pub address: String,
+    /// Its identity, where callers have to log in.
+    pub identity: Option<Arc<Identity>>,
+}
+
+impl PyroCaller {
+    /// The same as the caller of a method.
+    pub fn to_caller(&self) -> Caller {
+        Caller {
+            address: self.address.clone(),
+            name: "Pyro".to_owned(),
+            identity: self.identity.clone(),
+            ..Caller::default()
+        }
+    }
 }
 
 /// A call of a method.
@@ -115,11 +130,6 @@ pub trait PyroObjects: fmt::Debug + Send + Sync + 'static {
 
     /// Calls a method.
     fn call(&self, call: PyroCall) -> BoxFuture<'static, Result<PyroAnswer, CallError>>;
-
-    /// Why no client of this protocol is served, if that is so.
-    fn refusal(&self) -> Option<String> {
-        None
-    }
 }
 
 /// A stream that can acknowledge at once what it has received.
@@ -137,6 +147,7 @@ pub struct PyroProtocol {
     objects: Arc<dyn PyroObjects>,
     max_message: usize,
     streams: ItemStreams,
+    door: Option<PyroDoor>,
 }
 
 impl PyroProtocol {
@@ -146,29 +157,41 @@ impl PyroProtocol {
             objects,
             max_message,
             streams: ItemStreams::default(),
+            door: None,
         }
     }
 
-    /// Serves a connection until it ends.
+    /// Lets in only clients that log in, where callers have to.
+    #[must_use]
+    pub fn door(mut self, door: Option<PyroDoor>) -> Self {
+        self.door = door;
+        self
+    }
+
+    /// Serves a connection until it ends. `let_in` is called once its client is let in.
     pub async fn serve_stream(
         self,
         stream: impl PyroStream,
-        caller: PyroCaller,
+        arrival: Arrival,
         drain: CancellationToken,
+        let_in: impl FnOnce() + Send,
     ) {
         let connection = Connection {
             stream,
             max_message: self.max_message,
             calls: Arc::new(Calls {
                 objects: self.objects,
-                caller: Arc::new(caller),
                 streams: self.streams,
                 user: StreamUser::default(),
             }),
+            door: self.door,
+            arrival,
+            login: None,
+            caller: Arc::default(),
             oneway: Arc::new(Semaphore::new(MAX_ONEWAY)),
             ahead: Vec::new(),
         };
-        if let Err(reason) = connection.run(drain).await {
+        if let Err(reason) = connection.run(drain, let_in).await {
             tracing::debug!(%reason, "a Pyro connection ended");
         }
     }
@@ -179,6 +202,11 @@ struct Connection<S> {
     stream: S,
     max_message: usize,
     calls: Arc<Calls>,
+    door: Option<PyroDoor>,
+    arrival: Arrival,
+    /// The client, where it had to log in.
+    login: Option<LetIn>,
+    caller: Arc<PyroCaller>,
     oneway: Arc<Semaphore>,
     /// What was read of the next message while a call ran.
     ahead: Vec<u8>,
@@ -192,11 +220,16 @@ enum Next {
 }
 
 impl<S: PyroStream> Connection<S> {
-    async fn run(mut self, drain: CancellationToken) -> Result<(), TransportError> {
+    async fn run(
+        mut self,
+        drain: CancellationToken,
+        let_in: impl FnOnce() + Send,
+    ) -> Result<(), TransportError> {
         let shaken = timeout(HELLO_TIMEOUT, self.shake_hands()).await;
         if shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? == Next::Close {
             return Ok(());
         }
+        let_in();
         loop {
             let reading = self.next_message();
             // A client that waits for nothing loses nothing.
@@ -208,10 +241,30 @@ impl<S: PyroStream> Connection<S> {
             let Some(message) = read? else {
                 return Ok(());
             };
-            if self.answer(message).await? == Next::Close {
+            if !self.may_go_on().await || self.answer(message).await? == Next::Close {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether its client may still call: callers may have to log in since the handshake, and rights change.
+    async fn may_go_on(&mut self) -> bool {
+        let Some(login) = &mut self.login else {
+            return self
+                .door
+                .as_ref()
+                .is_none_or(|door| door.is_open() == Ok(true));
+        };
+        if !login.may_go_on().await {
+            return false;
+        }
+        if self.caller.identity.as_ref() != Some(login.identity()) {
+            self.caller = Arc::new(PyroCaller {
+                address: self.arrival.address.clone(),
+                identity: Some(Arc::clone(login.identity())),
+            });
+        }
+        true
     }
 
     async fn next_message(&mut self) -> Result<Option<Message>, TransportError> {

@@ -112,14 +112,21 @@ impl HostedObject {
         self.server.description()
     }
 
-    /// Answers a call by name from within the process, on behalf of a caller who may call every method. The
-    /// caller is that of the [`Scope`](crate::scope::Scope) in which the answer is awaited.
+    /// Answers a call by name from within the process. `name` is the object's; with an identity, the caller has
+    /// its rights, and may call every method otherwise. The caller is that of the
+    /// [`Scope`](crate::scope::Scope) in which the answer is awaited.
     pub fn invoke(
         &self,
         context: context::Context,
         request: InvokeRequest,
+        name: &str,
+        identity: Option<&Arc<Identity>>,
     ) -> BoxFuture<'static, Result<InvokeResponse, CallFailure>> {
-        self.server.invoke(context, request)
+        let permit = identity.map_or(MethodPermissions::EVERYTHING, |identity| {
+            self.policy
+                .permit(identity, name, self.server.methods(), None)
+        });
+        self.server.invoke(context, request, permit)
     }
 
     /// Finds the interface that a client asked for, or returns a refusal.
@@ -177,6 +184,7 @@ trait ObjectServer: Send + Sync {
         &self,
         context: context::Context,
         request: InvokeRequest,
+        permit: MethodPermissions,
     ) -> BoxFuture<'static, Result<InvokeResponse, CallFailure>>;
     fn serve_own(
         &self,
@@ -218,9 +226,9 @@ where
         &self,
         context: context::Context,
         request: InvokeRequest,
+        permit: MethodPermissions,
     ) -> BoxFuture<'static, Result<InvokeResponse, CallFailure>> {
-        let everything = MethodPermissions::EVERYTHING;
-        let invoke = InvokeDispatch::<I, D>::new(Arc::clone(&self.own), everything);
+        let invoke = InvokeDispatch::<I, D>::new(Arc::clone(&self.own), permit);
         let answering = Arc::new(invoke).dispatch(context, request);
         async move {
             // Here no connection holds what the call keeps.

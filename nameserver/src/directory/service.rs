@@ -443,7 +443,7 @@ pub(crate) fn may_call(role: Role, method: &str) -> bool {
 }
 
 /// Refuses names that the caller may not host. Without authentication, every name is allowed.
-fn check_may_host<'a>(
+pub(crate) fn check_may_host<'a>(
     caller: Option<&Identity>,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Result<(), DirectoryError> {

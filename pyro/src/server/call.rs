@@ -20,7 +20,6 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 #[derive(Debug)]
 pub(super) struct Calls {
     pub(super) objects: Arc<dyn PyroObjects>,
-    pub(super) caller: Arc<PyroCaller>,
     pub(super) streams: ItemStreams,
     pub(super) user: StreamUser,
 }
@@ -44,10 +43,6 @@ impl<S: PyroStream> Connection<S> {
         serializer: Serializer,
     ) -> Result<Next, TransportError> {
         let header = message.header;
-        // Callers may have to log in since the handshake.
-        if self.calls.objects.refusal().is_some() {
-            return Ok(Next::Close);
-        }
         if header.has(FLAG_ONEWAY) {
             self.stream.acknowledge();
         }
@@ -69,7 +64,7 @@ impl<S: PyroStream> Connection<S> {
                 return Ok(Next::Continue);
             }
         };
-        let calls = Arc::clone(&self.calls);
+        let (calls, caller) = (Arc::clone(&self.calls), Arc::clone(&self.caller));
         let is_batch = header.has(FLAG_BATCH);
         let waits_for_item = invocation.object == daemon::OBJECT
             && invocation.method == daemon::NEXT_ITEM
@@ -77,8 +72,11 @@ impl<S: PyroStream> Connection<S> {
         let running = async move {
             let running = async {
                 match is_batch {
-                    true => calls.run_batch(invocation).await.map(PyroAnswer::from),
-                    false => calls.run(invocation).await,
+                    true => calls
+                        .run_batch(invocation, &caller)
+                        .await
+                        .map(PyroAnswer::from),
+                    false => calls.run(invocation, &caller).await,
                 }
             };
             let caught = AssertUnwindSafe(running).catch_unwind().await;
@@ -120,7 +118,11 @@ impl<S: PyroStream> Connection<S> {
 
 impl Calls {
     /// Runs the calls of a batch until one fails: its exception is the last result.
-    async fn run_batch(&self, batch: Invocation) -> Result<PyValue, CallError> {
+    async fn run_batch(
+        &self,
+        batch: Invocation,
+        caller: &Arc<PyroCaller>,
+    ) -> Result<PyValue, CallError> {
         if batch.positional.len() > MAX_BATCH {
             let text = format!("a batch has at most {MAX_BATCH} calls");
             return Err(PyException::builtin("ValueError", text).into());
@@ -141,7 +143,7 @@ impl Calls {
                 positional: positional.into_sequence().unwrap_or_default(),
                 named,
             };
-            let raised = match self.run(call).await {
+            let raised = match self.run(call, caller).await {
                 Ok(PyroAnswer::Value(value)) => {
                     results.push(value);
                     continue;
@@ -161,7 +163,11 @@ impl Calls {
         Ok(PyValue::List(results))
     }
 
-    async fn run(&self, call: Invocation) -> Result<PyroAnswer, CallError> {
+    async fn run(
+        &self,
+        call: Invocation,
+        caller: &Arc<PyroCaller>,
+    ) -> Result<PyroAnswer, CallError> {
         let Invocation {
             object,
             method,
@@ -209,7 +215,7 @@ impl Calls {
             object,
             method,
             positional,
-            caller: Arc::clone(&self.caller),
+            caller: Arc::clone(caller),
         };
         self.objects.call(call).await
     }

@@ -1,9 +1,12 @@
 //! Pyro's protocol as one that a host serves beside its own.
 
-use super::{PyroCaller, PyroProtocol, PyroStream};
-use crate::wire::MAGIC;
+use super::{PyroProtocol, PyroStream};
+use crate::{login::Arrival, wire::MAGIC};
 use futures::future::BoxFuture;
-use pyroxene_common::host::{Protocol, ProtocolConnection, ReplayedStream};
+use pyroxene_common::{
+    host::{Protocol, ProtocolConnection, ReplayedStream},
+    net::Peer,
+};
 
 impl PyroStream for ReplayedStream {
     fn acknowledge(&self) {
@@ -17,16 +20,20 @@ impl Protocol for PyroProtocol {
     }
 
     fn serve(&self, connection: ProtocolConnection) -> BoxFuture<'static, ()> {
-        let caller = PyroCaller {
-            address: connection.peer.to_string(),
+        let is_local = match connection.peer {
+            Peer::Ip(address) => address.ip().to_canonical().is_loopback(),
+            Peer::Unix { .. } => true,
         };
-        // Who is refused is told so in the handshake.
-        if self.objects.refusal().is_none() {
-            connection.authentication.authenticated();
-        }
-        let serving = self
-            .clone()
-            .serve_stream(connection.stream, caller, connection.drain);
+        let arrival = Arrival {
+            address: connection.peer.to_string(),
+            is_private: connection.is_encrypted || is_local,
+            certificate: connection.certificate,
+        };
+        let authentication = connection.authentication;
+        let let_in = move || authentication.authenticated();
+        let serving =
+            self.clone()
+                .serve_stream(connection.stream, arrival, connection.drain, let_in);
         Box::pin(serving)
     }
 }

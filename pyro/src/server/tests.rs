@@ -71,7 +71,7 @@ fn connect() -> Client {
 
 fn connect_to(protocol: PyroProtocol) -> Client {
     let (here, there) = duplex(1 << 16);
-    tokio::spawn(protocol.serve_stream(there, PyroCaller::default(), CancellationToken::new()));
+    tokio::spawn(protocol.serve_stream(there, Arrival::default(), CancellationToken::new(), || {}));
     Client {
         stream: here,
         serializer: Serializer::Serpent,
