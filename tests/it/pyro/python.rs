@@ -87,7 +87,19 @@ impl Python {
 
     /// Starts a script.
     pub(super) fn start(&self, broker: &Broker, script: &str, arguments: &[&str]) -> Process {
-        let command = self.script_command(broker, script, arguments);
+        self.start_with(broker, script, arguments, &[])
+    }
+
+    /// Starts a script with these variables in its environment.
+    pub(super) fn start_with(
+        &self,
+        broker: &Broker,
+        script: &str,
+        arguments: &[&str],
+        variables: &[(&'static str, String)],
+    ) -> Process {
+        let mut command = self.script_command(broker, script, arguments);
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         let name = [&[script], arguments].concat().join("-");
         Process::start(&name, command, broker.dir())
     }

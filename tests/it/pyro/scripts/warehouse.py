@@ -1,12 +1,12 @@
 # One of several warehouses of one name: python warehouse.py NAME
 import os
 import sys
+import time
 
 import Pyro5.api
 
 
-class OutOfStock(Exception):
-    pass
+closed = 0
 
 
 @Pyro5.api.expose
@@ -33,12 +33,31 @@ class Warehouse:
     def items_one_by_one(self):
         yield from self.items
 
+    def endless(self):
+        global closed
+        try:
+            while True:
+                yield "more"
+        finally:
+            closed += 1
+
+    def closed(self):
+        return closed
+
+    def how_many(self, items):
+        return len(items)
+
+    def slow_who(self):
+        print("began", flush=True)
+        time.sleep(1.5)
+        return self.who()
+
     def hang_up(self):
         raise Pyro5.errors.ConnectionClosedError("somewhere else")
 
 
 daemon = Pyro5.server.Daemon()
 uri = daemon.register(Warehouse)
-Pyro5.api.locate_ns().register("Example.warehouse", uri, metadata={"pyroxene.instance", "example"})
+Pyro5.api.locate_ns().register("Example.warehouse", uri, metadata={"pyroxene.instance", "pyroxene.idempotent=who, slow_who"})
 print("ready", os.getpid(), flush=True)
 daemon.requestLoop()
