@@ -8,7 +8,7 @@
 use pyroxene_fuzz::{
     runner::{committed, run},
     seeds,
-    targets::{Verdict, answers, frames, hello, json, requests, tickets},
+    targets::{Verdict, answers, frames, hello, json, pyro, requests, tickets},
 };
 use std::{fs, path::Path};
 
@@ -48,6 +48,11 @@ fn hello() {
 #[test]
 fn json() {
     fuzz("json", 60_000, json::run);
+}
+
+#[test]
+fn pyro() {
+    fuzz("pyro", 60_000, pyro::run);
 }
 
 #[test]
