@@ -70,7 +70,7 @@ impl PyroObjects for HostedObjects {
         let methods = &self.objects.get(object)?.description.methods;
         Some(Members {
             methods: methods.iter().map(|method| method.name.clone()).collect(),
-            oneway: Vec::new(),
+            ..Members::default()
         })
     }
 

@@ -150,7 +150,7 @@ impl PyroObjects for PyroNameServer {
     fn members(&self, object: &str) -> Option<Members> {
         (object == OBJECT).then(|| Members {
             methods: METHODS.map(str::to_owned).to_vec(),
-            oneway: Vec::new(),
+            ..Members::default()
         })
     }
 

@@ -40,6 +40,9 @@ pub struct Members {
     pub methods: Vec<String>,
     /// Those of them that clients call without waiting.
     pub oneway: Vec<String>,
+    /// The attributes: they are got by the method `__getattr__` with the name, and set by `__setattr__` with the
+    /// name and the value.
+    pub attributes: Vec<String>,
 }
 
 impl Members {
@@ -49,7 +52,7 @@ impl Members {
         PyValue::dict([
             ("methods", set(&self.methods)),
             ("oneway", set(&self.oneway)),
-            ("attrs", set(&[])),
+            ("attrs", set(&self.attributes)),
         ])
     }
 }

@@ -6,6 +6,7 @@ mod names;
 mod python;
 mod security;
 mod streams;
+mod test_objects;
 
 use crate::harness::{Broker, Process, Ran, eventually_within, in_time, seconds, turn, within};
 use futures::future::join_all;

@@ -180,22 +180,28 @@ impl Calls {
         }
         let members = self.objects.members(&object);
         let members = members.ok_or_else(|| PyException::pyro("DaemonError", "unknown object"))?;
-        if let "__getattr__" | "__setattr__" = &*method {
-            let wanted = positional
-                .first()
-                .and_then(PyValue::as_str)
-                .unwrap_or_default();
+        let is_attribute = matches!(&*method, "__getattr__" | "__setattr__");
+        let wanted = positional
+            .first()
+            .and_then(PyValue::as_str)
+            .unwrap_or_default();
+        if is_attribute && !members.attributes.iter().any(|known| known == wanted) {
             let text =
                 format!("attempt to access unexposed or unknown remote attribute '{wanted}'");
             return Err(PyException::builtin("AttributeError", text).into());
         }
-        if !members.methods.contains(&method) {
+        if !is_attribute && !members.methods.contains(&method) {
             let text = match method.starts_with('_') {
                 true => format!("attempt to access private attribute '{method}'"),
                 false => format!("'{object}' object has no attribute '{method}'"),
             };
             return Err(PyException::builtin("AttributeError", text).into());
         }
+        let named = match named {
+            // Attributes are accessed without any.
+            PyValue::None if is_attribute => PyValue::Dict(Vec::new()),
+            named => named,
+        };
         let PyValue::Dict(entries) = named else {
             let text = format!(
                 "{object}.{method}() argument after ** must be a mapping, not {}",

@@ -23,7 +23,7 @@ pub(super) fn members(objects: &dyn PyroObjects, object: &str) -> Option<Members
     if object == OBJECT {
         return Some(Members {
             methods: METHODS.map(str::to_owned).to_vec(),
-            oneway: Vec::new(),
+            ..Members::default()
         });
     }
     objects.members(object)

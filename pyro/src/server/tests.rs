@@ -27,7 +27,7 @@ impl PyroObjects for One {
             .to_vec();
         (object == "one").then(|| Members {
             methods,
-            oneway: Vec::new(),
+            ..Members::default()
         })
     }
 

@@ -1,11 +1,14 @@
-//! Pyro5's own tests, fetched by pip, with this broker in the place of Pyro's name server.
+//! Pyro5's own tests, fetched by pip, with this broker in the place of Pyro's name server and daemon.
 
-use super::python::{Python, finished};
+use super::{
+    python::{Python, finished},
+    test_objects,
+};
 use crate::harness::{Broker, PYROXENE, turn};
 use std::{fs, path::PathBuf};
 
 /// How many of them pass at least.
-const AT_LEAST: usize = 31;
+const AT_LEAST: usize = 70;
 
 impl Python {
     /// The unpacked source distribution of Pyro5; `None` if pip cannot fetch it.
@@ -46,7 +49,7 @@ impl Python {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pyro5s_own_tests_of_its_name_server_pass() {
+async fn pyro5s_own_tests_of_its_name_server_and_daemon_pass() {
     let Some(python) = Python::with_pyro().await else {
         return;
     };
@@ -56,7 +59,9 @@ async fn pyro5s_own_tests_of_its_name_server_pass() {
     let Some(source) = python.pyro_source(&broker).await else {
         return;
     };
-    let arguments = [&*source.display().to_string(), PYROXENE];
+    let objects = test_objects::serve().await;
+    let location = objects.local_addr().to_string();
+    let arguments = [&*source.display().to_string(), PYROXENE, &location];
     let ran = python.script(&broker, "foreign_tests.py", &arguments).await;
     let passed = ran
         .stdout

@@ -1,10 +1,12 @@
-"""Runs Pyro5's own tests with this broker in the place of Pyro's name server.
+"""Runs Pyro5's own tests with this broker in the place of Pyro's name server and of its daemon.
 
-    python foreign_tests.py SOURCE PROGRAM
+    python foreign_tests.py SOURCE PROGRAM LOCATION
 
-SOURCE is the unpacked source distribution of Pyro5, PROGRAM is `pyroxene`. The tests are not changed: what they
-start is. For each test one line is printed: passed, failed, or left out with the reason.
+SOURCE is the unpacked source distribution of Pyro5, PROGRAM is `pyroxene`, and at LOCATION are the objects of the
+tests, in Rust. The tests are not changed: what they start is. For each test one line is printed: passed, failed, or
+left out with the reason.
 """
+import itertools
 import os
 import socket
 import subprocess
@@ -12,12 +14,14 @@ import sys
 
 import pytest
 
-SOURCE, PROGRAM = sys.argv[1:3]
+SOURCE, PROGRAM, LOCATION = sys.argv[1:4]
 sys.path.insert(0, os.path.join(SOURCE, "tests"))
 
 import Pyro5.client
 import Pyro5.core
 import Pyro5.nameserver
+import Pyro5.utils.echoserver
+from Pyro5 import config
 
 OFFLINE = ("TestOfflineNameServer", "TestOfflineNameServerTestsSqlStorage")
 
@@ -33,6 +37,53 @@ LEFT_OUT = {
     **{f"{group}::testRemoveNameThreadSafe": IN_PROCESS for group in OFFLINE},
     **{f"{group}::testEmptyMetadata": "an empty set arrives as () also from Pyro itself" for group in OFFLINE},
 }
+
+SERVERS = ("TestServerThreadNoTimeout", "TestServerThreadTimeout")
+IN_DAEMON = "it looks into a daemon within the same process"
+LOCAL = "it calls no server"
+LEFT_OUT |= {
+    "TestServerBrokenHandshake::testDaemonConnectFail": IN_DAEMON,
+    **{
+        f"TestServerOnce::{name}": reason
+        for name, reason in {
+            "testAutoProxy": IN_DAEMON,
+            "testCleanup": IN_DAEMON,
+            "testExposedRequired": IN_DAEMON,
+            "testNatPortIPv6": IN_DAEMON,
+            "testRegisterWeak": IN_DAEMON,
+            "testResourceFreeing": IN_DAEMON,
+            "testSerializedBlob": LOCAL,
+            "testSerializedBlobMessage": LOCAL,
+            "testProxySerializedBlobArg": "arguments that stay serialized are not supported",
+            "testProxyAnnotations": "annotations do not reach the objects",
+            "testPyroTracebackNormal": "the traceback shows a line of Python",
+            "testPyroTracebackBatch": "the traceback shows a line of Python",
+        }.items()
+    },
+    **{
+        f"{group}::{name}": reason
+        for group in SERVERS
+        for name, reason in {
+            "testTimeoutConnect": IN_DAEMON,
+            "testGeneratorLinger": "it changes how long a daemon in the same process keeps streams",
+            "testGeneratorNoLinger": "it changes how long a daemon in the same process keeps streams",
+        }.items()
+    },
+    "TestServerThreadTimeout::testException": "it is empty",
+    "TestEchoserver::testExposed": LOCAL,
+}
+
+# Groups of tests that are left out.
+GROUPS_LEFT_OUT = {
+    "TestServerMultiplexNoTimeout": "the same tests for another kind of Pyro's own server",
+    "TestServerMultiplexTimeout": "the same tests for another kind of Pyro's own server",
+    "TestMetaAndExpose": LOCAL,
+}
+
+
+def why_left_out(name):
+    group = name.split("::")[0]
+    return LEFT_OUT.get(name) or GROUPS_LEFT_OUT.get(group)
 
 
 class Broker:
@@ -128,14 +179,49 @@ running = []
 Pyro5.nameserver.start_ns = start_ns
 Pyro5.nameserver.NameServer = NameServer
 
+import test_echoserver
+import test_server
+import test_server_timeout
+
+numbers = itertools.count()
+
+
+def setup_once(self):
+    config.SERIALIZER = "serpent"
+    # Every test has an object of its own.
+    self.objectUri = Pyro5.core.URI(f"PYRO:something-{next(numbers)}@{LOCATION}")
+
+
+def setup_server(self):
+    setup_once(self)
+    config.POLLTIMEOUT = 0.1
+    config.COMMTIMEOUT = self.COMMTIMEOUT
+
+
+def setup_echo(self):
+    self.uri = Pyro5.core.URI(f"PYRO:test.echoserver@{LOCATION}")
+
+
+def teardown(self):
+    config.COMMTIMEOUT = None
+
+
+for group, setup in (
+    (test_server.TestServerOnce, setup_once),
+    (test_server.TestServerThreadNoTimeout, setup_server),
+    (test_echoserver.TestEchoserver, setup_echo),
+):
+    group.setup_method, group.teardown_method = setup, teardown
+
 
 class Report:
     def pytest_collection_modifyitems(self, items):
         kept = []
         for item in items:
             name = item.nodeid.split("::", 1)[1]
-            if name in LEFT_OUT:
-                print(f"left out {name}: {LEFT_OUT[name]}")
+            reason = why_left_out(name)
+            if reason:
+                print(f"left out {name}: {reason}")
             else:
                 kept.append(item)
         items[:] = kept
@@ -152,8 +238,9 @@ class Report:
             running.pop().close()
 
 
+FILES = ("test_naming.py", "test_server.py", "test_server_timeout.py", "test_echoserver.py")
 code = pytest.main(
-    ["-p", "no:cacheprovider", "-p", "no:terminal", os.path.join(SOURCE, "tests", "test_naming.py")],
+    ["-p", "no:cacheprovider", "-p", "no:terminal", *(os.path.join(SOURCE, "tests", file) for file in FILES)],
     plugins=[Report()],
 )
 sys.exit(code)
