@@ -84,4 +84,6 @@ async fn pyro5s_own_examples_run() {
     let source = source.display().to_string();
     let ran = python.script(&broker, "examples.py", &[&source]).await;
     assert!(!ran.stdout.contains("failed"), "{ran:?}");
+    let passed = ran.stdout.lines().filter(|line| line.starts_with("passed"));
+    assert!(passed.count() >= 12, "{ran:?}");
 }
