@@ -109,22 +109,51 @@ async fn answered_by(callers: &mut Process, wanted: usize) {
     in_time(seconds(90), "the workers that answer", look).await;
 }
 
+/// Lets Python's clients call three workers, of which two are killed: not one call fails for good.
+async fn clients_move_on(mut callers: Vec<Process>, broker: &mut Broker) {
+    for callers in &mut callers {
+        in_time(seconds(120), "calls", callers.line()).await;
+        answered_by(callers, 3).await;
+    }
+    broker.worker("w1").kill().await;
+    broker.worker("w2").kill().await;
+    for callers in &mut callers {
+        answered_by(callers, 1).await;
+        callers.end_input();
+    }
+    for callers in &mut callers {
+        let rest = in_time(seconds(120), "the end", callers.rest_of_output()).await;
+        assert!(rest.contains("failures []"), "{rest}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn python_clients_move_on_when_workers_are_killed() {
+async fn two_hundred_python_clients_move_on_when_two_of_three_workers_are_killed() {
     let Some(python) = Python::with_pyro().await else {
         return;
     };
     let _turn = turn().await;
     let mut broker = Broker::start().workers(3).await;
-    let mut callers = python.start(&broker, "steady_caller.py", &["30"]);
-    in_time(seconds(60), "calls", callers.line()).await;
-    answered_by(&mut callers, 3).await;
-    broker.worker("w1").kill().await;
-    broker.worker("w2").kill().await;
-    answered_by(&mut callers, 1).await;
-    callers.end_input();
-    let rest = in_time(seconds(60), "the end", callers.rest_of_output()).await;
-    assert!(rest.contains("failures []"), "{rest}");
+    // Each client is a thread with a proxy of its own.
+    let callers = (0..4).map(|_| python.start(&broker, "steady_caller.py", &["50"]));
+    let callers = callers.collect();
+    clients_move_on(callers, &mut broker).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_clients_with_certificates_move_on_too() {
+    let Some(python) = Python::with_pyro().await else {
+        return;
+    };
+    let _turn = turn().await;
+    let mut broker = SecuredBroker::with_certificates()
+        .worker("w1", &[])
+        .worker("w2", &[])
+        .worker("w3", &[])
+        .await;
+    let variables = security::tls(&broker, Some("ana"));
+    let callers = python.start_with(&broker, "steady_caller.py", &["30"], &variables);
+    clients_move_on(vec![callers], &mut broker).await;
 }
 
 /// A call of the warehouses; which of them answered.

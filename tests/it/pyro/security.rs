@@ -4,7 +4,10 @@ use super::python::Python;
 use crate::harness::{Process, SecuredBroker, in_time, seconds};
 
 /// The environment of a Python program that speaks TLS, with a certificate if one is named.
-fn tls(broker: &SecuredBroker, certificate: Option<&str>) -> Vec<(&'static str, String)> {
+pub(super) fn tls(
+    broker: &SecuredBroker,
+    certificate: Option<&str>,
+) -> Vec<(&'static str, String)> {
     let mut variables = vec![
         ("PYRO_SSL", "1".to_owned()),
         ("PYRO_SSL_CACERTS", broker.keys.path("ca.crt")),

@@ -20,6 +20,7 @@ EXAMPLES = [
     ("autoretry", ["server.py"], "client.py", "", ""),
     ("banks", ["server.py"], "client.py", "", ""),
     ("callback", ["server.py"], "client.py", "", ""),
+    ("chatbox", ["server.py"], "client.py", "room\nana\nhello\n/quit\n", ""),
     ("circular", ["servA.py", "servB.py", "servC.py"], "client.py", "", ""),
     ("distributed-computing3", ["worker.py", "worker.py"], "client.py", "", ""),
     ("exceptions", ["server.py"], "client.py", "", ""),
