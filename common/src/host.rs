@@ -10,6 +10,7 @@ mod object;
 mod protocol;
 mod unauthenticated;
 
+pub use invoke_dispatch::{NamedAnswer, NamedCall};
 pub use local::LocalLink;
 pub use message_memory::default_message_memory;
 pub use object::{HostedObject, ServiceDispatch};

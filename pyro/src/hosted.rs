@@ -9,12 +9,9 @@ use crate::{
 use futures::{StreamExt, future::BoxFuture, stream};
 use pyroxene_common::{
     channel::{CallFailure, Stream},
-    host::HostedObject,
-    interface::{Description, MethodDescription},
-    interfaces::invoke::{
-        InvokeError, InvokeStream,
-        invoke::{InvokeRequest, InvokeResponse},
-    },
+    host::{HostedObject, NamedAnswer, NamedCall},
+    interface::{Description, MethodDescription, ParameterDescription, describe::is_stream},
+    interfaces::invoke::InvokeError,
     message::{Refusal, RefusalReason},
     scope::Scope,
 };
@@ -40,6 +37,7 @@ pub struct HostedObjects {
 struct DescribedObject {
     object: HostedObject,
     description: Description,
+    members: Arc<Members>,
 }
 
 impl HostedObjects {
@@ -47,11 +45,17 @@ impl HostedObjects {
     pub fn new(objects: impl IntoIterator<Item = (String, HostedObject)>) -> Self {
         let described = objects.into_iter().map(|(name, object)| {
             let description = object.description();
+            let methods = description.methods.iter();
+            let members = Arc::new(Members {
+                methods: methods.map(|method| method.name.clone()).collect(),
+                ..Members::default()
+            });
             (
                 name,
                 Arc::new(DescribedObject {
                     object,
                     description,
+                    members,
                 }),
             )
         });
@@ -66,12 +70,10 @@ impl PyroObjects for HostedObjects {
         self.objects.keys().cloned().collect()
     }
 
-    fn members(&self, object: &str) -> Option<Members> {
-        let methods = &self.objects.get(object)?.description.methods;
-        Some(Members {
-            methods: methods.iter().map(|method| method.name.clone()).collect(),
-            ..Members::default()
-        })
+    fn members(&self, object: &str) -> Option<Arc<Members>> {
+        self.objects
+            .get(object)
+            .map(|object| Arc::clone(&object.members))
     }
 
     fn call(&self, call: PyroCall) -> BoxFuture<'static, Result<PyroAnswer, CallError>> {
@@ -97,46 +99,24 @@ impl DescribedObject {
         let (caller, name) = (call.caller.to_caller(), call.object.clone());
         let identity = caller.identity.clone();
         let shown = format!("{}.{}", call.object, call.method);
-        let (arguments, inputs) = self.arguments(method, &shown, call)?;
+        let named = self.named_call(method, &shown, call)?;
         let mut context: Context = context::current();
         context.deadline = Instant::now() + DEADLINE;
-        let request = match method.streams() {
-            true => InvokeRequest::Stream {
-                method: method.name.clone(),
-                arguments,
-                inputs,
-            },
-            false => InvokeRequest::Call {
-                method: method.name.clone(),
-                arguments,
-            },
-        };
         let scope = Scope {
             caller: Arc::new(caller),
             ..Scope::default()
         };
-        let answered = scope
-            .wrap(
-                self.object
-                    .invoke(context, request, &name, identity.as_ref()),
-            )
-            .await;
-        let answer = match answered.map_err(failed)? {
-            InvokeResponse::Call(answer) | InvokeResponse::CallRepeatable(answer) => answer,
-            InvokeResponse::Stream(Ok(InvokeStream {
-                items: Some(items), ..
-            })) => return Ok(PyroAnswer::Items(Arc::clone(&self).items(method, items))),
-            InvokeResponse::Stream(answer) => {
-                answer.map(|stream| stream.answer.unwrap_or_else(|| "null".to_owned()))
-            }
-            InvokeResponse::Describe(_) => {
-                return Err(
-                    PyException::pyro("ProtocolError", "it answered another method").into(),
-                );
-            }
-        };
-        let text = answer.map_err(|error| raised(&shown, error))?;
-        let value = schema::from_json(&text, &method.result, &self.description);
+        let calling = self.object.invoke(context, named, &name, identity.as_ref());
+        let answered = scope.wrap(calling).await.map_err(failed)?;
+        let NamedAnswer {
+            answer,
+            items,
+            blobs,
+        } = answered.map_err(|error| raised(&shown, error))?;
+        if let Some(items) = items {
+            return Ok(PyroAnswer::Items(Arc::clone(&self).items(method, items)));
+        }
+        let value = schema::from_json(&answer, &method.result, &self.description, blobs);
         let value =
             value.map_err(|error| PyException::pyro("SerializeError", error.to_string()))?;
         Ok(value.into())
@@ -149,19 +129,18 @@ impl DescribedObject {
             let text = item.map_err(|broken| {
                 PyException::builtin("RuntimeError", broken.failure.to_string())
             })?;
-            schema::from_json(&text, &of_item, &self.description)
+            schema::from_json(&text, &of_item, &self.description, Vec::new())
                 .map_err(|error| PyException::pyro("SerializeError", error.to_string()))
         }))
     }
 
-    /// The arguments as a JSON object, by the names of the method's parameters. For a parameter that is a
-    /// stream, it has the stream's position among those that are returned beside it.
-    fn arguments(
+    /// The call with its arguments as a JSON object, by the names of the method's parameters.
+    fn named_call(
         &self,
         method: &MethodDescription,
         shown: &str,
         call: PyroCall,
-    ) -> Result<(String, Vec<Stream<String>>), PyException> {
+    ) -> Result<NamedCall, PyException> {
         let type_error =
             |text: String| PyException::builtin("TypeError", format!("{shown}() {text}"));
         let parameters = &method.parameters;
@@ -174,44 +153,41 @@ impl DescribedObject {
                 "takes {takes} positional argument{s} but {given} were given"
             )));
         }
-        let mut out = String::from("{");
-        let mut inputs = Vec::new();
-        let names = parameters.iter().map(|parameter| &parameter.name);
-        let by_place = names
-            .zip(call.positional)
-            .map(|(name, value)| (name.clone(), value));
-        let by_place: Vec<(String, PyValue)> = by_place.collect();
-        for (number, (name, value)) in by_place.iter().chain(&call.named).enumerate() {
-            let parameter = parameters.iter().find(|parameter| parameter.name == *name);
-            let parameter = parameter.ok_or_else(|| {
+        let mut named = NamedCall {
+            method: method.name.clone(),
+            arguments: String::from("{"),
+            ..NamedCall::default()
+        };
+        let names = parameters.iter().map(|parameter| parameter.name.clone());
+        let by_place: Vec<_> = names.zip(call.positional).collect();
+        let mut seen: Vec<&str> = Vec::with_capacity(parameters.len());
+        for (name, value) in by_place.into_iter().chain(call.named) {
+            let parameter = parameters.iter().find(|parameter| parameter.name == name);
+            let ParameterDescription { name, schema } = parameter.ok_or_else(|| {
                 type_error(format!("got an unexpected keyword argument '{name}'"))
             })?;
-            let twice = by_place
-                .iter()
-                .chain(&call.named)
-                .filter(|(other, _)| other == name);
-            if twice.count() > 1 {
+            if seen.contains(&name.as_str()) {
                 return Err(type_error(format!(
                     "got multiple values for argument '{name}'"
                 )));
             }
-            if number > 0 {
-                out.push(',');
+            if !seen.is_empty() {
+                named.arguments.push(',');
             }
+            seen.push(name);
             let unfit = |reason: String| type_error(format!("argument '{name}': {reason}"));
-            let text = match parameter.is_stream() {
+            let text = match is_stream(schema) {
                 true => {
-                    let items = self.input(value.clone(), &parameter.schema);
-                    inputs.push(items.map_err(unfit)?);
-                    (inputs.len() - 1).to_string()
+                    named.inputs.push(self.input(value, schema).map_err(unfit)?);
+                    (named.inputs.len() - 1).to_string()
                 }
-                false => schema::to_json(value.clone(), &parameter.schema, &self.description)
+                false => schema::to_json(value, schema, &self.description, Some(&mut named.blobs))
                     .map_err(|error| unfit(error.to_string()))?,
             };
-            out.push_str(&format!("\"{name}\":{text}"));
+            named.arguments.push_str(&format!("\"{name}\":{text}"));
         }
-        out.push('}');
-        Ok((out, inputs))
+        named.arguments.push('}');
+        Ok(named)
     }
 
     /// The items of a list, for a parameter that is a stream: Pyro's clients send no streams.
@@ -221,7 +197,8 @@ impl DescribedObject {
             .into_sequence()
             .map_err(|other| format!("it takes a list of items, not {}", other.type_name()))?;
         let texts = items.into_iter().map(|item| {
-            let text = schema::to_json(item, &of_item, &self.description);
+            // Nothing is handed over beside an item.
+            let text = schema::to_json(item, &of_item, &self.description, None);
             text.map_err(|error| error.to_string())
         });
         let texts = texts.collect::<Result<Vec<_>, _>>()?;

@@ -111,6 +111,7 @@ pub struct PyroNameServer(Arc<NameServerInner>);
 #[derive(Debug)]
 struct NameServerInner {
     names: Arc<dyn Names>,
+    members: Arc<Members>,
     /// The name server's address, once it listens.
     own: OnceLock<PyroUri>,
     /// Takes turns among the instances of a name.
@@ -122,6 +123,10 @@ impl PyroNameServer {
     pub fn new(names: Arc<dyn Names>) -> Self {
         Self(Arc::new(NameServerInner {
             names,
+            members: Arc::new(Members {
+                methods: METHODS.map(str::to_owned).to_vec(),
+                ..Members::default()
+            }),
             own: OnceLock::new(),
             turn: AtomicUsize::new(0),
         }))
@@ -147,11 +152,8 @@ impl PyroObjects for PyroNameServer {
         vec![OBJECT.to_owned()]
     }
 
-    fn members(&self, object: &str) -> Option<Members> {
-        (object == OBJECT).then(|| Members {
-            methods: METHODS.map(str::to_owned).to_vec(),
-            ..Members::default()
-        })
+    fn members(&self, object: &str) -> Option<Arc<Members>> {
+        (object == OBJECT).then(|| Arc::clone(&self.0.members))
     }
 
     fn call(&self, call: PyroCall) -> BoxFuture<'static, Result<PyroAnswer, CallError>> {

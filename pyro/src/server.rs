@@ -129,7 +129,7 @@ pub trait PyroObjects: fmt::Debug + Send + Sync + 'static {
     fn ids(&self) -> Vec<String>;
 
     /// The members of an object; `None` if there is no such object.
-    fn members(&self, object: &str) -> Option<Members>;
+    fn members(&self, object: &str) -> Option<Arc<Members>>;
 
     /// Calls a method.
     fn call(&self, call: PyroCall) -> BoxFuture<'static, Result<PyroAnswer, CallError>>;

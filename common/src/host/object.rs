@@ -1,16 +1,13 @@
 //! An object in a host, independent of its interface type.
 
-use super::invoke_dispatch::InvokeDispatch;
+use super::invoke_dispatch::{InvokeDispatch, NamedAnswer, NamedCall, NamedJsonCall};
 use crate::{
     access::{AccessPolicy, MethodPermissions},
     channel::{CallFailure, ConnectionContext, ConnectionLost, Dispatch, serve, with_kept},
     hello::{HelloRefusal, RefusalCode},
     identity::Identity,
     interface::{Description, Interface, Method, Serves},
-    interfaces::invoke::{
-        Invoke, InvokeStream,
-        invoke::{InvokeRequest, InvokeResponse},
-    },
+    interfaces::invoke::{Invoke, InvokeError},
     tls::Stream,
 };
 use futures::{FutureExt, future::BoxFuture};
@@ -118,15 +115,15 @@ impl HostedObject {
     pub fn invoke(
         &self,
         context: context::Context,
-        request: InvokeRequest,
+        call: NamedCall,
         name: &str,
         identity: Option<&Arc<Identity>>,
-    ) -> BoxFuture<'static, Result<InvokeResponse, CallFailure>> {
+    ) -> BoxFuture<'static, NamedOutcome> {
         let permit = identity.map_or(MethodPermissions::EVERYTHING, |identity| {
             self.policy
                 .permit(identity, name, self.server.methods(), None)
         });
-        self.server.invoke(context, request, permit)
+        self.server.invoke(context, call, permit)
     }
 
     /// Finds the interface that a client asked for, or returns a refusal.
@@ -176,6 +173,9 @@ pub(super) enum ObjectProtocol {
     Invoke,
 }
 
+/// The answer of a call by name, the object's own error, or why there is neither.
+type NamedOutcome = Result<Result<NamedAnswer, InvokeError>, CallFailure>;
+
 trait ObjectServer: Send + Sync {
     fn interface(&self) -> (&'static str, u32);
     fn methods(&self) -> &'static [Method];
@@ -183,9 +183,9 @@ trait ObjectServer: Send + Sync {
     fn invoke(
         &self,
         context: context::Context,
-        request: InvokeRequest,
+        call: NamedCall,
         permit: MethodPermissions,
-    ) -> BoxFuture<'static, Result<InvokeResponse, CallFailure>>;
+    ) -> BoxFuture<'static, NamedOutcome>;
     fn serve_own(
         &self,
         stream: Stream,
@@ -225,22 +225,22 @@ where
     fn invoke(
         &self,
         context: context::Context,
-        request: InvokeRequest,
+        call: NamedCall,
         permit: MethodPermissions,
-    ) -> BoxFuture<'static, Result<InvokeResponse, CallFailure>> {
-        let invoke = InvokeDispatch::<I, D>::new(Arc::clone(&self.own), permit);
-        let answering = Arc::new(invoke).dispatch(context, request);
+    ) -> BoxFuture<'static, NamedOutcome> {
+        let call = NamedJsonCall::<I> {
+            permit,
+            call,
+            interface: PhantomData,
+        };
+        let answering = Arc::clone(&self.own).dispatch_translated(context, call);
         async move {
             // Here no connection holds what the call keeps.
-            let (answer, kept) = with_kept(answering).await;
-            let answer = answer?;
-            Ok(match answer {
-                InvokeResponse::Stream(Ok(stream)) => InvokeResponse::Stream(Ok(InvokeStream {
-                    items: stream.items.map(|items| items.keeping(kept)),
-                    ..stream
-                })),
-                other => other,
-            })
+            let (answered, kept) = with_kept(answering).await;
+            Ok(answered?.map(|answer| NamedAnswer {
+                items: answer.items.map(|items| items.keeping(kept)),
+                ..answer
+            }))
         }
         .boxed()
     }

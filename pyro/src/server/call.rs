@@ -26,7 +26,7 @@ pub(super) struct Calls {
 
 impl Calls {
     /// The members of an object; `None` if there is no such object.
-    pub(super) fn members(&self, object: &str) -> Option<Members> {
+    pub(super) fn members(&self, object: &str) -> Option<Arc<Members>> {
         daemon::members(&*self.objects, object)
     }
 

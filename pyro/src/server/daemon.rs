@@ -2,6 +2,7 @@
 
 use super::{Members, PyroObjects, call::Calls, streams::PyroItem};
 use crate::{PyValue, exception::PyException};
+use std::sync::Arc;
 
 /// The object's id.
 pub(super) const OBJECT: &str = "Pyro.Daemon";
@@ -19,12 +20,12 @@ const METHODS: [&str; 6] = [
 ];
 
 /// The members of an object; `None` if there is no such object.
-pub(super) fn members(objects: &dyn PyroObjects, object: &str) -> Option<Members> {
+pub(super) fn members(objects: &dyn PyroObjects, object: &str) -> Option<Arc<Members>> {
     if object == OBJECT {
-        return Some(Members {
+        return Some(Arc::new(Members {
             methods: METHODS.map(str::to_owned).to_vec(),
             ..Members::default()
-        });
+        }));
     }
     objects.members(object)
 }

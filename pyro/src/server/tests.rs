@@ -21,13 +21,15 @@ impl PyroObjects for One {
         vec!["one".to_owned()]
     }
 
-    fn members(&self, object: &str) -> Option<Members> {
+    fn members(&self, object: &str) -> Option<Arc<Members>> {
         let methods = ["echo", "fail", "items", "note", "stop"]
             .map(str::to_owned)
             .to_vec();
-        (object == "one").then(|| Members {
-            methods,
-            ..Members::default()
+        (object == "one").then(|| {
+            Arc::new(Members {
+                methods,
+                ..Members::default()
+            })
         })
     }
 

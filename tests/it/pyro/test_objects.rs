@@ -76,8 +76,8 @@ impl PyroObjects for TestObjects {
         vec![ECHO.to_owned()]
     }
 
-    fn members(&self, object: &str) -> Option<Members> {
-        match object {
+    fn members(&self, object: &str) -> Option<Arc<Members>> {
+        let members = match object {
             ECHO => Some(Members {
                 methods: names(&ECHO_METHODS),
                 oneway: names(&["oneway_echo"]),
@@ -88,7 +88,8 @@ impl PyroObjects for TestObjects {
                 oneway: names(&["oneway_delay", "oneway_multiply"]),
                 attributes: names(&["value", "dictionary"]),
             }),
-        }
+        };
+        members.map(Arc::new)
     }
 
     fn call(&self, call: PyroCall) -> BoxFuture<'static, Result<PyroAnswer, CallError>> {
