@@ -24,7 +24,7 @@ use pyroxene_common::{identity::Identity, scope::Caller, wire::HELLO_TIMEOUT};
 use std::{fmt, io, sync::Arc};
 use streams::{ItemStreams, StreamUser};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream},
+    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader, DuplexStream},
     sync::Semaphore,
     time::timeout,
 };
@@ -180,7 +180,7 @@ impl PyroProtocol {
         let_in: impl FnOnce() + Send,
     ) {
         let connection = Connection {
-            stream,
+            stream: BufReader::new(stream),
             max_message: self.max_message,
             calls: Arc::new(Calls {
                 objects: self.objects,
@@ -192,7 +192,6 @@ impl PyroProtocol {
             login: None,
             caller: Arc::default(),
             oneway: Arc::new(Semaphore::new(MAX_ONEWAY)),
-            ahead: Vec::new(),
         };
         if let Err(reason) = connection.run(drain, let_in).await {
             tracing::debug!(%reason, "a Pyro connection ended");
@@ -202,7 +201,7 @@ impl PyroProtocol {
 
 /// A connection in service.
 struct Connection<S> {
-    stream: S,
+    stream: BufReader<S>,
     max_message: usize,
     calls: Arc<Calls>,
     door: Option<PyroDoor>,
@@ -211,8 +210,6 @@ struct Connection<S> {
     login: Option<LetIn>,
     caller: Arc<PyroCaller>,
     oneway: Arc<Semaphore>,
-    /// What was read of the next message while a call ran.
-    ahead: Vec<u8>,
 }
 
 /// Whether a connection goes on after a message.
@@ -234,7 +231,7 @@ impl<S: PyroStream> Connection<S> {
         }
         let_in();
         loop {
-            let reading = self.next_message();
+            let reading = read_message(&mut self.stream, self.max_message);
             // A client that waits for nothing loses nothing.
             let read = tokio::select! {
                 biased;
@@ -270,21 +267,10 @@ impl<S: PyroStream> Connection<S> {
         true
     }
 
-    async fn next_message(&mut self) -> Result<Option<Message>, TransportError> {
-        let ahead = std::mem::take(&mut self.ahead);
-        let mut stream = ahead.as_slice().chain(&mut self.stream);
-        read_message(&mut stream, self.max_message).await
-    }
-
-    /// Waits until the client has hung up. What it sends meanwhile is kept.
+    /// Waits until the client has hung up. What it sends meanwhile is read later.
     async fn hung_up(&mut self) {
-        let mut buffer = [0; 64];
-        match self.stream.read(&mut buffer).await {
-            Ok(0) | Err(_) => {}
-            Ok(read) => {
-                self.ahead.extend(buffer.iter().take(read));
-                std::future::pending().await
-            }
+        if self.stream.fill_buf().await.is_ok_and(|sent| !sent.is_empty()) {
+            std::future::pending().await
         }
     }
 

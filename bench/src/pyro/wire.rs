@@ -10,7 +10,7 @@ use pyroxene_pyro::{
     transport::{read_message, write_message},
     wire::{FLAG_BATCH, FLAG_EXCEPTION, Kind, Message},
 };
-use tokio::net::TcpStream;
+use tokio::{io::BufReader, net::TcpStream};
 
 use crate::load::LoadOperation;
 
@@ -21,7 +21,7 @@ const SERIALIZER: Serializer = Serializer::Serpent;
 
 /// A connection with its call.
 pub(super) struct WireClient {
-    stream: TcpStream,
+    stream: BufReader<TcpStream>,
     call: Message,
 }
 
@@ -79,8 +79,9 @@ pub(super) async fn connect(
     let hello = Message::new(Kind::Connect, SERIALIZER.number(), 0, payload);
     let mut clients = Vec::with_capacity(count);
     for _ in 0..count {
-        let mut stream = TcpStream::connect(address).await?;
+        let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
+        let mut stream = BufReader::new(stream);
         write_message(&mut stream, &hello).await?;
         let answer = read_message(&mut stream, MAX_ANSWER).await?;
         if answer.is_none_or(|answer| answer.header.kind != Kind::ConnectOk.number()) {

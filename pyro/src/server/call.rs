@@ -44,7 +44,7 @@ impl<S: PyroStream> Connection<S> {
     ) -> Result<Next, TransportError> {
         let header = message.header;
         if header.has(FLAG_ONEWAY) {
-            self.stream.acknowledge();
+            self.stream.get_ref().acknowledge();
         }
         let read = match header.has(FLAG_KEEP_SERIALIZED) {
             true => Err(PyException::pyro(
