@@ -269,7 +269,12 @@ impl<S: PyroStream> Connection<S> {
 
     /// Waits until the client has hung up. What it sends meanwhile is read later.
     async fn hung_up(&mut self) {
-        if self.stream.fill_buf().await.is_ok_and(|sent| !sent.is_empty()) {
+        if self
+            .stream
+            .fill_buf()
+            .await
+            .is_ok_and(|sent| !sent.is_empty())
+        {
             std::future::pending().await
         }
     }

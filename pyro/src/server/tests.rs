@@ -1,9 +1,15 @@
 use super::*;
+use crate::login::{KnownClient, LoginFailure, Logins, PyroCredentials};
 use crate::{
     serializer::Invocation,
     wire::{FLAG_BATCH, FLAG_ONEWAY},
 };
 use futures::{StreamExt, stream};
+use pyroxene_common::{
+    access::{Authenticator, IssuerClock},
+    identity::{DomainKey, KeyLife, Patterns, Revocation, Role},
+    tls::CertificateHolder,
+};
 use std::{sync::Mutex, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
@@ -22,7 +28,7 @@ impl PyroObjects for One {
     }
 
     fn members(&self, object: &str) -> Option<Arc<Members>> {
-        let methods = ["echo", "fail", "items", "note", "stop"]
+        let methods = ["echo", "fail", "items", "note", "stop", "who"]
             .map(str::to_owned)
             .to_vec();
         (object == "one").then(|| {
@@ -51,6 +57,11 @@ impl PyroObjects for One {
                     Ok(PyValue::None.into())
                 }
                 "stop" => Err(CallError::Hangup),
+                "who" => {
+                    let identity = call.caller.identity.as_ref();
+                    let name = identity.map(|identity| PyValue::str(&identity.name));
+                    Ok(name.unwrap_or_default().into())
+                }
                 _ => Err(PyException::builtin("ValueError", "boom").into()),
             }
         })
@@ -72,6 +83,10 @@ fn connect() -> Client {
 }
 
 fn connect_to(protocol: PyroProtocol) -> Client {
+    connect_from(protocol, Arrival::default())
+}
+
+fn connect_from(protocol: PyroProtocol, arrival: Arrival) -> Client {
     let (here, there) = duplex(1 << 16);
     tokio::spawn(protocol.serve_stream(there, Arrival::default(), CancellationToken::new(), || {}));
     Client {
@@ -96,8 +111,12 @@ impl Client {
         Some((message, value))
     }
 
-    async fn shake_hands(mut self, object: &str) -> Self {
-        let greeting = PyValue::dict([("handshake", "hello".into()), ("object", object.into())]);
+    async fn shake_hands(self, object: &str) -> Self {
+        self.greet(object, "hello".into()).await
+    }
+
+    async fn greet(mut self, object: &str, data: PyValue) -> Self {
+        let greeting = PyValue::dict([("handshake", data), ("object", object.into())]);
         let payload = self.serializer.write(&greeting).unwrap();
         self.send(Kind::Connect, payload, 0).await;
         self
@@ -125,7 +144,7 @@ async fn a_client_shakes_hands_calls_and_pings() {
         assert_eq!(welcome.header.kind, Kind::ConnectOk.number());
         assert_eq!(value.get("handshake"), Some(&"hello".into()));
         let methods = value.get("meta").unwrap().get("methods").unwrap();
-        assert_eq!(methods.as_sequence().unwrap().len(), 5);
+        assert_eq!(methods.as_sequence().unwrap().len(), 6);
         client.call("one", "echo", vec![PyValue::Int(3)], 0).await;
         let (answer, value) = client.receive().await.unwrap();
         assert_eq!((answer.header.sequence, value), (1, PyValue::Int(3)));
@@ -284,4 +303,84 @@ async fn an_item_is_not_lost_when_its_client_hangs_up_and_comes_again() {
         PyException::from_value(&end),
         Some(PyException::stop_iteration())
     );
+}
+
+/// Knows whoever has the token `secret`.
+#[derive(Debug)]
+struct Guests;
+
+impl Logins for Guests {
+    fn identify(
+        &self,
+        credentials: PyroCredentials,
+        _: String,
+    ) -> BoxFuture<'_, Result<KnownClient, LoginFailure>> {
+        let name = match credentials {
+            PyroCredentials::Token { user, token } if token == "secret" => Ok(user),
+            PyroCredentials::Token { .. } => Err(LoginFailure::Refused("wrong".to_owned())),
+            PyroCredentials::Certificate(holder) => Ok(holder.name),
+        };
+        Box::pin(async move {
+            Ok(KnownClient {
+                identity: Identity {
+                    name: name?,
+                    role: Role::User,
+                    allow: Patterns::any(),
+                },
+                as_of_ms: 1000,
+            })
+        })
+    }
+}
+
+#[tokio::test]
+async fn clients_log_in_by_their_handshake_or_their_certificate_and_a_revocation_ends_that() {
+    let authenticator = Arc::new(Authenticator::of_nameserver());
+    let key = DomainKey::generate().unwrap().public();
+    authenticator.trust_issuer(0, key, KeyLife::Kept, IssuerClock::Own);
+    let door = PyroDoor::new(Arc::clone(&authenticator), Arc::new(Guests));
+    let protocol = protocol().door(Some(door));
+    let login =
+        |token: &str| PyValue::dict([("user", "ana".into()), ("token", PyValue::str(token))]);
+    let private = Arrival {
+        is_private: true,
+        ..Arrival::default()
+    };
+    let certified = Arrival {
+        certificate: Some(CertificateHolder {
+            name: "bo".to_owned(),
+            role: None,
+        }),
+        ..Arrival::default()
+    };
+    for (arrival, data, reason) in [
+        (&private, login("guess"), "wrong"),
+        (&Arrival::default(), login("secret"), "a token in the clear"),
+        (&private, "hello".into(), "it wants to know who calls"),
+    ] {
+        let client = connect_from(protocol.clone(), arrival.clone());
+        let mut client = client.greet("one", data).await;
+        let (refusal, text) = client.receive().await.unwrap();
+        assert_eq!(refusal.header.kind, Kind::ConnectFail.number());
+        let text = text.as_str().unwrap();
+        assert!(text.starts_with(reason), "{text}");
+        assert!(client.receive().await.is_none());
+    }
+    for (arrival, data, name) in [
+        (private, login("secret"), "ana"),
+        (certified, "hello".into(), "bo"),
+    ] {
+        let client = connect_from(protocol.clone(), arrival);
+        let mut client = client.greet("one", data).await;
+        client.receive().await.unwrap();
+        client.call("one", "who", Vec::new(), 0).await;
+        let (_, who) = client.receive().await.unwrap();
+        assert_eq!(who, name.into());
+        authenticator.revoke(&[Revocation {
+            name: name.to_owned(),
+            until_ms: 1000,
+        }]);
+        client.call("one", "who", Vec::new(), 0).await;
+        assert!(client.receive().await.is_none());
+    }
 }
