@@ -203,7 +203,8 @@ impl NameServer {
             objects.insert(interfaces::topics::OBJECT.to_owned(), topics);
         }
         let stop = CancellationToken::new();
-        let python = pyro.then(|| pyro::name_server(directory.clone(), stop.clone()));
+        let python =
+            pyro.then(|| pyro::name_server(directory.clone(), workers.clone(), stop.clone()));
         if let Some(python) = &python {
             let protocol = PyroProtocol::new(Arc::new(python.clone()), host.max_message)
                 .door(authority.clone().map(access::pyro_door));

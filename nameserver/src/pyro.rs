@@ -12,6 +12,7 @@ use pyroxene_common::{
         DirectoryError, Instance, InstanceState, ObjectFilter, directory::Directory,
     },
     scope::{self, Scope},
+    tls::TlsClient,
 };
 use pyroxene_pyro::{
     exception::PyException,
@@ -25,9 +26,14 @@ use tokio_util::sync::CancellationToken;
 /// The tag of a registration that is one of several instances of its name.
 const INSTANCE_TAG: &str = "pyroxene.instance";
 
-/// The object `Pyro.NameServer` over a directory. Its background tasks end with `stop`.
-pub(crate) fn name_server(directory: DirectoryService, stop: CancellationToken) -> PyroNameServer {
-    let instances = PythonInstances::new(directory.clone(), stop);
+/// The object `Pyro.NameServer` over a directory. Its background tasks end with `stop`. They speak TLS to Python's
+/// programs that do, with `tls`.
+pub(crate) fn name_server(
+    directory: DirectoryService,
+    tls: Option<TlsClient>,
+    stop: CancellationToken,
+) -> PyroNameServer {
+    let instances = PythonInstances::new(directory.clone(), tls, stop);
     PyroNameServer::new(Arc::new(DirectoryNames {
         directory,
         instances,

@@ -90,6 +90,63 @@ async fn python_calls_what_workers_host_in_every_serializer() {
     assert!(said.contains("rejected: unknown object"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_surprises_with_pyro_is_as_the_documentation_says() {
+    let Some(python) = Python::with_pyro().await else {
+        return;
+    };
+    let _turn = turn().await;
+    let broker = Broker::start()
+        .worker("w1", &["--max-message", "16KiB"])
+        .await;
+    let said = python.script(&broker, "traps.py", &[]).await;
+    let said = said.out();
+    let mut lines: Vec<String> = [
+        "an error of its own: ValueError: no | True",
+        "its attributes: {'Requested': {'message': 'with more'}} True",
+        "in a batch: 1 ValueError {'Requested': {'message': 'in a batch'}} 0",
+        "a stream in a batch: 1 SerializeError: a result of a batch cannot be a stream",
+        "an unknown method in a batch: 1 AttributeError: 'echo' object has no attribute 'nosuch'",
+        "oneway by decorator in a batch: [300] True",
+        "oneway: None True",
+        "list: AttributeError: remote object ",
+        "len: AttributeError: remote object ",
+        "in: AttributeError: remote object ",
+        "truth: True",
+        "attribute: AttributeError: remote object ",
+        "raw attribute: AttributeError: attempt to access unexposed or unknown remote attribute 'value'",
+        "dunder: AttributeError: attempt to access private attribute '__eq__'",
+        "None as a key: TypeError: one of the keys in a dict or set is not of a primitive hashable type: \
+         <class 'NoneType'>. Use simple types as keys or use a list or tuple as container.",
+        "a timed-out call with two retries: TimeoutError: receiving: timeout True",
+        "prefix: ['trap.a_c'] 1 ['trap.abc', 'trap.plain']",
+        "regex: ['trap.abc'] []",
+        "empty name: NamingError",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for serializer in ["serpent", "json", "msgpack", "marshal"] {
+        lines.push(format!(
+            "{serializer} too large: ConnectionClosedError: receiving: not enough data"
+        ));
+        lines.push(format!("{serializer} no metadata: PYRO:o@host.example:1 0"));
+    }
+    // A character takes four bytes or more in serpent, six in JSON.
+    for serializer in ["serpent", "json"] {
+        let answer = "ProtocolError: message too large";
+        assert!(
+            said.lines().any(|line| {
+                line.starts_with(&format!("{serializer} large answer: {answer}"))
+                    && line.ends_with(" True")
+            }),
+            "{said}"
+        );
+    }
+    for line in lines {
+        assert!(said.lines().any(|found| found == line), "{line}: {said}");
+    }
+}
+
 /// Waits until exactly so many workers answer between two questions to the steady callers.
 async fn answered_by(callers: &mut Process, wanted: usize) {
     let look = async {

@@ -7,6 +7,7 @@ use pyroxene_common::{
         DirectoryError, ObjectRegistration, Registration, SessionId, directory::Directory,
     },
     message::Load,
+    tls::TlsClient,
 };
 use pyroxene_pyro::{
     client::{PyroClientError, PyroConnection},
@@ -41,6 +42,7 @@ pub(super) struct PythonInstances(Arc<InstancesInner>);
 struct InstancesInner {
     directory: DirectoryService,
     known: Mutex<BTreeMap<(String, String), PythonInstance>>,
+    tls: Option<TlsClient>,
     stop: CancellationToken,
 }
 
@@ -52,10 +54,15 @@ struct PythonInstance {
 }
 
 impl PythonInstances {
-    pub(super) fn new(directory: DirectoryService, stop: CancellationToken) -> Self {
+    pub(super) fn new(
+        directory: DirectoryService,
+        tls: Option<TlsClient>,
+        stop: CancellationToken,
+    ) -> Self {
         Self(Arc::new(InstancesInner {
             directory,
             known: Mutex::default(),
+            tls,
             stop,
         }))
     }
@@ -229,10 +236,20 @@ impl Keeper {
         {
             return Ok(());
         }
-        let mut fresh = PyroConnection::connect(&self.uri, None).await?;
+        let mut fresh = self.connect().await?;
         fresh.ping().await?;
         *connection = Some(fresh);
         Ok(())
+    }
+
+    /// Connects over TLS if the daemon speaks it. A ping has nothing to hide.
+    async fn connect(&self) -> Result<PyroConnection, PyroClientError> {
+        if let Some(tls) = &self.instances.0.tls
+            && let Ok(encrypted) = PyroConnection::connect(&self.uri, Some(tls)).await
+        {
+            return Ok(encrypted);
+        }
+        PyroConnection::connect(&self.uri, None).await
     }
 
     /// The session with a new term, or another session if that one has ended.

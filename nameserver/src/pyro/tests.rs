@@ -5,7 +5,7 @@ use tokio::time::Instant;
 fn names() -> DirectoryNames {
     let directory = InstanceDirectory::new(DirectoryLimits::default(), 1, 1, Instant::now());
     let directory = DirectoryService::new(directory);
-    let instances = PythonInstances::new(directory.clone(), CancellationToken::new());
+    let instances = PythonInstances::new(directory.clone(), None, CancellationToken::new());
     DirectoryNames {
         directory,
         instances,
