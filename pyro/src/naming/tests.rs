@@ -56,7 +56,7 @@ impl Names for Remembered {
 
 fn server() -> (PyroNameServer, Arc<Remembered>) {
     let names = Arc::new(Remembered::default());
-    let server = PyroNameServer::new(Arc::clone(&names) as Arc<dyn Names>, None);
+    let server = PyroNameServer::new(Arc::clone(&names) as Arc<dyn Names>);
     server.listens_at("127.0.0.1:9090".parse().unwrap());
     (server, names)
 }
@@ -87,7 +87,8 @@ impl PyroNameServer {
             caller: Arc::default(),
         };
         match PyroObjects::call(self, call).await {
-            Ok(value) => value.to_string(),
+            Ok(PyroAnswer::Value(value)) => value.to_string(),
+            Ok(PyroAnswer::Items(_)) => "items".to_owned(),
             Err(CallError::Raised(raised)) => raised.to_string(),
             Err(CallError::Hangup) => "hangup".to_owned(),
         }
