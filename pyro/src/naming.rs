@@ -162,7 +162,10 @@ impl PyroObjects for PyroNameServer {
             caller: Arc::new(call.caller.to_caller()),
             ..Scope::default()
         };
-        let calling = async move { Ok(inner.call(call).await?.into()) };
+        let calling = async move {
+            let answered = inner.call(call).await;
+            answered.map(PyroAnswer::from).map_err(CallError::from)
+        };
         scope.wrap(calling.boxed()).boxed()
     }
 }
