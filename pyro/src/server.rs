@@ -1,6 +1,7 @@
 //! A connection of a Pyro client: the handshake, calls, batches, oneway calls, pings.
 
 mod call;
+mod context;
 mod daemon;
 mod handshake;
 mod protocol;
@@ -18,7 +19,7 @@ use crate::{
         FLAG_CORRELATION, FLAG_EXCEPTION, FLAG_STREAM, Kind, Message, STREAM_ANNOTATION, WireError,
     },
 };
-use call::Calls;
+use context::CallContext;
 use futures::future::BoxFuture;
 use pyroxene_common::{identity::Identity, scope::Caller, wire::HELLO_TIMEOUT};
 use std::{fmt, io, sync::Arc};
@@ -182,7 +183,7 @@ impl PyroProtocol {
         let connection = Connection {
             stream: BufReader::new(stream),
             max_message: self.max_message,
-            calls: Arc::new(Calls {
+            context: Arc::new(CallContext {
                 objects: self.objects,
                 streams: self.streams,
                 user: StreamUser::default(),
@@ -203,7 +204,7 @@ impl PyroProtocol {
 struct Connection<S> {
     stream: BufReader<S>,
     max_message: usize,
-    calls: Arc<Calls>,
+    context: Arc<CallContext>,
     door: Option<PyroDoor>,
     arrival: Arrival,
     /// The client, where it had to log in.
@@ -305,7 +306,7 @@ impl<S: PyroStream> Connection<S> {
     ) -> Result<(), TransportError> {
         let result = match result {
             Ok(PyroAnswer::Value(value)) => Ok(value),
-            Ok(PyroAnswer::Items(items)) => match self.calls.begin_stream(items) {
+            Ok(PyroAnswer::Items(items)) => match self.context.begin_stream(items) {
                 Ok(id) => return self.send_stream(request, serializer, id).await,
                 Err(raised) => Err(raised),
             },

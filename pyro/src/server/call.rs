@@ -1,9 +1,8 @@
 //! A call, a batch or a oneway call of a connection.
 
 use super::{
-    CallError, Connection, Members, Next, PyroAnswer, PyroCall, PyroCaller, PyroItems, PyroObjects,
-    PyroStream, daemon,
-    streams::{ItemStreams, StreamUser},
+    CallError, Connection, Members, Next, PyroAnswer, PyroCall, PyroCaller, PyroStream,
+    context::CallContext, daemon,
 };
 use crate::{
     PyValue,
@@ -15,26 +14,6 @@ use crate::{
 };
 use futures::FutureExt;
 use std::{panic::AssertUnwindSafe, sync::Arc};
-
-/// What the calls of a connection need. They may outlive it.
-#[derive(Debug)]
-pub(super) struct Calls {
-    pub(super) objects: Arc<dyn PyroObjects>,
-    pub(super) streams: ItemStreams,
-    pub(super) user: StreamUser,
-}
-
-impl Calls {
-    /// The members of an object; `None` if there is no such object.
-    pub(super) fn members(&self, object: &str) -> Option<Arc<Members>> {
-        daemon::members(&*self.objects, object)
-    }
-
-    /// Keeps items until the client takes them. Returns the id of the stream.
-    pub(super) fn begin_stream(&self, items: PyroItems) -> Result<String, PyException> {
-        self.streams.begin(items, &self.user)
-    }
-}
 
 impl<S: PyroStream> Connection<S> {
     pub(super) async fn invoke(
@@ -64,7 +43,7 @@ impl<S: PyroStream> Connection<S> {
                 return Ok(Next::Continue);
             }
         };
-        let (calls, caller) = (Arc::clone(&self.calls), Arc::clone(&self.caller));
+        let (context, caller) = (Arc::clone(&self.context), Arc::clone(&self.caller));
         let is_batch = header.has(FLAG_BATCH);
         let waits_for_item = invocation.object == daemon::OBJECT
             && invocation.method == daemon::NEXT_ITEM
@@ -72,11 +51,11 @@ impl<S: PyroStream> Connection<S> {
         let running = async move {
             let running = async {
                 match is_batch {
-                    true => calls
+                    true => context
                         .run_batch(invocation, &caller)
                         .await
                         .map(PyroAnswer::from),
-                    false => calls.run(invocation, &caller).await,
+                    false => context.run(invocation, &caller).await,
                 }
             };
             let caught = AssertUnwindSafe(running).catch_unwind().await;
@@ -116,7 +95,12 @@ impl<S: PyroStream> Connection<S> {
     }
 }
 
-impl Calls {
+impl CallContext {
+    /// The members of an object; `None` if there is no such object.
+    pub(super) fn members(&self, object: &str) -> Option<Arc<Members>> {
+        daemon::members(&*self.objects, object)
+    }
+
     /// Runs the calls of a batch until one fails: its exception is the last result.
     async fn run_batch(
         &self,

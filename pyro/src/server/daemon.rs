@@ -1,6 +1,6 @@
 //! The object `Pyro.Daemon`, which every Pyro server has.
 
-use super::{Members, PyroObjects, call::Calls, streams::PyroItem};
+use super::{Members, PyroObjects, context::CallContext, streams::PyroItem};
 use crate::{PyValue, exception::PyException};
 use std::sync::Arc;
 
@@ -31,13 +31,13 @@ pub(super) fn members(objects: &dyn PyroObjects, object: &str) -> Option<Arc<Mem
 }
 
 /// Answers a call of the daemon.
-pub(super) async fn call(calls: &Calls, method: &str, positional: &[PyValue]) -> PyroItem {
-    let objects = &*calls.objects;
+pub(super) async fn call(context: &CallContext, method: &str, positional: &[PyValue]) -> PyroItem {
+    let objects = &*context.objects;
     let text = || positional.first().and_then(PyValue::as_str);
     match method {
         "ping" => Ok(PyValue::None),
         "close_stream" => {
-            calls.streams.close(text().unwrap_or_default());
+            context.streams.close(text().unwrap_or_default());
             Ok(PyValue::None)
         }
         "registered" => {
@@ -61,7 +61,7 @@ pub(super) async fn call(calls: &Calls, method: &str, positional: &[PyValue]) ->
         }
         NEXT_ITEM => {
             let id = text().unwrap_or_default();
-            calls.streams.next(id, &calls.user).await
+            context.streams.next(id, &context.user).await
         }
         _ => {
             let text = match method.starts_with('_') {

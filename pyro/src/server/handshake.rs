@@ -76,7 +76,7 @@ impl<S: PyroStream> Connection<S> {
         });
         let members = object
             .as_str()
-            .and_then(|object| self.calls.members(object));
+            .and_then(|object| self.context.members(object));
         let members = members.ok_or("unknown object")?;
         Ok(PyValue::dict([
             ("handshake", "hello".into()),

@@ -1,7 +1,7 @@
 //! Programs in Python where callers have to log in.
 
-use super::python::Python;
-use crate::harness::{Process, SecuredBroker, in_time, seconds};
+use super::{pyroxene, python::Python};
+use crate::harness::{Broker, Process, SecuredBroker, in_time, seconds};
 
 /// The environment of a Python program that speaks TLS, with a certificate if one is named.
 pub(super) fn tls(
@@ -135,4 +135,17 @@ async fn tokens_in_the_handshake_say_who_pythons_programs_are() {
     // Others go on.
     let said = python.called(&broker, None, Some(("ana", &ana))).await;
     says(&said, "who ('ana', 'user')");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_in_python_that_lets_nobody_in_says_why() {
+    let Some(python) = Python::with_pyro().await else {
+        return;
+    };
+    let broker = Broker::start().workers(0).await;
+    let _server = python.server(&broker, "doorkeeper.py", &[]).await;
+    let called = ["call", "Example.closed", "ping", "--timeout", "2s"];
+    let refused = pyroxene(&broker, &called).await;
+    assert_ne!(refused.code, Some(0), "{refused:?}");
+    assert!(refused.stderr.contains("no entry for you"), "{refused:?}");
 }
