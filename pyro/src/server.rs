@@ -232,12 +232,13 @@ impl<S: PyroStream> Connection<S> {
         }
         let_in();
         loop {
+            let has_streams = self.context.user.has_streams();
             let reading = read_message(&mut self.stream, self.max_message);
-            // A client that waits for nothing loses nothing.
+            // A client that waits for nothing, and has taken all items, loses nothing.
             let read = tokio::select! {
                 biased;
                 read = reading => read,
-                () = drain.cancelled() => return Ok(()),
+                () = drain.cancelled(), if !has_streams => return Ok(()),
             };
             let Some(message) = read? else {
                 return Ok(());
