@@ -126,21 +126,13 @@ async fn what_surprises_with_pyro_is_as_the_documentation_says() {
     .map(str::to_owned)
     .to_vec();
     for serializer in ["serpent", "json", "msgpack", "marshal"] {
-        lines.push(format!(
-            "{serializer} too large: ConnectionClosedError: receiving: not enough data"
-        ));
-        lines.push(format!("{serializer} no metadata: PYRO:o@host.example:1 0"));
-    }
-    // A character takes four bytes or more in serpent, six in JSON.
-    for serializer in ["serpent", "json"] {
-        let answer = "ProtocolError: message too large";
-        assert!(
-            said.lines().any(|line| {
-                line.starts_with(&format!("{serializer} large answer: {answer}"))
-                    && line.ends_with(" True")
-            }),
-            "{said}"
-        );
+        for line in [
+            "too large: ConnectionClosedError",
+            "large answer: ProtocolError: message too large True",
+            "no metadata: PYRO:o@host.example:1 0",
+        ] {
+            lines.push(format!("{serializer} {line}"));
+        }
     }
     for line in lines {
         assert!(said.lines().any(|found| found == line), "{line}: {said}");

@@ -22,8 +22,10 @@ seen, timeouts = [], 0
 while True:
     try:
         seen.append(next(slow))
+        echo._pyroTimeout = 0.15
     except TimeoutError:
         timeouts += 1
+        # The first request for an item is given up, and the second one, and the third one waits.
         echo._pyroTimeout = 0.15 if timeouts % 2 else 10
         echo._pyroReconnect()
     except StopIteration:
