@@ -8,7 +8,9 @@ mod security;
 mod streams;
 mod test_objects;
 
-use crate::harness::{Broker, Process, Ran, eventually_within, in_time, seconds, turn, within};
+use crate::harness::{
+    Broker, Process, Ran, SecuredBroker, eventually_within, in_time, seconds, turn, within,
+};
 use futures::future::join_all;
 use python::Python;
 use serde_json::json;

@@ -7,7 +7,6 @@ use super::{
     values::{raised_json, split, to_json, with_traceback},
 };
 use crate::{
-    PyValue,
     client::{PyroClientError, PyroConnection, PyroResult},
     exception::PyException,
     limits::MAX_BATCH,
