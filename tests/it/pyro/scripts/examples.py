@@ -15,7 +15,7 @@ SOURCE = sys.argv[1]
 ONLY = sys.argv[2:]
 RETURN = "\n" * 20
 
-# The folder, the servers, the client, what is typed, and for a client that never ends what shows that it works.
+# The folder, the servers, the client, what is typed, and what shows that it works, if a client ends badly or never.
 EXAMPLES = [
     ("autoretry", ["server.py"], "client.py", "", ""),
     ("banks", ["server.py"], "client.py", "", ""),
@@ -23,16 +23,15 @@ EXAMPLES = [
     ("chatbox", ["server.py"], "client.py", "room\nana\nhello\n/quit\n", ""),
     ("circular", ["servA.py", "servB.py", "servC.py"], "client.py", "", ""),
     ("distributed-computing3", ["worker.py", "worker.py"], "client.py", "", ""),
-    ("exceptions", ["server.py"], "client.py", "", ""),
+    ("exceptions", ["server.py"], "client.py", "", "End of remote traceback"),
     ("instancemode", ["server.py"], "client.py", "", ""),
     ("messagebus", ["-m messagebus.server -s memory", "subscriber.py"], "publisher.py", "Rome\n", "GOT MESSAGE"),
     ("nameserverstress", [], "stress.py", "", "4 4"),
     ("ns-metadata", [], "example.py", "", ""),
     ("oneway", ["server.py"], "client.py", "", ""),
-    ("shoppingcart", ["shopserver.py"], "clients.py", "", ""),
+    ("shoppingcart", ["shopserver.py"], "clients.py", "", "DaemonError: unknown object"),
     ("stockquotes/phase2", ["stockmarket.py"], "viewer.py", "", "NASDAQ."),
     ("stockquotes/phase3", ["stockmarket.py"], "viewer.py", "", "NASDAQ."),
-    ("timeout", ["server.py"], "client.py", "", ""),
     ("usersession", ["server.py"], "client.py", RETURN, ""),
     ("warehouse/phase3", ["warehouse.py"], "visit.py", RETURN, ""),
 ]
@@ -55,11 +54,12 @@ def start(folder, words, log, typed):
 
 def succeeds(client, log, sign):
     """Whether a client ends well, or shows the sign that it works."""
-    for _ in range(900):
-        if client.poll() is not None:
-            return client.returncode == 0 and not sign
+    for _ in range(300):
+        has_ended = client.poll() is not None
         if sign and sign in read(log):
             return True
+        if has_ended:
+            return client.returncode == 0 and not sign
         time.sleep(0.1)
     return False
 
@@ -72,10 +72,14 @@ def read(log):
 def run(folder, servers, client, typed, sign):
     folder = os.path.join(SOURCE, "examples", folder)
     with tempfile.NamedTemporaryFile() as log:
-        running = [start(folder, server, log, RETURN) for server in servers]
+        running, serving = [], {}
         try:
             for _ in range(12):
-                # The servers may not have registered yet.
+                # A server may need another one, and the client all of them, which may not have registered yet.
+                for number, server in enumerate(servers):
+                    if number not in serving or serving[number].poll() is not None:
+                        serving[number] = start(folder, server, log, RETURN)
+                        running.append(serving[number])
                 running.append(start(folder, client, log, typed))
                 if succeeds(running[-1], log, sign):
                     return "passed", ""

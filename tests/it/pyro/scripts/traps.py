@@ -34,7 +34,7 @@ first = next(results)
 try:
     next(results)
 except Exception as caught:
-    print("in a batch:", first, type(caught).__name__, caught.error, len(list(results)))
+    print("in a batch:", first, type(caught).__name__, hasattr(caught, "error"), len(list(results)))
 batch = Pyro5.api.BatchProxy(echo)
 batch.echo(1)
 batch.count(3)

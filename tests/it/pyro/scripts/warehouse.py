@@ -58,6 +58,6 @@ class Warehouse:
 
 daemon = Pyro5.server.Daemon()
 uri = daemon.register(Warehouse)
-Pyro5.api.locate_ns().register("Example.warehouse", uri, metadata={"pyroxene.instance", "pyroxene.idempotent=who, slow_who"})
+Pyro5.api.locate_ns().register("Example.warehouse", uri, metadata={"pyroxene.instance", "pyroxene.idempotent=who,slow_who"})
 print("ready", os.getpid(), flush=True)
 daemon.requestLoop()
