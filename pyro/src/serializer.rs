@@ -125,7 +125,7 @@ impl Serializer {
         };
         let positional = match positional {
             // Python takes the letters of a text one by one.
-            PyValue::Str(text) => text.chars().map(|letter| PyValue::str(letter)).collect(),
+            PyValue::Str(text) => text.chars().map(PyValue::str).collect(),
             other => other.into_sequence().map_err(|_| not_a_call())?,
         };
         match (object, method) {

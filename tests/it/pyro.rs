@@ -130,7 +130,7 @@ async fn what_surprises_with_pyro_is_as_the_documentation_says() {
     for serializer in ["serpent", "json", "msgpack", "marshal"] {
         for line in [
             "too large: ConnectionClosedError",
-            "large answer: ProtocolError: message too large True",
+            "large answer: ProtocolError: message too large False",
             "no metadata: PYRO:o@host.example:1 0",
         ] {
             lines.push(format!("{serializer} {line}"));

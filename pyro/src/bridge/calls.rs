@@ -2,7 +2,7 @@
 
 use super::{
     PyroTarget,
-    items::{collected, listed_items, remote_items},
+    items::{collected, listed_items, quoted, remote_items},
     pool::ConnectionPool,
     values::{raised_json, split, to_json, with_traceback},
 };
@@ -149,7 +149,7 @@ impl<I: Interface> BridgeDispatch<I> {
                 }
                 Answer::Items(items) => {
                     let answer = format!("{{\"answer\": null, \"items\": {ONLY_STREAM}}}");
-                    reading_json(vec![items], || {
+                    reading_json(vec![quoted(items)], || {
                         response::<I>(invoke, JsonAnswer::Succeeded(&answer))
                     })
                 }

@@ -4,6 +4,7 @@ use super::{pool::ConnectionPool, values::to_json};
 use crate::{PyValue, limits::MAX_BATCH};
 use futures::{StreamExt, stream};
 use pyroxene_common::channel::Stream;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// A stream of the object's daemon. The daemon is told when it is given up.
@@ -48,6 +49,14 @@ pub(super) fn remote_items(pool: Arc<ConnectionPool>, id: String) -> Stream<Stri
     Stream::fallible(stream::unfold(remote, |mut remote| async move {
         let item = remote.next().await?;
         Some((item.and_then(|item| to_json(&item)), remote))
+    }))
+}
+
+/// The JSON texts of JSON texts: for a stream whose items are texts in JSON.
+pub(super) fn quoted(texts: Stream<String>) -> Stream<String> {
+    Stream::fallible(texts.map(|text| {
+        let quote = |text| Value::String(text).to_string();
+        text.map(quote).map_err(|broken| broken.failure)
     }))
 }
 

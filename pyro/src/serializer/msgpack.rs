@@ -310,31 +310,31 @@ fn write_int(out: &mut Vec<u8>, value: i64) {
     match value {
         0..=0x7f => out.extend(u8::try_from(value)),
         -32..=-1 => out.extend(value.to_be_bytes().last()),
-        0..=0xff => {
+        0x80..=0xff => {
             out.push(0xcc);
             out.extend(u8::try_from(value));
         }
-        0..=0xffff => {
+        0x100..=0xffff => {
             out.push(0xcd);
             out.extend(value.to_be_bytes().iter().skip(6));
         }
-        0..=0xffff_ffff => {
+        0x1_0000..=0xffff_ffff => {
             out.push(0xce);
             out.extend(value.to_be_bytes().iter().skip(4));
         }
-        0.. => {
+        0x1_0000_0000.. => {
             out.push(0xcf);
             out.extend(value.to_be_bytes());
         }
-        -0x80..=-1 => {
+        -0x80..=-33 => {
             out.push(0xd0);
             out.extend(value.to_be_bytes().last());
         }
-        -0x8000..=-1 => {
+        -0x8000..=-0x81 => {
             out.push(0xd1);
             out.extend(value.to_be_bytes().iter().skip(6));
         }
-        -0x8000_0000..=-1 => {
+        -0x8000_0000..=-0x8001 => {
             out.push(0xd2);
             out.extend(value.to_be_bytes().iter().skip(4));
         }

@@ -88,7 +88,8 @@ fn connect_to(protocol: PyroProtocol) -> Client {
 
 fn connect_from(protocol: PyroProtocol, arrival: Arrival) -> Client {
     let (here, there) = duplex(1 << 16);
-    tokio::spawn(protocol.serve_stream(there, Arrival::default(), CancellationToken::new(), || {}));
+    let drain = CancellationToken::new();
+    tokio::spawn(protocol.serve_stream(there, arrival, drain, || {}));
     Client {
         stream: here,
         serializer: Serializer::Serpent,

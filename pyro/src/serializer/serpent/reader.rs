@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
             () => return Ok(first),
         };
         match (as_float(&first), self.value()?) {
-            (Some(real), PyValue::Complex(zero, imaginary)) if zero == 0.0 => {
+            (Some(real), PyValue::Complex(0.0, imaginary)) => {
                 Ok(PyValue::Complex(real, sign * imaginary))
             }
             _ => Err("malformed node or string".to_owned()),
@@ -299,12 +299,13 @@ impl<'a> Reader<'a> {
                     out.push('\\');
                     out.extend(self.take_char());
                 }
-                Some('\\') => match self.escape(true)? {
-                    Some(code) => out.push(char::from_u32(code).ok_or_else(|| {
-                        format!("the text holds a half of a surrogate pair: \\u{code:04x}")
-                    })?),
-                    None => {}
-                },
+                Some('\\') => {
+                    if let Some(code) = self.escape(true)? {
+                        out.push(char::from_u32(code).ok_or_else(|| {
+                            format!("the text holds a half of a surrogate pair: \\u{code:04x}")
+                        })?);
+                    }
+                }
                 _ => return Err("a text was never closed".to_owned()),
             }
         }
@@ -325,10 +326,11 @@ impl<'a> Reader<'a> {
                     let next = self.take_char().and_then(|c| u8::try_from(c).ok());
                     out.extend(next.filter(u8::is_ascii));
                 }
-                Some('\\') => match self.escape(false)? {
-                    Some(code) => out.push(u8::try_from(code & 0xff).unwrap_or(0)),
-                    None => {}
-                },
+                Some('\\') => {
+                    if let Some(code) = self.escape(false)? {
+                        out.push(u8::try_from(code & 0xff).unwrap_or(0));
+                    }
+                }
                 _ => return Err("bytes were never closed".to_owned()),
             }
         }

@@ -73,7 +73,7 @@ echo._pyroTimeout, echo._pyroMaxRetries = 0, 0
 for serializer in ("serpent", "json", "msgpack", "marshal"):
     config.SERIALIZER = serializer
     with Pyro5.api.Proxy("PYRONAME:calculator") as calculator:
-        # The connection that sends too much is lost; one whose answer is too large stays.
+        # The worker hangs up on a client that sends too much; a client hangs up that gets such an error.
         print(serializer, "too large:", raised(lambda: calculator.sum([1] * 40000)).split(":")[0])
         calculator._pyroReconnect()
         connection = calculator._pyroConnection
