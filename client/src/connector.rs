@@ -49,6 +49,7 @@ impl Connector {
             endpoint,
             object,
             addressee,
+            repeatable: &[],
             options: &self.options,
         }
     }

@@ -18,6 +18,7 @@ use pyroxene_common::{
     interfaces::directory::{Instance as Listed, InstanceState},
     message::{Load, RefusalReason},
 };
+use pyroxene_pyro::{naming::repeatable_methods, uri::SCHEME as PYRO_SCHEME};
 use serde::de::DeserializeOwned;
 use std::{
     fmt,
@@ -43,6 +44,8 @@ const SLOW_CONNECT_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct ObjectInstance<R> {
     pub(crate) key: InstanceKey,
     target: String,
+    /// The methods of a Pyro object that may run twice.
+    repeatable: Vec<String>,
     connector: Arc<Connector>,
     /// The connection, or the most recent one on behalf of another identity.
     connection: ArcSwapOption<ClientConnection<R>>,
@@ -108,7 +111,12 @@ impl<R> ObjectInstance<R> {
         let breaker = Breaker::new(connector.breaker);
         let instance = Self {
             key: InstanceKey::of(listed),
-            target: listed.target.clone(),
+            // An instance of a Pyro object has its id in the place of an interface.
+            target: match listed.interface.starts_with(PYRO_SCHEME) {
+                true => listed.interface.clone(),
+                false => listed.target.clone(),
+            },
+            repeatable: repeatable_methods(&listed.tags),
             connector,
             connection: ArcSwapOption::empty(),
             delegates: Arc::default(),
@@ -509,8 +517,11 @@ impl<R: DeserializeOwned + Send + 'static> ObjectInstance<R> {
     }
 
     fn route<'a>(&'a self, endpoint: &'a Endpoint) -> Route<'a> {
-        self.connector
-            .route(endpoint, &self.target, self.addressee.as_ref())
+        let addressee = self.addressee.as_ref();
+        Route {
+            repeatable: &self.repeatable,
+            ..self.connector.route(endpoint, &self.target, addressee)
+        }
     }
 }
 

@@ -25,7 +25,7 @@ pub use server::{
     ConnectionContext, Dispatch, RenewHandler, Translation, TranslationFailure, serve,
 };
 pub use settings::{DEFAULT_BUSY_POLL, DEFAULT_MAX_BUFFERED, Settings};
-pub(crate) use streams::SCHEMA_MARK;
+pub(crate) use streams::{SCHEMA_MARK, with_kept};
 pub use streams::{
     Stream, StreamCredit, StreamEnd, StreamError, StreamFailure, StreamId, StreamInputs,
     StreamOutcome, StreamStop, answering_in_json, keep_while_streaming, reading_json,

@@ -9,6 +9,7 @@ mod object;
 mod protocol;
 mod unauthenticated;
 
+pub use invoke_dispatch::{NamedAnswer, NamedCall};
 pub use message_memory::default_message_memory;
 pub use object::{HostedObject, ServiceDispatch};
 pub use protocol::{AuthenticationReport, Protocol, ProtocolConnection, ReplayedStream};

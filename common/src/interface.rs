@@ -9,7 +9,9 @@ mod declare;
 pub mod describe;
 pub mod probe;
 
-pub use describe::{Description, MethodDescription, ParameterDescription};
+pub use describe::{
+    ANY_PARAMETER, Description, MethodDescription, POSITIONAL, ParameterDescription,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;

@@ -36,6 +36,7 @@ mod limits;
 mod names;
 mod network;
 mod overload;
+mod pyro;
 mod reach;
 mod security;
 mod shell;

@@ -17,6 +17,7 @@ mod figures;
 mod hosted;
 mod load;
 mod probe;
+mod pyro_logins;
 mod registrations;
 mod runtime;
 mod session;

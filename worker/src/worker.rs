@@ -9,6 +9,7 @@ use crate::{
     compute::MAX_THREADS,
     error::WorkerError,
     probe::WorkerProbe,
+    pyro_logins,
     registrations::Registrations,
     session_context::{SessionClaims, SessionContext},
     successors::{NameSuccessors, incarnation_now},
@@ -23,6 +24,7 @@ use pyroxene_common::{
     message::Load,
     signal::StopSignals,
 };
+use pyroxene_pyro::{hosted::HostedObjects, server::PyroProtocol};
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
@@ -131,10 +133,11 @@ impl Worker {
         check(&name, builder.ttl)?;
         builder.check_names()?;
         let lease_runtime = DedicatedRuntime::start("lease").map_err(WorkerError::Threads)?;
+        let own_config = builder.client_config(&name)?;
         let client = {
             // The background tasks of a client run on the runtime where it was created.
             let _entered = lease_runtime.handle().enter();
-            Client::new(builder.client_config(&name)?)
+            Client::new(own_config.clone())
         };
         let surroundings = builder.worker_context(&name)?;
         let guard = builder.ticket_trust(&name)?;
@@ -160,6 +163,14 @@ impl Worker {
             if objects.insert(planned.name.clone(), object).is_some() {
                 return Err(WorkerError::HostedTwice(planned.name));
             }
+        }
+        if builder.pyro {
+            let python = HostedObjects::new(objects.clone());
+            let door = config.authenticator.clone().map(|authenticator| {
+                pyro_logins::pyro_door(authenticator, client.clone(), own_config.clone())
+            });
+            let protocol = PyroProtocol::new(Arc::new(python), builder.max_message).door(door);
+            config.protocols.push(Arc::new(protocol));
         }
         let began = Instant::now();
         let host = listen(config, objects, builder.start_timeout)

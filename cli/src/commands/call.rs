@@ -94,7 +94,7 @@ pub(crate) async fn run(arguments: CallArguments) -> Result<(), Failure> {
     };
     let found = call.find(&client).await?;
     let signature = MethodSignature::find(found.dynamic.description(), object, method)?;
-    if signature.method().streams() {
+    if signature.may_stream() {
         let json = arguments.client.json;
         let streamed = streaming::run(&found, signature, words, json).await;
         return match streamed {

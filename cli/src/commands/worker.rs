@@ -262,6 +262,7 @@ fn builder(
         .listen(arguments.listen)
         .max_message(arguments.max_message)
         .start_timeout(arguments.daemon.start_timeout.0)
+        .pyro(arguments.daemon.pyro)
         .exclusive(arguments.exclusive);
     if let Some(bytes) = arguments.message_memory {
         builder = builder.message_memory(bytes);

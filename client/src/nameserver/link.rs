@@ -162,6 +162,7 @@ impl<I: Interface> Link<I> {
             endpoint: &self.endpoint,
             object: self.object,
             addressee: Some(&Addressee::NameServer),
+            repeatable: &[],
             options: &self.options,
         };
         connect(way, shown, settings).await

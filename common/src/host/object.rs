@@ -1,13 +1,13 @@
 //! An object in a host, independent of its interface type.
 
-use super::invoke_dispatch::InvokeDispatch;
+use super::invoke_dispatch::{InvokeDispatch, NamedAnswer, NamedCall, NamedJsonCall};
 use crate::{
     access::{AccessPolicy, MethodPermissions},
-    channel::{CallFailure, ConnectionContext, ConnectionLost, Dispatch, serve},
+    channel::{CallFailure, ConnectionContext, ConnectionLost, Dispatch, serve, with_kept},
     hello::{HelloRefusal, RefusalCode},
     identity::Identity,
-    interface::{Interface, Method, Serves},
-    interfaces::invoke::Invoke,
+    interface::{Description, Interface, Method, Serves},
+    interfaces::invoke::{Invoke, InvokeError},
     tls::Stream,
 };
 use futures::{FutureExt, future::BoxFuture};
@@ -104,6 +104,28 @@ impl HostedObject {
         self.server.interface()
     }
 
+    /// The description of its own interface.
+    pub fn description(&self) -> Description {
+        self.server.description()
+    }
+
+    /// Answers a call by name from within the process. `name` is the object's; with an identity, the caller has
+    /// its rights, and may call every method otherwise. The caller is that of the
+    /// [`Scope`](crate::scope::Scope) in which the answer is awaited.
+    pub fn invoke(
+        &self,
+        context: context::Context,
+        call: NamedCall,
+        name: &str,
+        identity: Option<&Arc<Identity>>,
+    ) -> BoxFuture<'static, NamedOutcome> {
+        let permit = identity.map_or(MethodPermissions::EVERYTHING, |identity| {
+            self.policy
+                .permit(identity, name, self.server.methods(), None)
+        });
+        self.server.invoke(context, call, permit)
+    }
+
     /// Finds the interface that a client asked for, or returns a refusal.
     pub(super) fn protocol(
         &self,
@@ -151,9 +173,19 @@ pub(super) enum ObjectProtocol {
     Invoke,
 }
 
+/// The answer of a call by name, the object's own error, or why there is neither.
+type NamedOutcome = Result<Result<NamedAnswer, InvokeError>, CallFailure>;
+
 trait ObjectServer: Send + Sync {
     fn interface(&self) -> (&'static str, u32);
     fn methods(&self) -> &'static [Method];
+    fn description(&self) -> Description;
+    fn invoke(
+        &self,
+        context: context::Context,
+        call: NamedCall,
+        permit: MethodPermissions,
+    ) -> BoxFuture<'static, NamedOutcome>;
     fn serve_own(
         &self,
         stream: Stream,
@@ -184,6 +216,33 @@ where
 
     fn methods(&self) -> &'static [Method] {
         I::METHODS
+    }
+
+    fn description(&self) -> Description {
+        I::describe()
+    }
+
+    fn invoke(
+        &self,
+        context: context::Context,
+        call: NamedCall,
+        permit: MethodPermissions,
+    ) -> BoxFuture<'static, NamedOutcome> {
+        let call = NamedJsonCall::<I> {
+            permit,
+            call,
+            interface: PhantomData,
+        };
+        let answering = Arc::clone(&self.own).dispatch_translated(context, call);
+        async move {
+            // Here no connection holds what the call keeps.
+            let (answered, kept) = with_kept(answering).await;
+            Ok(answered?.map(|answer| NamedAnswer {
+                items: answer.items.map(|items| items.keeping(kept)),
+                ..answer
+            }))
+        }
+        .boxed()
     }
 
     fn serve_own(

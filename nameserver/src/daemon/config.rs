@@ -9,7 +9,7 @@ use pyroxene_common::{
     tls::{TlsClient, TlsServer},
 };
 use pyroxene_store::StoreUrl;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// The configuration of a name server.
 ///
@@ -42,6 +42,8 @@ pub struct NameServerConfig {
     pub(super) workers: Option<TlsClient>,
     pub(super) topic_retention: Retention,
     pub(super) advertise: Option<Endpoint>,
+    pub(super) pyro: bool,
+    pub(super) pyro_broadcast: Option<SocketAddr>,
 }
 
 /// How long a topic keeps its entries by default: 30 days, and at most a gibibyte.
@@ -72,7 +74,25 @@ impl NameServerConfig {
             workers: None,
             topic_retention: DEFAULT_TOPIC_RETENTION,
             advertise: None,
+            pyro: true,
+            pyro_broadcast: None,
         }
+    }
+
+    /// Whether programs in Python may use it as their name server, by Pyro's protocol on the same port. The
+    /// default is that they may.
+    #[must_use]
+    pub fn pyro(mut self, is_on: bool) -> Self {
+        self.pyro = is_on;
+        self
+    }
+
+    /// Answers the broadcasts of Pyro's clients that look for a name server, at this address. They send to
+    /// port [`BROADCAST_PORT`](pyroxene_pyro::naming::BROADCAST_PORT).
+    #[must_use]
+    pub fn pyro_broadcast(mut self, address: SocketAddr) -> Self {
+        self.pyro_broadcast = Some(address);
+        self
     }
 
     /// The address at which workers and clients reach this name server, if it is not the address at which it

@@ -42,6 +42,7 @@ pub struct WorkerBuilder {
     pub(super) tls: Option<TlsServer>,
     pub(super) trust: Option<TlsClient>,
     pub(super) credentials: Option<Credentials>,
+    pub(super) pyro: bool,
     pub(super) protocols: Vec<Arc<dyn Protocol>>,
     pub(super) objects: Vec<(PlannedObject, MakeObject)>,
 }
@@ -80,6 +81,7 @@ impl Default for WorkerBuilder {
             tls: None,
             trust: None,
             credentials: None,
+            pyro: true,
             protocols: Vec::new(),
             objects: Vec::new(),
         }
@@ -281,6 +283,20 @@ impl WorkerBuilder {
     /// ```
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
+        self
+    }
+
+    /// Whether programs in Python may call its objects by Pyro's protocol, on the same port. The default is
+    /// that they may.
+    ///
+    /// ```
+    /// use pyroxene_worker::Worker;
+    ///
+    /// // Only clients of this library are served.
+    /// let builder = Worker::builder().pyro(false);
+    /// ```
+    pub fn pyro(mut self, is_on: bool) -> Self {
+        self.pyro = is_on;
         self
     }
 

@@ -155,6 +155,17 @@ pub fn keep_while_streaming(value: impl Any + Send) {
     KEPT.with_borrow_mut(|kept| kept.push(Box::new(value)));
 }
 
+/// The output of a call within the process, with what it keeps while the streams of its answer run.
+pub(crate) async fn with_kept<F: Future>(call: F) -> (F::Output, Kept) {
+    let mut call = std::pin::pin!(call);
+    std::future::poll_fn(|context| {
+        call.as_mut()
+            .poll(context)
+            .map(|output| (output, take_kept()))
+    })
+    .await
+}
+
 /// Takes what the call just polled on this thread keeps.
 pub(crate) fn take_kept() -> Kept {
     match HAS_KEPT.replace(false) {

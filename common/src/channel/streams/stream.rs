@@ -85,6 +85,16 @@ impl<T: 'static> Stream<T> {
     }
 }
 
+impl Stream<String> {
+    /// The same items. `kept` is dropped with the stream.
+    pub(crate) fn keeping(self, kept: impl Send + 'static) -> Self {
+        Self::local(self.map(move |item| {
+            let _ = &kept;
+            item
+        }))
+    }
+}
+
 impl<T> fmt::Debug for Stream<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Stream")
