@@ -46,6 +46,9 @@ pub enum CallError {
     /// No instance accepted the call: no name server answers, no worker hosts the object, or every worker
     /// is unreachable or refuses the call. The call has not run.
     Unavailable(Box<AttemptLog>),
+    /// The session of the call is lost, with its state: its worker or the connection has gone, or it was idle for
+    /// too long. Further calls in it fail too. [`AttemptLog::may_have_run`] says whether this one may have run.
+    SessionLost(Box<AttemptLog>),
 }
 
 /// The attempts of a call that failed.
@@ -148,7 +151,8 @@ impl CallError {
             | Self::Failed(trail)
             | Self::DeadlineExceeded(trail)
             | Self::Refused(trail)
-            | Self::Unavailable(trail) => trail,
+            | Self::Unavailable(trail)
+            | Self::SessionLost(trail) => trail,
         }
     }
 
@@ -161,7 +165,8 @@ impl CallError {
             | Self::Failed(trail)
             | Self::DeadlineExceeded(trail)
             | Self::Refused(trail)
-            | Self::Unavailable(trail) => trail.method = method.to_owned(),
+            | Self::Unavailable(trail)
+            | Self::SessionLost(trail) => trail.method = method.to_owned(),
         }
         self
     }
@@ -282,6 +287,7 @@ impl CallError {
                 "was refused by every worker that it reached"
             }
             Self::Unavailable(_) => "reached no instance",
+            Self::SessionLost(_) => "was not answered, because its session is lost",
         }
     }
 }

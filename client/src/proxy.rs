@@ -6,9 +6,11 @@ mod call;
 mod connecting;
 mod hedge;
 mod once;
+mod session;
 mod streaming;
 
 pub use once::CallOnceOptions;
+pub use session::SessionProxy;
 
 use crate::{
     error::CallError, instance::ObjectInstance, nameservers::ClientNameServers,

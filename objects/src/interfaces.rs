@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod calculator;
 pub mod chat;
+pub mod counter;
 pub mod echo;
 pub mod hash;
 pub mod text;
@@ -67,6 +68,10 @@ mod tests {
                 "collect(items)",
             ]
         );
+        assert_eq!(counter::Counter::NAME, "pyroxene.Counter");
+        let methods = counter::Counter::METHODS;
+        let methods = methods.iter().map(|one| (one.name, one.repeatable));
+        assert!(methods.eq([("increment", false), ("value", true)]));
         assert_eq!(accounts::Accounts::NAME, "pyroxene.Accounts");
         assert_eq!(
             signatures::<accounts::Accounts>(),

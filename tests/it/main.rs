@@ -38,6 +38,7 @@ mod network;
 mod overload;
 mod reach;
 mod security;
+mod sessions;
 mod shell;
 mod starting;
 mod stock_tarpc;

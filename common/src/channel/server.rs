@@ -10,6 +10,7 @@ mod dispatch;
 mod intake;
 mod progress;
 mod response;
+mod sessions;
 mod start;
 mod timers;
 mod translation;
@@ -37,6 +38,7 @@ use crate::{
 use bytes::{Buf, Bytes};
 use calls::ServerCalls;
 use intake::{Intake, IntakeDecision};
+use sessions::Sessions;
 use start::{CallStarter, FutureSlot};
 use std::{
     pin::Pin,
@@ -84,6 +86,8 @@ struct ServerConnection<S, D, B, F> {
     written: u64,
     /// Tracks answers with reserved memory that the peer has not read yet.
     unread_answers: Option<UnreadAnswers>,
+    /// The sessions, once there was one.
+    sessions: Option<Box<Sessions>>,
     session: ConnectionContext,
     scope: Scope,
     template: tarpc::context::Context,
@@ -120,6 +124,7 @@ where
             unwritten: session.memory.take_over_limit(0),
             written: 0,
             unread_answers: None,
+            sessions: None,
             scope: Scope {
                 caller: Arc::clone(&session.caller),
                 answers: AnswerQueue::new(&calls),
@@ -199,6 +204,8 @@ where
                 batch: &mut self.batch,
                 batch_memory: &mut self.batch_memory,
                 memory: &self.session.memory,
+                sessions: &mut self.sessions,
+                session_limits: &self.session.sessions,
                 draining: self.draining.is_none(),
                 now: Instant::now(),
             };

@@ -24,5 +24,6 @@ mod one_way;
 mod probe;
 mod progress;
 mod protocols;
+mod sessions;
 mod stock;
 mod streams;

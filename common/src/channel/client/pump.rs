@@ -11,7 +11,7 @@ use crate::{
         streams::{StreamTable, receiving},
     },
     codec,
-    message::{CallProgress, GoAway, Load, RefusedCall},
+    message::{CallProgress, GoAway, Load, RefusedCall, SessionAnswer},
     scope,
     wire::FrameKind,
 };
@@ -198,6 +198,9 @@ where
         for (id, answer) in self.answers.drain(..) {
             self.wakers.extend(state.calls.complete(id, answer));
         }
+        for answer in news.sessions {
+            state.sessions.answer(answer);
+        }
         if news.load.is_some() {
             state.load = news.load;
         }
@@ -321,6 +324,7 @@ struct ReceivedFrames {
     load: Option<Load>,
     pongs: Vec<Vec<u8>>,
     progress: Vec<CallProgress>,
+    sessions: Vec<SessionAnswer>,
 }
 
 impl ReceivedFrames {
@@ -351,6 +355,7 @@ impl ReceivedFrames {
             FrameKind::Load => self.load = Some(codec::decode(body).map_err(protocol)?),
             FrameKind::Ping => self.pongs.push(body.to_vec()),
             FrameKind::Pong => {}
+            FrameKind::Session => self.sessions.push(codec::decode(body).map_err(protocol)?),
             FrameKind::Progress => self.progress.push(codec::decode(body).map_err(protocol)?),
             FrameKind::StreamItems => streams(shared)?.on_items(body, |_| Some(None))?,
             FrameKind::StreamEnd => streams(shared)?.on_end(body)?,
@@ -359,7 +364,9 @@ impl ReceivedFrames {
             FrameKind::Batch
             | FrameKind::OneWay
             | FrameKind::Credential
-            | FrameKind::CallWithProgress => {
+            | FrameKind::CallWithProgress
+            | FrameKind::SessionCall
+            | FrameKind::SessionEnd => {
                 let what = format!("a client received a {kind:?} frame");
                 return Err(ConnectionLost::Protocol(what));
             }

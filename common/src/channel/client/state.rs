@@ -1,6 +1,6 @@
 //! The state of a client's connection, which its callers and its pump share.
 
-use super::calls::ClientCalls;
+use super::{calls::ClientCalls, session_openings::SessionOpenings};
 use crate::{
     channel::{
         error::{AttemptError, ConnectionLost},
@@ -50,6 +50,8 @@ pub(super) struct ClientConnectionState<R> {
     open: Arc<AtomicBool>,
     pub(super) on_written: VecDeque<OnWritten>,
     pub(super) load: Option<Load>,
+    /// The sessions that the peer has not answered yet.
+    pub(super) sessions: SessionOpenings,
     /// Whether the peer was reported dead and the pump has not handled that yet.
     pub(super) suspected: bool,
     pub(super) pump: Option<Waker>,
@@ -77,6 +79,7 @@ impl<R> ClientConnectionShared<R> {
                 open: Arc::clone(&open),
                 on_written: VecDeque::new(),
                 load: None,
+                sessions: SessionOpenings::default(),
                 suspected: false,
                 pump: None,
             }),
@@ -189,6 +192,7 @@ impl<R> ClientConnectionState<R> {
             }
         };
         self.on_written.clear();
+        self.sessions.clear();
         let written = self.written;
         self.calls.fail_all(|end| {
             if end <= written {

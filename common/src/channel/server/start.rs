@@ -6,21 +6,23 @@ use super::{
     dispatch::Dispatch,
     progress::ProgressReport,
     response::push_answer,
+    sessions::Sessions,
 };
 use crate::{
     byte_budget::{ByteBudget, BytePermit},
     channel::{
         error::{CallFailure, ConnectionLost},
         outbox::Outbox,
+        session_limits::SessionLimits,
         settings::Settings,
         streams::{Inbox, Producer, StreamTable, receiving, take_kept},
     },
     codec::{self, CodecError},
     envelope::{ClientMessage, Envelope},
     frame::{BATCH_PREFIX_LEN, split_batch},
-    message::{Refusal, RefusalReason},
-    scope::{Scope, take_reserved},
-    wire::FrameKind,
+    message::{Refusal, RefusalReason, SessionAnswer, SessionId},
+    scope::{CallSession, Scope, take_reserved},
+    wire::{FrameKind, SESSION_LEN},
 };
 use bytes::Bytes;
 use std::{
@@ -44,6 +46,8 @@ struct IncomingCall<'a> {
     wants_progress: bool,
     /// The memory of the message, if it is not a small one.
     memory: Option<BytePermit>,
+    /// The session that it belongs to.
+    session: Option<Arc<CallSession>>,
 }
 
 /// Messages of at least this size, in bytes, count against the memory while their call runs. Smaller ones are
@@ -94,6 +98,8 @@ pub(super) struct CallStarter<'a, D, B, F> {
     pub(super) batch: &'a mut Bytes,
     pub(super) batch_memory: &'a mut Option<BytePermit>,
     pub(super) memory: &'a ByteBudget,
+    pub(super) sessions: &'a mut Option<Box<Sessions>>,
+    pub(super) session_limits: &'a SessionLimits,
     pub(super) draining: bool,
     pub(super) now: Instant,
 }
@@ -132,6 +138,7 @@ where
                     message,
                     wants_progress: false,
                     memory,
+                    session: None,
                 }),
                 Ok(ClientMessage::Cancel { .. }) => {
                     return Err(protocol(&"a one-way call cannot be cancelled"));
@@ -149,6 +156,14 @@ where
             FrameKind::StreamEnd => self.streams()?.on_end(body)?,
             FrameKind::StreamCredit => self.streams()?.on_credit(body)?,
             FrameKind::StreamStop => self.streams()?.on_stop(body)?,
+            FrameKind::Session => self.begin_session(body)?,
+            FrameKind::SessionCall => self.handle_session_call(body, memory)?,
+            FrameKind::SessionEnd => {
+                let SessionId { session } = codec::decode(body).map_err(|e| protocol(&e))?;
+                if let Some(sessions) = self.sessions {
+                    sessions.end(session);
+                }
+            }
             FrameKind::GoAway | FrameKind::Refused | FrameKind::Load | FrameKind::Progress => {
                 return Err(protocol(&format_args!(
                     "a server received a {kind:?} frame"
@@ -195,9 +210,75 @@ where
                 message,
                 wants_progress: watched,
                 memory,
+                session: None,
             }),
             Ok(ClientMessage::Cancel { id }) => self.calls.lock().cancel(id),
             Err(error) => return Err(ConnectionLost::Protocol(error.to_string())),
+        }
+        Ok(())
+    }
+
+    /// Begins a session, or refuses it.
+    fn begin_session(&mut self, body: &[u8]) -> Result<(), ConnectionLost> {
+        let id: SessionId =
+            codec::decode(body).map_err(|error| ConnectionLost::Protocol(error.to_string()))?;
+        let limits = self.session_limits;
+        let sessions = self
+            .sessions
+            .get_or_insert_with(|| Box::new(Sessions::new(limits.clone())));
+        let begun = match self.draining {
+            true => Err(draining()),
+            false => sessions
+                .begin(id.session, &self.scope.caller, self.now)
+                .map_err(ConnectionLost::Protocol)?,
+        };
+        let answer = SessionAnswer {
+            session: id.session,
+            refusal: begun.err(),
+        };
+        // It is our own short message: it can be neither too large nor unencodable.
+        let _ = self
+            .outbox
+            .push_frame(FrameKind::Session, &answer, usize::MAX);
+        Ok(())
+    }
+
+    /// Handles a call within a session.
+    fn handle_session_call(
+        &mut self,
+        body: &[u8],
+        memory: Option<BytePermit>,
+    ) -> Result<(), ConnectionLost> {
+        let protocol = |what: String| ConnectionLost::Protocol(what);
+        let (session, message) = body
+            .split_first_chunk::<SESSION_LEN>()
+            .ok_or_else(|| protocol("a call of a session is cut short".to_owned()))?;
+        let parsed = ClientMessage::parse(message).map_err(|error| protocol(error.to_string()))?;
+        let ClientMessage::Request {
+            envelope,
+            id,
+            message,
+        } = parsed
+        else {
+            return Err(protocol(
+                "a call of a session cannot be a cancel".to_owned(),
+            ));
+        };
+        let Some(sessions) = self.sessions else {
+            return Err(protocol(
+                "a call of a session, although there is none".to_owned(),
+            ));
+        };
+        match sessions.begin_call(u64::from_le_bytes(*session)) {
+            Ok(session) => self.begin(IncomingCall {
+                id: Some(id),
+                envelope,
+                message,
+                wants_progress: false,
+                memory,
+                session: Some(session),
+            }),
+            Err(lost) => self.fail(Some(id), CallFailure::Refused(lost)),
         }
         Ok(())
     }
@@ -224,6 +305,10 @@ where
             }
             return;
         }
+        let envelope = match kind {
+            FrameKind::SessionCall => envelope.get(SESSION_LEN..).unwrap_or_default(),
+            _ => envelope,
+        };
         if let Ok(ClientMessage::Request { id, .. }) = ClientMessage::parse(envelope) {
             let refusal = no_memory(self.memory);
             self.fail(Some(id), CallFailure::Refused(refusal));
@@ -257,7 +342,14 @@ where
             };
             return scope.enter(|| self.begin_in(call, &scope, Some(watched)));
         }
-        // Without progress reports, the connection's scope is entered already.
+        if let Some(session) = call.session.take() {
+            let scope = Scope {
+                session: Some(session),
+                ..self.scope.clone()
+            };
+            return scope.enter(|| self.begin_in(call, &scope, None));
+        }
+        // Otherwise the connection's scope is entered already.
         self.begin_in(call, self.scope, None);
     }
 
