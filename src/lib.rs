@@ -12,7 +12,7 @@
 //!   method, [`common::scope::current`] says who the [`Caller`] is;
 //! - hosting: [`Worker`], [`WorkerBuilder`]; everything else of the [`worker`] library;
 //! - the [`nameserver`] library with [`NameServer`], and [`StoreUrl`] for what it keeps;
-//! - declaring interfaces: the [`interface!`] macro; [`Blob`] for bytes; [`schemars`], whose `JsonSchema`
+//! - declaring interfaces: the [`interface!`] macro; [`Blob`] for bytes; [`Remote`] for references to objects; [`schemars`], whose `JsonSchema`
 //!   types of one's own derive;
 //! - the built-in [`objects`], which [`HostBuiltins`] adds to a worker, and their interfaces: [`Calculator`], [`Text`], [`struct@Hash`], [`Echo`],
 //!   [`Accounts`], [`Counter`], [`Chat`];
@@ -60,11 +60,11 @@ pub use pyroxene_worker as worker;
 #[cfg(feature = "client")]
 pub use pyroxene_client::{
     Attempt, AttemptLog, CallError, Client, ClientConfig, ConnectError, Credentials, Durable,
-    DynamicError, DynamicObject, InvalidConfig, NewTask, Policy, Proxy, Response, SessionProxy,
-    TaskError, TaskHandle, Topic, TopicError,
+    DynamicError, DynamicObject, InvalidConfig, NewTask, Policy, Proxy, RemoteProxy, Response,
+    SessionProxy, TaskError, TaskHandle, Topic, TopicError,
 };
 pub use pyroxene_common::{
-    Stream,
+    Remote, Stream,
     channel::{StreamError, StreamFailure},
     endpoint::Endpoint,
     interface,

@@ -6,10 +6,12 @@ mod call;
 mod connecting;
 mod hedge;
 mod once;
+mod remote;
 mod session;
 mod streaming;
 
 pub use once::CallOnceOptions;
+pub use remote::RemoteProxy;
 pub use session::SessionProxy;
 
 use crate::{

@@ -8,8 +8,10 @@
 mod declare;
 pub mod describe;
 pub mod probe;
+mod remote;
 
 pub use describe::{Description, MethodDescription, ParameterDescription};
+pub use remote::{REMOTE_MARK, Remote, RemoteTarget};
 
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;

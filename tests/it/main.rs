@@ -37,6 +37,7 @@ mod names;
 mod network;
 mod overload;
 mod reach;
+mod references;
 mod security;
 mod sessions;
 mod shell;
