@@ -49,6 +49,9 @@ pub enum CallError {
     /// The session of the call is lost, with its state: its worker or the connection has gone, or it was idle for
     /// too long. Further calls in it fail too. [`AttemptLog::may_have_run`] says whether this one may have run.
     SessionLost(Box<AttemptLog>),
+    /// The callback's client, or its connection, is gone, or the client no longer hosts the callback.
+    /// [`AttemptLog::may_have_run`] says whether the call may have run.
+    Gone(Box<AttemptLog>),
 }
 
 /// The attempts of a call that failed.
@@ -152,7 +155,8 @@ impl CallError {
             | Self::DeadlineExceeded(trail)
             | Self::Refused(trail)
             | Self::Unavailable(trail)
-            | Self::SessionLost(trail) => trail,
+            | Self::SessionLost(trail)
+            | Self::Gone(trail) => trail,
         }
     }
 
@@ -166,7 +170,8 @@ impl CallError {
             | Self::DeadlineExceeded(trail)
             | Self::Refused(trail)
             | Self::Unavailable(trail)
-            | Self::SessionLost(trail) => trail.method = method.to_owned(),
+            | Self::SessionLost(trail)
+            | Self::Gone(trail) => trail.method = method.to_owned(),
         }
         self
     }
@@ -288,6 +293,7 @@ impl CallError {
             }
             Self::Unavailable(_) => "reached no instance",
             Self::SessionLost(_) => "was not answered, because its session is lost",
+            Self::Gone(_) => "was not answered, because the callback is gone",
         }
     }
 }

@@ -186,7 +186,7 @@ impl<I: Interface> Proxy<I> {
         request: &I::Request,
     ) -> Result<ProxyCall<'a, I>, CallError> {
         let index = I::request_index(request);
-        if I::METHODS.get(index).is_some_and(Method::streams) {
+        if I::METHODS.get(index).is_some_and(Method::hands_over) {
             return self.begin_streaming(context, index, || EncodedRequest::new(request));
         }
         self.begin_encoded(context, index, EncodedRequest::new(request))
@@ -221,7 +221,7 @@ impl<I: Interface> Stub for Proxy<I> {
     ) -> Result<I::Response, RpcError> {
         let index = I::request_index(&request);
         let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let call = match I::METHODS.get(index).is_some_and(Method::streams) {
+        let call = match I::METHODS.get(index).is_some_and(Method::hands_over) {
             true => self.begin_streaming(context, index, encode)?,
             false => self.begin_encoded(context, index, encode())?,
         };

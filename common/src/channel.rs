@@ -7,6 +7,7 @@
 
 mod blocking;
 mod busy_poll;
+mod callbacks;
 mod client;
 mod error;
 mod link;
@@ -19,6 +20,7 @@ mod skip;
 mod streams;
 
 pub use busy_poll::busy_poll;
+pub use callbacks::{Callback, HostedCallback, ReceivedCallback};
 pub use client::{ClientConnection, ConnectionSession, ProgressListener};
 pub use error::{AttemptError, CallFailure, ConnectionLost, Unauthenticated};
 pub use liveness::Keepalive;
@@ -27,7 +29,7 @@ pub use server::{
 };
 pub use session_limits::{DEFAULT_SESSION_IDLE, DEFAULT_SESSIONS_PER_USER, SessionLimits};
 pub use settings::{DEFAULT_BUSY_POLL, DEFAULT_MAX_BUFFERED, Settings};
-pub(crate) use streams::SCHEMA_MARK;
+pub(crate) use streams::{SCHEMA_MARK, hand_over, receive_callback};
 pub use streams::{
     Stream, StreamCredit, StreamEnd, StreamError, StreamFailure, StreamId, StreamInputs,
     StreamOutcome, StreamStop, answering_in_json, keep_while_streaming, reading_json,

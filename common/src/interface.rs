@@ -30,6 +30,8 @@ pub struct Method {
     pub parameters: &'static [&'static str],
     /// Whether a parameter is a stream.
     pub takes_stream: bool,
+    /// Whether a parameter is a reference, which may be a callback.
+    pub takes_callback: bool,
     /// Whether its answer is a stream.
     pub answers_stream: bool,
 }
@@ -38,6 +40,11 @@ impl Method {
     /// Whether a parameter or the answer is a stream.
     pub fn streams(&self) -> bool {
         self.takes_stream || self.answers_stream
+    }
+
+    /// Whether something may be handed over beside its request or answer: streams and callbacks.
+    pub fn hands_over(&self) -> bool {
+        self.streams() || self.takes_callback
     }
 }
 

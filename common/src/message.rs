@@ -140,6 +140,8 @@ pub enum RefusalReason {
     Limited,
     /// The session of the call has ended here.
     SessionLost,
+    /// The client does not host this callback, or no longer.
+    Gone,
 }
 
 impl RefusalReason {

@@ -23,7 +23,8 @@ const OBJECTS: [(&str, HostFunction); BUILTINS.len()] = [
         worker.host_compute("hash", interfaces::hash::Hash, HashObject, hash::is_heavy)
     }),
     ("echo", |worker| {
-        let make = |own: &WorkerContext| EchoObject::new(own.worker());
+        let make =
+            |own: &WorkerContext| EchoObject::new(own.worker()).calling_with(own.client().clone());
         worker.host_with("echo", interfaces::echo::Echo, make, |_| false)
     }),
     ("counter", |worker| {

@@ -19,6 +19,7 @@ mod balance;
 mod balancer;
 mod bank;
 mod browser;
+mod callbacks;
 mod calls;
 mod chat;
 mod clocks;

@@ -1,7 +1,7 @@
 //! References to objects, as arguments and results between real processes.
 
 use crate::harness::{Broker, SecuredBroker, seconds, within};
-use directory::{Directory as _, DirectoryClient};
+use directory::DirectoryClient;
 use pyroxene_client::{CallError, Client, Proxy};
 use pyroxene_common::Remote;
 use pyroxene_objects::interfaces::echo::{Echo, Identity};

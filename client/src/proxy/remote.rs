@@ -1,10 +1,14 @@
 //! Proxies of references.
 
+mod callback;
+
 use super::{Proxy, call::InstanceChoice};
 use crate::{client::Client, error::CallError};
+use callback::call_back;
 use pyroxene_common::{
     Remote,
-    interface::{Interface, Method, RemoteTarget},
+    channel::Callback,
+    interface::{Interface, Method, RemoteTarget, Serves},
     message::EncodedRequest,
 };
 use std::{fmt, sync::Arc};
@@ -14,31 +18,87 @@ use tarpc::{
 };
 
 /// A stub for what a reference leads to.
-pub struct RemoteProxy<I: Interface> {
-    proxy: Proxy<I>,
-    /// The only worker that gets the calls.
-    worker: Option<Arc<str>>,
+pub struct RemoteProxy<I: Interface>(Target<I>);
+
+enum Target<I: Interface> {
+    Object(Proxy<I>),
+    /// The instance at the worker of this name.
+    Instance(Proxy<I>, Arc<str>),
+    Callback(Callback),
 }
 
 impl<I: Interface> Clone for RemoteProxy<I> {
     fn clone(&self) -> Self {
-        Self {
-            proxy: self.proxy.clone(),
-            worker: self.worker.clone(),
-        }
+        Self(match &self.0 {
+            Target::Object(proxy) => Target::Object(proxy.clone()),
+            Target::Instance(proxy, worker) => Target::Instance(proxy.clone(), Arc::clone(worker)),
+            Target::Callback(callback) => Target::Callback(callback.clone()),
+        })
     }
 }
 
 impl<I: Interface> fmt::Debug for RemoteProxy<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.proxy.object_name();
-        write!(f, "RemoteProxy({name} at {:?}: {})", self.worker, I::NAME)
+        match &self.0 {
+            Target::Object(proxy) => write!(f, "RemoteProxy({proxy:?})"),
+            Target::Instance(proxy, worker) => write!(f, "RemoteProxy({proxy:?} at {worker})"),
+            Target::Callback(callback) => write!(f, "RemoteProxy({callback:?}: {})", I::NAME),
+        }
     }
 }
 
 impl Client {
+    /// Hosts an object without listening anywhere. The reference can be a parameter of a call; the worker that gets it
+    /// calls the object over the connection of that call, and may call no other one. The object is hosted as long
+    /// as the reference or a copy of it is kept, and at least during the calls in which it is handed over.
+    ///
+    /// ```no_run
+    /// # pyroxene_common::interface! {
+    /// #     /// Hears of news.
+    /// #     #[name = "Example.Listener"]
+    /// #     #[version = 1]
+    /// #     pub trait Listener in listener {
+    /// #         async fn hear(news: String) -> u64;
+    /// #     }
+    /// # }
+    /// # pyroxene_common::interface! {
+    /// #     /// Has news.
+    /// #     #[name = "Example.Source"]
+    /// #     #[version = 1]
+    /// #     pub trait Source in source {
+    /// #         async fn subscribe(listener: pyroxene_common::Remote<Listener>);
+    /// #     }
+    /// # }
+    /// use tarpc::context::{self, Context};
+    ///
+    /// #[derive(Clone)]
+    /// struct Prints;
+    ///
+    /// impl listener::Listener for Prints {
+    ///     async fn hear(self, _: Context, news: String) -> u64 {
+    ///         println!("{news}");
+    ///         1
+    ///     }
+    /// }
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener = client.host(Listener, Prints);
+    /// let source = client.object::<Source>("source").await?;
+    /// source.subscribe(context::current(), listener.clone()).await?;
+    /// // The worker calls it as long as `listener` and the connection exist.
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn host<I, S>(&self, _interface: I, service: S) -> Remote<I>
+    where
+        I: Serves<S>,
+        S: Clone + Send + Sync + 'static,
+    {
+        Remote::hosted(service)
+    }
+
     /// tarpc's client for what a reference leads to. Its calls have the rights of this client: the reference carries
-    /// none.
+    /// none. The calls of a callback end with [`CallError::Gone`] as soon as its client or the connection is gone.
     ///
     /// ```no_run
     /// use pyroxene_common::Remote;
@@ -60,12 +120,14 @@ impl Client {
         &self,
         remote: &Remote<I>,
     ) -> Result<I::Client<RemoteProxy<I>>, CallError> {
-        let (object, worker) = match remote.target() {
-            RemoteTarget::Object { object } => (object, None),
-            RemoteTarget::Instance { object, worker } => (object, Some(worker.as_str().into())),
+        let target = match remote.target() {
+            RemoteTarget::Object { object } => Target::Object(self.proxy::<I>(object).await?),
+            RemoteTarget::Instance { object, worker } => {
+                Target::Instance(self.proxy::<I>(object).await?, worker.as_str().into())
+            }
+            RemoteTarget::Callback(callback) => Target::Callback(callback.clone()),
         };
-        let proxy = self.proxy::<I>(object).await?;
-        Ok(RemoteProxy { proxy, worker }.into())
+        Ok(RemoteProxy(target).into())
     }
 }
 
@@ -78,13 +140,16 @@ impl<I: Interface> Stub for RemoteProxy<I> {
         context: context::Context,
         request: I::Request,
     ) -> Result<I::Response, RpcError> {
-        let Some(worker) = &self.worker else {
-            return self.proxy.call(context, request).await;
+        let (proxy, worker) = match &self.0 {
+            Target::Object(proxy) => return proxy.call(context, request).await,
+            Target::Callback(callback) => {
+                return Ok(call_back::<I>(callback, &context, &request).await?);
+            }
+            Target::Instance(proxy, worker) => (proxy, worker),
         };
-        let proxy = &self.proxy;
         let index = I::request_index(&request);
         let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let mut call = match I::METHODS.get(index).is_some_and(Method::streams) {
+        let mut call = match I::METHODS.get(index).is_some_and(Method::hands_over) {
             true => proxy.begin_streaming(context, index, encode)?,
             false => proxy.begin_encoded(context, index, encode())?,
         };

@@ -175,6 +175,7 @@ fn kind(error: &AttemptError) -> fn(Box<AttemptLog>) -> CallError {
         AttemptError::NotSent(_) | AttemptError::MaybeRan(_) => CallError::SessionLost,
         AttemptError::Refused(refusal) => match refusal.reason {
             RefusalReason::SessionLost | RefusalReason::Draining => CallError::SessionLost,
+            RefusalReason::Gone => CallError::Gone,
             RefusalReason::Overloaded | RefusalReason::NotHolder => CallError::Unavailable,
             RefusalReason::Denied | RefusalReason::Unauthenticated | RefusalReason::Limited => {
                 CallError::Refused
@@ -199,7 +200,7 @@ impl<I: Interface> Stub for SessionProxy<I> {
         let index = I::request_index(&request);
         let proxy = &self.0.proxy;
         let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let call = match I::METHODS.get(index).is_some_and(Method::streams) {
+        let call = match I::METHODS.get(index).is_some_and(Method::hands_over) {
             true => proxy.begin_streaming(context, index, encode)?,
             false => proxy.begin_encoded(context, index, encode())?,
         };

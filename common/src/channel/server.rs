@@ -4,6 +4,7 @@
 //! leave together in one write. A method that has to wait becomes a task of its own.
 
 mod answers;
+mod callbacks;
 mod calls;
 mod context;
 mod dispatch;
@@ -285,6 +286,9 @@ impl<S, D, B, F> Drop for ServerConnection<S, D, B, F> {
         self.calls.lock().abort_all();
         if let Some(streams) = self.calls.known_streams() {
             streams.break_all(&ConnectionLost::Closed);
+        }
+        if let Some(callbacks) = self.calls.known_callbacks() {
+            callbacks.lose(&ConnectionLost::Closed);
         }
     }
 }

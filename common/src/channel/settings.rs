@@ -25,7 +25,7 @@ pub struct Settings {
     pub busy_poll: Duration,
     /// Whether the other side knows streams.
     pub streams: bool,
-    /// Whether the other side knows sessions.
+    /// Whether the other side knows sessions and callbacks.
     pub sessions: bool,
 }
 

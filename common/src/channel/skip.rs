@@ -52,7 +52,7 @@ impl SkippedBody {
     }
 
     /// Skips bytes, and calls `refuse` with the kind and the envelope of each call that
-    /// ends in them, after the number of its session if it has one; of items of a stream, with their first bytes.
+    /// ends in them, after the number of its session if it has one; of items of a stream and of answers of callbacks, with their first bytes.
     /// Returns how many of the bytes belonged to the body.
     pub(super) fn skip_bytes(
         &mut self,
@@ -90,6 +90,7 @@ impl SkippedBody {
                             | FrameKind::Batch
                             | FrameKind::StreamItems
                             | FrameKind::SessionCall
+                            | FrameKind::Callback
                     ) {
                         refuse(self.kind, envelope);
                     }

@@ -1,16 +1,27 @@
 //! References to objects, as values.
 
-use super::Interface;
+use super::{Interface, Serves};
+use crate::{
+    channel::{self, CallFailure, Callback, HostedCallback},
+    codec,
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt, io, marker::PhantomData, sync::Arc};
+use tarpc::ServerError;
 
 /// A reference to an object of the interface `I`: a parameter or a result like any other value. Whoever gets it
 /// makes a proxy of it with `Client::remote`.
 ///
+/// It leads to an object by its name, to the instance at one worker, or to a callback: an object that a client hosts
+/// itself (`Client::host`), and that a worker calls over the client's connection. A callback is handed over as a
+/// parameter, of the type `Remote<I>`, `Option<Remote<I>>` or `Vec<Remote<I>>`, and in no other place. It is hosted as
+/// long as its client keeps the reference or a copy of it, and at least during the calls in which it is handed over.
+///
 /// A reference carries no rights. A proxy of it calls with the rights of its own client.
 ///
-/// In JSON it is `{"object": "name"}`, `{"object": "name", "worker": "w1"}`, or the name alone.
+/// In JSON it is `{"object": "name"}`, `{"object": "name", "worker": "w1"}`, or the name alone. A callback has no form in
+/// JSON.
 ///
 /// ```
 /// use pyroxene_common::{Remote, interfaces::tasks::Tasks};
@@ -22,12 +33,13 @@ use std::{borrow::Cow, fmt, marker::PhantomData};
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 pub struct Remote<I> {
-    target: RemoteTarget,
+    /// Shared, so that requests with references stay small.
+    target: Arc<RemoteTarget>,
     interface: PhantomData<fn() -> I>,
 }
 
 /// What a reference leads to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemoteTarget {
     /// Any instance of an object.
     Object {
@@ -41,6 +53,8 @@ pub enum RemoteTarget {
         /// The worker's name.
         worker: String,
     },
+    /// An object that a client hosts.
+    Callback(Callback),
 }
 
 impl<I> Remote<I> {
@@ -59,9 +73,31 @@ impl<I> Remote<I> {
         })
     }
 
+    /// A reference to an object that this process hosts for callbacks. Requests and answers may hold no streams and no
+    /// callbacks.
+    pub fn hosted<S>(service: S) -> Self
+    where
+        I: Serves<S>,
+        S: Clone + Send + Sync + 'static,
+    {
+        let invalid =
+            |what: String| CallFailure::Failed(ServerError::new(io::ErrorKind::InvalidData, what));
+        let hosted = HostedCallback::new(move |context, request: Vec<u8>| {
+            let service = service.clone();
+            async move {
+                let request = codec::decode::<I::Request>(&request)
+                    .map_err(|error| invalid(format!("the request cannot be decoded: {error}")))?;
+                let served = I::serve(service, context, request).await;
+                codec::encode(&served.map_err(CallFailure::Failed)?)
+                    .map_err(|error| invalid(format!("the response cannot be encoded: {error}")))
+            }
+        });
+        Self::to(RemoteTarget::Callback(Callback::Hosted(hosted)))
+    }
+
     fn to(target: RemoteTarget) -> Self {
         Self {
-            target,
+            target: Arc::new(target),
             interface: PhantomData,
         }
     }
@@ -74,7 +110,10 @@ impl<I> Remote<I> {
 
 impl<I> Clone for Remote<I> {
     fn clone(&self) -> Self {
-        Self::to(self.target.clone())
+        Self {
+            target: Arc::clone(&self.target),
+            interface: PhantomData,
+        }
     }
 }
 
@@ -94,11 +133,20 @@ impl<I> fmt::Debug for Remote<I> {
 
 impl<I> fmt::Display for Remote<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.target {
+        match &*self.target {
             RemoteTarget::Object { object } => f.write_str(object),
             RemoteTarget::Instance { object, worker } => write!(f, "{object} at {worker}"),
+            RemoteTarget::Callback(_) => f.write_str("a callback"),
         }
     }
+}
+
+/// A reference in the binary encoding.
+#[derive(Serialize, Deserialize)]
+enum BinaryRemote {
+    Object { object: String },
+    Instance { object: String, worker: String },
+    Callback { callback: u64 },
 }
 
 /// A reference in JSON.
@@ -120,9 +168,18 @@ struct JsonFields {
 impl<I> Serialize for Remote<I> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if !serializer.is_human_readable() {
-            return self.target.serialize(serializer);
+            let remote = match (*self.target).clone() {
+                RemoteTarget::Object { object } => BinaryRemote::Object { object },
+                RemoteTarget::Instance { object, worker } => {
+                    BinaryRemote::Instance { object, worker }
+                }
+                RemoteTarget::Callback(callback) => BinaryRemote::Callback {
+                    callback: channel::hand_over(&callback).map_err(serde::ser::Error::custom)?,
+                },
+            };
+            return remote.serialize(serializer);
         }
-        let fields = match self.target.clone() {
+        let fields = match (*self.target).clone() {
             RemoteTarget::Object { object } => JsonFields {
                 object,
                 worker: None,
@@ -131,6 +188,10 @@ impl<I> Serialize for Remote<I> {
                 object,
                 worker: Some(worker),
             },
+            RemoteTarget::Callback(_) => {
+                let what = "a callback has no form in JSON";
+                return Err(serde::ser::Error::custom(what));
+            }
         };
         fields.serialize(serializer)
     }
@@ -139,7 +200,17 @@ impl<I> Serialize for Remote<I> {
 impl<'de, I> Deserialize<'de> for Remote<I> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if !deserializer.is_human_readable() {
-            return RemoteTarget::deserialize(deserializer).map(Self::to);
+            return Ok(Self::to(match BinaryRemote::deserialize(deserializer)? {
+                BinaryRemote::Object { object } => RemoteTarget::Object { object },
+                BinaryRemote::Instance { object, worker } => {
+                    RemoteTarget::Instance { object, worker }
+                }
+                BinaryRemote::Callback { callback } => {
+                    let received = channel::receive_callback(callback);
+                    let received = received.map_err(serde::de::Error::custom)?;
+                    RemoteTarget::Callback(Callback::Received(received))
+                }
+            }));
         }
         Ok(match JsonRemote::deserialize(deserializer)? {
             JsonRemote::Name(object)

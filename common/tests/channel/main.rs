@@ -10,6 +10,7 @@
 
 mod answers;
 mod batches;
+mod callbacks;
 mod deadlines;
 mod drain;
 mod harness;

@@ -180,7 +180,8 @@ fn is_sound(frame: &Frame<'_>) -> bool {
         | FrameKind::CallWithProgress
         | FrameKind::SessionCall
         | FrameKind::SessionEnd
-        // No call has streams.
+        // No call has streams or callbacks.
+        | FrameKind::Callback
         | FrameKind::StreamItems
         | FrameKind::StreamEnd
         | FrameKind::StreamCredit

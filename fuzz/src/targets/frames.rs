@@ -80,6 +80,8 @@ fn must_end_connection(frames: &Frames<'_>) -> bool {
             Err(_) => true,
         },
         FrameKind::GoAway | FrameKind::Refused | FrameKind::Load | FrameKind::Progress => true,
+        // No call hands a callback over.
+        FrameKind::Callback => true,
         // No call has streams.
         FrameKind::StreamItems
         | FrameKind::StreamEnd

@@ -3,6 +3,7 @@
 use super::{calls::ClientCalls, session_openings::SessionOpenings};
 use crate::{
     channel::{
+        callbacks::{AnswerSink, HandedCallbacks, HostedCallback},
         error::{AttemptError, ConnectionLost},
         outbox::Outbox,
         settings::Settings,
@@ -38,6 +39,8 @@ pub(super) struct ClientConnectionShared<R> {
     pub(super) exporter: Option<[u8; CHALLENGE_LEN]>,
     /// The connection's streams, once there was one.
     pub(super) streams: OnceLock<Arc<StreamTable>>,
+    /// The callbacks that were handed over on the connection, once there was one.
+    pub(super) callbacks: OnceLock<Arc<HandedCallbacks>>,
 }
 
 pub(super) struct ClientConnectionState<R> {
@@ -90,6 +93,7 @@ impl<R> ClientConnectionShared<R> {
             settings,
             exporter,
             streams: OnceLock::new(),
+            callbacks: OnceLock::new(),
         }
     }
 
@@ -102,6 +106,20 @@ impl<R> ClientConnectionShared<R> {
             }
             streams
         })
+    }
+
+    /// Lets the peer call these callbacks, as long as they exist.
+    pub(super) fn hand_over(&self, callbacks: &[Arc<HostedCallback>]) {
+        let handed = self.callbacks.get_or_init(Arc::default);
+        handed.hand_over(callbacks);
+        if matches!(self.lock().phase, ConnectionPhase::Lost(_)) {
+            handed.lose();
+        }
+    }
+
+    /// Whether the peer may still call a callback.
+    pub(super) fn hosts_callbacks(&self) -> bool {
+        self.callbacks.get().is_some_and(|all| all.any_exists())
     }
 
     /// Whether there are streams that have not ended.
@@ -130,6 +148,30 @@ impl<R> ClientConnectionShared<R> {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+}
+
+impl<R: Send> AnswerSink for ClientConnectionShared<R> {
+    fn send(&self, kind: FrameKind, body: &[u8]) {
+        let mut state = self.lock();
+        if matches!(state.phase, ConnectionPhase::Lost(_)) {
+            return;
+        }
+        state.outbox.push_raw_frame(kind, body);
+        let pump = state.pump.take();
+        drop(state);
+        if let Some(pump) = pump {
+            pump.wake();
+        }
+    }
+
+    fn max_send(&self) -> usize {
+        self.settings.max_send
+    }
+
+    fn is_full(&self) -> bool {
+        let state = self.lock();
+        state.outbox.end() - state.written >= self.settings.max_buffered as u64
     }
 }
 

@@ -46,6 +46,18 @@ impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
         request: &EncodedRequest,
         inputs: &StreamInputs,
     ) -> Result<R, AttemptError> {
+        if !inputs.callbacks.is_empty() {
+            if !self.shared.settings.sessions {
+                return Err(AttemptError::Refused(Refusal {
+                    reason: RefusalReason::Overloaded,
+                    retry_after_ms: 0,
+                    message:
+                        "the worker speaks an old version of the protocol, which has no callbacks"
+                            .to_owned(),
+                }));
+            }
+            self.shared.hand_over(&inputs.callbacks);
+        }
         if !self.shared.settings.streams {
             return Err(AttemptError::Refused(Refusal {
                 reason: RefusalReason::Overloaded,

@@ -11,11 +11,12 @@ use super::{
 use crate::{
     byte_budget::{ByteBudget, BytePermit},
     channel::{
+        callbacks::PeerCallbacks,
         error::{CallFailure, ConnectionLost},
         outbox::Outbox,
         session_limits::SessionLimits,
         settings::Settings,
-        streams::{Inbox, Producer, StreamTable, receiving, take_kept},
+        streams::{Producer, Received, StreamTable, receiving, take_kept},
     },
     codec::{self, CodecError},
     envelope::{ClientMessage, Envelope},
@@ -164,7 +165,9 @@ where
                     sessions.end(session);
                 }
             }
-            FrameKind::GoAway | FrameKind::Refused | FrameKind::Load | FrameKind::Progress => {
+            FrameKind::Callback => self.callbacks()?.on_answer(body, memory)?,
+            FrameKind::Refused => self.callbacks()?.on_refusal(body)?,
+            FrameKind::GoAway | FrameKind::Load | FrameKind::Progress => {
                 return Err(protocol(&format_args!(
                     "a server received a {kind:?} frame"
                 )));
@@ -290,6 +293,13 @@ where
         streams.ok_or_else(|| ConnectionLost::Protocol(what.to_owned()))
     }
 
+    /// The callbacks of a connection on which an answer of one has arrived.
+    fn callbacks(&self) -> Result<&Arc<PeerCallbacks>, ConnectionLost> {
+        let what = "an answer of a callback, although there is none";
+        let callbacks = self.calls.known_callbacks();
+        callbacks.ok_or_else(|| ConnectionLost::Protocol(what.to_owned()))
+    }
+
     fn handle_items(&self, body: &[u8], memory: Option<BytePermit>) -> Result<(), ConnectionLost> {
         self.streams()?.on_items(body, |size| match memory {
             Some(memory) => Some(Some(memory)),
@@ -297,8 +307,14 @@ where
         })
     }
 
-    /// Refuses a call, or breaks a stream, that was skipped because there was no memory for it.
+    /// Refuses a call, breaks a stream or ends a callback that was skipped because there was no memory for it.
     pub(super) fn refuse(&mut self, kind: FrameKind, envelope: &[u8]) {
+        if kind == FrameKind::Callback {
+            if let Some(callbacks) = self.calls.known_callbacks() {
+                callbacks.refuse_answer(envelope);
+            }
+            return;
+        }
         if kind == FrameKind::StreamItems {
             if let Some(streams) = self.calls.known_streams() {
                 streams.refuse_items(envelope);
@@ -362,10 +378,10 @@ where
     ) {
         let context = call.envelope.to_context(self.template, self.now);
         let begun = catch_unwind(AssertUnwindSafe(|| {
-            let (request, inboxes) = receiving(|| codec::decode::<D::Request>(call.message));
+            let (request, received) = receiving(|| codec::decode::<D::Request>(call.message));
             let request = request?;
-            if !inboxes.is_empty() {
-                self.receive_streams(call.id, inboxes)?;
+            if let Some(received) = received {
+                self.receive(call.id, received)?;
             }
             let future = (self.start)(Arc::clone(self.dispatch), context, request);
             self.slot.fill(future);
@@ -417,10 +433,16 @@ where
         drop(self.answer(id, Err(failure)));
     }
 
-    /// Registers the streams in the parameters of a call.
-    fn receive_streams(&self, id: Option<u64>, inboxes: Vec<Arc<Inbox>>) -> Result<(), CodecError> {
+    /// Registers the streams and callbacks in the parameters of a call.
+    fn receive(&self, id: Option<u64>, received: Received) -> Result<(), CodecError> {
+        for callback in &received.callbacks {
+            callback.bind(self.calls.callbacks());
+        }
+        if received.inboxes.is_empty() {
+            return Ok(());
+        }
         let id = id.ok_or_else(|| CodecError::new("a one-way call cannot have streams"))?;
-        let received = self.calls.streams().receive(id, inboxes, true);
+        let received = self.calls.streams().receive(id, received.inboxes, true);
         received.map_err(|error| CodecError::new(error.to_string()))
     }
 
