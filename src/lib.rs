@@ -12,10 +12,10 @@
 //!   method, [`common::scope::current`] says who the [`Caller`] is;
 //! - hosting: [`Worker`], [`WorkerBuilder`]; everything else of the [`worker`] library;
 //! - the [`nameserver`] library with [`NameServer`], and [`StoreUrl`] for what it keeps;
-//! - declaring interfaces: the [`interface!`] macro; [`Blob`] for bytes; [`schemars`], whose `JsonSchema`
+//! - declaring interfaces: the [`interface!`] macro; [`Blob`] for bytes; [`Remote`] for references to objects; [`schemars`], whose `JsonSchema`
 //!   types of one's own derive;
 //! - the built-in [`objects`], which [`HostBuiltins`] adds to a worker, and their interfaces: [`Calculator`], [`Text`], [`struct@Hash`], [`Echo`],
-//!   [`Accounts`], [`Chat`];
+//!   [`Accounts`], [`Counter`], [`Chat`];
 //! - within a method: [`progress`] says how far it is;
 //! - what both ends share: [`Endpoint`] and the rest of [`common`].
 //!
@@ -60,13 +60,13 @@ pub use pyroxene_worker as worker;
 #[cfg(feature = "client")]
 pub use pyroxene_client::{
     Attempt, AttemptLog, CallError, Client, ClientConfig, ConnectError, Credentials, Durable,
-    DynamicError, DynamicObject, InvalidConfig, NewTask, Policy, Proxy, Response, TaskError,
-    TaskHandle, Topic, TopicError,
+    DynamicError, DynamicObject, InvalidConfig, NewTask, Policy, Proxy, RemoteProxy, Response,
+    SessionProxy, TaskError, TaskHandle, Topic, TopicError,
 };
 #[cfg(any(feature = "worker", feature = "nameserver"))]
 pub use pyroxene_common::tls::TlsServer;
 pub use pyroxene_common::{
-    Stream,
+    Remote, Stream,
     channel::{StreamError, StreamFailure},
     endpoint::Endpoint,
     interface,
@@ -82,7 +82,8 @@ pub use pyroxene_nameserver::{NameServer, NameServerConfig};
 pub use pyroxene_objects::{
     Distributed, DistributedCalculator, DistributedError, DistributedOptions, HostBuiltins,
     interfaces::{
-        accounts::Accounts, calculator::Calculator, chat::Chat, echo::Echo, hash::Hash, text::Text,
+        accounts::Accounts, calculator::Calculator, chat::Chat, counter::Counter, echo::Echo,
+        hash::Hash, text::Text,
     },
 };
 #[cfg(feature = "nameserver")]

@@ -14,7 +14,7 @@ use pyroxene_common::{
     message::{Refusal, RefusalReason},
     net::{Socket, dial},
     tls::{Stream, TlsFailure},
-    wire::{HELLO_TIMEOUT, STREAMS_SINCE},
+    wire::{HELLO_TIMEOUT, SESSIONS_SINCE, STREAMS_SINCE},
 };
 use pyroxene_pyro::{
     bridge::{PyroTarget, serve_target},
@@ -77,6 +77,7 @@ impl ConnectOptions {
             max_in_flight: welcome.max_in_flight as usize,
             busy_poll: self.busy_poll,
             streams: welcome.protocol >= STREAMS_SINCE,
+            sessions: welcome.protocol >= SESSIONS_SINCE,
             ..settings
         };
         let exporter = stream.exporter();

@@ -56,6 +56,8 @@ pub(crate) struct ObjectInstance<R> {
     connecting: SharedAttempt<Arc<ClientConnection<R>>>,
     draining: AtomicBool,
     in_flight: AtomicU32,
+    /// The number of this client's sessions.
+    sessions: AtomicU32,
     /// Whether several of the calls since `busy_since` were in flight at once.
     together: AtomicBool,
     /// When the first of the calls in flight started, in microseconds from `since`.
@@ -127,6 +129,7 @@ impl<R> ObjectInstance<R> {
             connecting: SharedAttempt::default(),
             draining: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
+            sessions: AtomicU32::new(0),
             together: AtomicBool::new(false),
             busy_since: AtomicU64::new(0),
             last_sample: AtomicU64::new(0),
@@ -271,6 +274,17 @@ impl<R> ObjectInstance<R> {
     /// end.
     pub(crate) fn ran_one_call(&self) -> bool {
         !self.together.load(Ordering::Relaxed)
+    }
+
+    /// The number of this client's sessions.
+    pub(crate) fn sessions(&self) -> u32 {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Counts a session until the guard is dropped.
+    pub(crate) fn begin_session(self: &Arc<Self>) -> CountedSession<R> {
+        self.sessions.fetch_add(1, Ordering::Relaxed);
+        CountedSession(Arc::clone(self))
     }
 
     /// Counts a call from `now` until the guard is dropped.
@@ -522,6 +536,15 @@ impl<R: DeserializeOwned + Send + 'static> ObjectInstance<R> {
             repeatable: &self.repeatable,
             ..self.connector.route(endpoint, &self.target, addressee)
         }
+    }
+}
+
+/// A session that counts at its instance.
+pub(crate) struct CountedSession<R>(pub(crate) Arc<ObjectInstance<R>>);
+
+impl<R> Drop for CountedSession<R> {
+    fn drop(&mut self) {
+        self.0.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -6,9 +6,13 @@ mod call;
 mod connecting;
 mod hedge;
 mod once;
+mod remote;
+mod session;
 mod streaming;
 
 pub use once::CallOnceOptions;
+pub use remote::RemoteProxy;
+pub use session::SessionProxy;
 
 use crate::{
     error::CallError, instance::ObjectInstance, nameservers::ClientNameServers,
@@ -179,7 +183,7 @@ impl<I: Interface> Proxy<I> {
         request: &I::Request,
     ) -> Result<ProxyCall<'a, I>, CallError> {
         let index = I::request_index(request);
-        if I::has_streams(index) {
+        if I::hands_over(index) {
             return self.begin_streaming(context, index, || EncodedRequest::new(request));
         }
         self.begin_encoded(context, index, EncodedRequest::new(request))
@@ -214,7 +218,7 @@ impl<I: Interface> Stub for Proxy<I> {
     ) -> Result<I::Response, RpcError> {
         let index = I::request_index(&request);
         let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let call = match I::has_streams(index) {
+        let call = match I::hands_over(index) {
             true => self.begin_streaming(context, index, encode)?,
             false => self.begin_encoded(context, index, encode())?,
         };

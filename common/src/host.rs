@@ -17,7 +17,7 @@ pub use protocol::{AuthenticationReport, Protocol, ProtocolConnection, ReplayedS
 use crate::{
     access::Authenticator,
     byte_budget::ByteBudget,
-    channel::Settings,
+    channel::{SessionLimits, Settings},
     endpoint::Endpoint,
     local::LocalLink,
     message::Load,
@@ -54,6 +54,8 @@ pub struct HostConfig {
     pub message_memory: usize,
     /// How many calls one connection may have in flight.
     pub max_in_flight: u32,
+    /// The limits of sessions.
+    pub sessions: SessionLimits,
     /// How many connections it accepts at a time; fewer if the process's limit of open files is too low.
     /// Further connections are refused as busy.
     pub max_connections: usize,
@@ -99,6 +101,7 @@ impl HostConfig {
             max_message: DEFAULT_MAX_MESSAGE,
             message_memory: default_message_memory(),
             max_in_flight: DEFAULT_MAX_IN_FLIGHT,
+            sessions: SessionLimits::default(),
             max_connections: DEFAULT_MAX_CONNECTIONS,
             max_connections_per_address: DEFAULT_MAX_CONNECTIONS_PER_ADDRESS,
             tls: None,

@@ -58,6 +58,7 @@ pub mod access;
 pub mod host;
 
 pub use channel::Stream;
+pub use interface::Remote;
 
 #[doc(hidden)]
 pub use {pastey, trait_variant};

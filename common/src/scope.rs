@@ -5,9 +5,12 @@
 //! whenever the method's future is polled, and on the compute pool while its work runs.
 
 mod answers;
+mod session;
 
 pub use answers::{ANSWER_MEMORY_TIMEOUT, AnswerQueue, AnswerTurn, NoAnswerMemory};
 pub(crate) use answers::{AnswerBuffer, take_reserved};
+pub(crate) use session::ObjectSession;
+pub use session::{CallSession, SessionEnded, session_state};
 
 use crate::{
     identity::{HolderId, Identity, LoginChallenge},
@@ -55,6 +58,8 @@ pub struct Scope {
     /// method should send the token with each write, and the place should refuse a write whose token is less
     /// than the greatest one seen.
     pub fence: Option<u64>,
+    /// The session that the call belongs to, if it belongs to one.
+    pub session: Option<Arc<CallSession>>,
 }
 
 /// Takes a method's progress reports. Clones may be moved to other threads. Reports to the default value are

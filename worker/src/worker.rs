@@ -17,6 +17,7 @@ use crate::{
 };
 use pyroxene_client::Client;
 use pyroxene_common::{
+    channel::SessionLimits,
     dedicated::DedicatedRuntime,
     endpoint::Endpoint,
     host::{DrainReport, Host, HostConfig, HostedObject},
@@ -145,6 +146,7 @@ impl Worker {
         let mut config = HostConfig::new(builder.listen.clone(), name.clone());
         config.max_message = builder.max_message;
         config.message_memory = builder.message_memory;
+        config.sessions = SessionLimits::new(builder.session_idle, builder.max_sessions);
         config.tls = builder.tls;
         config.protocols = builder.protocols;
         let authenticates = guard.is_some();

@@ -10,6 +10,7 @@
 
 mod answers;
 mod batches;
+mod callbacks;
 mod deadlines;
 mod drain;
 mod harness;
@@ -24,5 +25,6 @@ mod one_way;
 mod probe;
 mod progress;
 mod protocols;
+mod sessions;
 mod stock;
 mod streams;

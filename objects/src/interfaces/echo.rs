@@ -1,6 +1,6 @@
 //! Methods for tests and diagnosis of calls.
 
-use pyroxene_common::{Stream, identity::Role, values::Payload};
+use pyroxene_common::{Remote, Stream, identity::Role, values::Payload};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,18 @@ pyroxene_common::interface! {
         /// Reads all items, and says how many there were and how many bytes they have.
         #[idempotent]
         async fn collect(items: Stream<Payload>) -> Result<Collected, EchoError>;
+        /// Calls `hear` of the listener with the data, and returns its answer.
+        async fn call_back(listener: Remote<Listener>, data: Payload) -> Result<Payload, EchoError>;
+    }
+}
+
+pyroxene_common::interface! {
+    /// Whoever `call_back` calls.
+    #[name = "pyroxene.Listener"]
+    #[version = 1]
+    pub trait Listener in listener {
+        /// Hears the data, and answers.
+        async fn hear(data: Payload) -> Payload;
     }
 }
 
@@ -57,7 +69,7 @@ pub struct Collected {
     pub bytes: u64,
 }
 
-/// The error of `fail`.
+/// The error of `fail`, `collect` and `call_back`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum EchoError {
     /// A failure on request.
@@ -69,6 +81,12 @@ pub enum EchoError {
     /// The items broke off.
     #[error("{message}")]
     BrokeOff {
+        /// Why.
+        message: String,
+    },
+    /// The listener did not answer.
+    #[error("{message}")]
+    NotHeard {
         /// Why.
         message: String,
     },

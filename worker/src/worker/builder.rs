@@ -11,6 +11,7 @@ use objects::{MakeObject, PlannedObject};
 use pyroxene_client::{Client, ClientConfig, Credentials, InvalidConfig};
 use pyroxene_common::{
     access::Authenticator,
+    channel::{DEFAULT_SESSION_IDLE, DEFAULT_SESSIONS_PER_USER},
     endpoint::Endpoint,
     host::{Protocol, default_message_memory},
     identity::HolderKey,
@@ -33,6 +34,8 @@ pub struct WorkerBuilder {
     pub(super) max_calls: u64,
     pub(super) max_message: usize,
     pub(super) message_memory: usize,
+    pub(super) session_idle: Duration,
+    pub(super) max_sessions: usize,
     pub(super) ttl: Duration,
     pub(super) drain_timeout: Duration,
     pub(super) start_timeout: Option<Duration>,
@@ -72,6 +75,8 @@ impl Default for WorkerBuilder {
             max_calls: 65_536,
             max_message: DEFAULT_MAX_MESSAGE,
             message_memory: default_message_memory(),
+            session_idle: DEFAULT_SESSION_IDLE,
+            max_sessions: DEFAULT_SESSIONS_PER_USER,
             ttl: Duration::from_secs(3),
             drain_timeout: Duration::from_secs(10),
             start_timeout: Some(Duration::from_secs(30)),
@@ -210,6 +215,19 @@ impl WorkerBuilder {
     /// memory that the process may use.
     pub fn message_memory(mut self, bytes: usize) -> Self {
         self.message_memory = bytes;
+        self
+    }
+
+    /// How long a session may be without a call before it is ended. The default is 10 minutes.
+    pub fn session_idle(mut self, idle: Duration) -> Self {
+        self.session_idle = idle;
+        self
+    }
+
+    /// How many sessions one user may have at this worker; where authentication is off, one address. The
+    /// default is 32,768. A connection has at most 16,384.
+    pub fn max_sessions(mut self, sessions: usize) -> Self {
+        self.max_sessions = sessions;
         self
     }
 
