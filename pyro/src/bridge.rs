@@ -16,7 +16,7 @@ use crate::{
 use calls::BridgeDispatch;
 use pyroxene_common::{
     byte_budget::ByteBudget,
-    channel::{ConnectionContext, Settings, serve},
+    channel::{ConnectionContext, SessionLimits, Settings, serve},
     hello::{self, HelloRefusal, RefusalCode, Welcome},
     interface::Interface,
     net::Socket,
@@ -81,6 +81,7 @@ pub async fn serve_target<I: Interface>(socket: Socket, target: PyroTarget) {
         memory: ByteBudget::new(DEFAULT_MAX_MESSAGE * 4),
         load: None,
         renew: None,
+        sessions: SessionLimits::none(),
     };
     let dispatch = Arc::new(BridgeDispatch::<I>::new(target, first));
     let reason = serve(stream, dispatch, context).await;

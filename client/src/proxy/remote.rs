@@ -8,7 +8,7 @@ use callback::call_back;
 use pyroxene_common::{
     Remote,
     channel::Callback,
-    interface::{Interface, Method, RemoteTarget, Serves},
+    interface::{Interface, RemoteTarget, Serves},
     message::EncodedRequest,
 };
 use std::{fmt, sync::Arc};

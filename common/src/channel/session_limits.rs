@@ -45,7 +45,7 @@ impl SessionLimits {
     }
 
     /// No sessions at all.
-    pub(crate) fn none() -> Self {
+    pub fn none() -> Self {
         Self {
             per_connection: 0,
             ..Self::default()
