@@ -63,6 +63,8 @@ pub use pyroxene_client::{
     DynamicError, DynamicObject, InvalidConfig, NewTask, Policy, Proxy, Response, TaskError,
     TaskHandle, Topic, TopicError,
 };
+#[cfg(any(feature = "worker", feature = "nameserver"))]
+pub use pyroxene_common::tls::TlsServer;
 pub use pyroxene_common::{
     Stream,
     channel::{StreamError, StreamFailure},
@@ -71,7 +73,7 @@ pub use pyroxene_common::{
     interface::Interface,
     interfaces::tasks::{TaskFilter, TaskId, TaskState},
     scope::{Caller, progress},
-    tls::{TlsClient, TlsServer},
+    tls::TlsClient,
     values::Blob,
 };
 #[cfg(feature = "nameserver")]

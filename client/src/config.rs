@@ -11,7 +11,7 @@ use crate::{
 use pyroxene_common::{
     channel::DEFAULT_BUSY_POLL,
     endpoint::{Endpoint, InvalidEndpoint},
-    host::LocalLink,
+    local::LocalLink,
     tls::TlsClient,
     wire::DEFAULT_MAX_MESSAGE,
 };

@@ -8,7 +8,7 @@ use pyroxene_common::{
     channel::{AttemptError, ClientConnection, StreamInputs},
     endpoint::Endpoint,
     identity::Addressee,
-    interface::{Interface, Method},
+    interface::Interface,
     message::EncodedRequest,
 };
 use std::fmt;
@@ -89,7 +89,7 @@ impl<I: Interface> Stub for DirectProxy<I> {
     ) -> Result<I::Response, RpcError> {
         let sent = |error: AttemptError| RpcError::Send(Box::new(error));
         let index = I::request_index(&request);
-        let streams = I::METHODS.get(index).is_some_and(Method::streams);
+        let streams = I::has_streams(index);
         let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
         let (encoded, inputs) = match streams {
             true => StreamInputs::collect(encode),

@@ -16,10 +16,7 @@ use crate::{
 };
 use call::ProxyCall;
 use pyroxene_common::{
-    channel::ProgressListener,
-    codec::CodecError,
-    interface::{Interface, Method},
-    message::EncodedRequest,
+    channel::ProgressListener, codec::CodecError, interface::Interface, message::EncodedRequest,
 };
 use serde::Serialize;
 use std::{fmt, sync::Arc};
@@ -182,7 +179,7 @@ impl<I: Interface> Proxy<I> {
         request: &I::Request,
     ) -> Result<ProxyCall<'a, I>, CallError> {
         let index = I::request_index(request);
-        if I::METHODS.get(index).is_some_and(Method::streams) {
+        if I::has_streams(index) {
             return self.begin_streaming(context, index, || EncodedRequest::new(request));
         }
         self.begin_encoded(context, index, EncodedRequest::new(request))
@@ -217,7 +214,7 @@ impl<I: Interface> Stub for Proxy<I> {
     ) -> Result<I::Response, RpcError> {
         let index = I::request_index(&request);
         let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let call = match I::METHODS.get(index).is_some_and(Method::streams) {
+        let call = match I::has_streams(index) {
             true => self.begin_streaming(context, index, encode)?,
             false => self.begin_encoded(context, index, encode())?,
         };

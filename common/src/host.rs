@@ -4,14 +4,12 @@ mod accept;
 mod connection_limits;
 mod files;
 mod invoke_dispatch;
-mod local;
 mod message_memory;
 mod object;
 mod protocol;
 mod unauthenticated;
 
 pub use invoke_dispatch::{NamedAnswer, NamedCall};
-pub use local::LocalLink;
 pub use message_memory::default_message_memory;
 pub use object::{HostedObject, ServiceDispatch};
 pub use protocol::{AuthenticationReport, Protocol, ProtocolConnection, ReplayedStream};
@@ -21,6 +19,7 @@ use crate::{
     byte_budget::ByteBudget,
     channel::Settings,
     endpoint::Endpoint,
+    local::LocalLink,
     message::Load,
     net::Listener,
     reload::reload_on_change,

@@ -34,7 +34,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
 /// Libraries that only these rooms link themselves, of those that take long to build.
 const HEAVY: [(&str, &[&str]); 5] = [
     ("sqlx", &["objects", "store"]),
-    ("faer", &["objects"]),
+    ("ndarray", &["objects"]),
     ("blake3", &["objects"]),
     ("axum", &["gateway"]),
     ("clap", &[]),
@@ -71,7 +71,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ),
     ("identity", &["identity", "limits"]),
     ("connection", &["net", "tls", "hello"]),
-    ("channel", &["scope", "channel"]),
+    ("channel", &["scope", "local", "channel"]),
     ("interface", &["interface", "interfaces", "json", "roster"]),
     ("access", &["access"]),
     ("host", &["host"]),
