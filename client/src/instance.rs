@@ -18,7 +18,7 @@ use pyroxene_common::{
     interfaces::directory::{Instance as Listed, InstanceState},
     message::{Load, RefusalReason},
 };
-use pyroxene_pyro::{naming::repeatable_methods, uri::SCHEME as PYRO_SCHEME};
+use pyroxene_pyro::{tags::repeatable_methods, uri::SCHEME as PYRO_SCHEME};
 use serde::de::DeserializeOwned;
 use std::{
     fmt,
