@@ -10,7 +10,7 @@ use crate::{
 };
 use futures::FutureExt;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fmt, io,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -41,13 +41,19 @@ pub(crate) struct HandedCallbacks(Mutex<HandedState>);
 
 #[derive(Default)]
 struct HandedState {
-    handed: HashMap<u64, Weak<HostedCallback>>,
+    handed: HashMap<u64, Handed>,
     /// How many there were when those that are gone were last forgotten.
     kept: usize,
     running: HashMap<u64, Running>,
     /// The size of the requests of those.
     bytes: usize,
     is_lost: bool,
+}
+
+struct Handed {
+    callback: Weak<HostedCallback>,
+    /// In how many calls.
+    times: usize,
 }
 
 struct Running {
@@ -79,18 +85,40 @@ impl HandedCallbacks {
     pub(crate) fn hand_over(&self, callbacks: &[Arc<HostedCallback>]) {
         let mut state = self.lock();
         for callback in callbacks {
-            state.handed.insert(callback.id(), Arc::downgrade(callback));
+            let handed = state.handed.entry(callback.id());
+            let handed = handed.or_insert_with(|| Handed {
+                callback: Arc::downgrade(callback),
+                times: 0,
+            });
+            handed.times += 1;
         }
         if state.handed.len() > 2 * state.kept + 16 {
-            state.handed.retain(|_, one| one.strong_count() > 0);
+            state
+                .handed
+                .retain(|_, one| one.callback.strong_count() > 0);
             state.kept = state.handed.len();
+        }
+    }
+
+    /// Takes back what one call has handed over, because the worker did not accept the call. What others have
+    /// handed over stays.
+    pub(crate) fn take_back(&self, callbacks: &[Arc<HostedCallback>]) {
+        let mut state = self.lock();
+        for callback in callbacks {
+            if let Entry::Occupied(mut handed) = state.handed.entry(callback.id()) {
+                handed.get_mut().times -= 1;
+                if handed.get().times == 0 {
+                    handed.remove();
+                }
+            }
         }
     }
 
     /// Whether the worker may still call one of them.
     pub(crate) fn any_exists(&self) -> bool {
         let state = self.lock();
-        state.handed.values().any(|one| one.strong_count() > 0)
+        let mut handed = state.handed.values();
+        handed.any(|one| one.callback.strong_count() > 0)
     }
 
     /// Handles a frame of the worker.
@@ -129,6 +157,10 @@ impl HandedCallbacks {
         Ok(())
     }
 
+    fn handed(&self, callback: u64) -> Option<Arc<HostedCallback>> {
+        self.lock().handed.get(&callback)?.callback.upgrade()
+    }
+
     fn start(
         self: &Arc<Self>,
         callback: u64,
@@ -137,9 +169,10 @@ impl HandedCallbacks {
         message: &[u8],
         sink: &Arc<dyn AnswerSink>,
     ) -> Result<(), Refusal> {
+        // Dropped after the lock is released: if it is the last one, foreign code runs.
+        let hosted = self.handed(callback);
         let mut state = self.lock();
-        let hosted = state.handed.get(&callback).and_then(Weak::upgrade);
-        let Some(hosted) = hosted else {
+        let Some(hosted) = &hosted else {
             return Err(Refusal {
                 reason: RefusalReason::Gone,
                 retry_after_ms: 0,
@@ -161,7 +194,7 @@ impl HandedCallbacks {
             });
         }
         let context = envelope.to_context(&context::current(), Instant::now());
-        let request = message.to_vec();
+        let (hosted, request) = (Arc::clone(hosted), message.to_vec());
         let (all, sink) = (Arc::clone(self), Arc::clone(sink));
         let task = tokio::spawn(async move {
             let deadline = Instant::from_std(context.deadline);

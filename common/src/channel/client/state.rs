@@ -108,12 +108,20 @@ impl<R> ClientConnectionShared<R> {
         })
     }
 
-    /// Lets the peer call these callbacks, as long as they exist.
+    /// Lets the peer call these callbacks, as long as they exist. The caller holds the lock, and appends the call
+    /// that hands them over: a call that is never sent gives no right to call them.
     pub(super) fn hand_over(&self, callbacks: &[Arc<HostedCallback>]) {
-        let handed = self.callbacks.get_or_init(Arc::default);
-        handed.hand_over(callbacks);
-        if matches!(self.lock().phase, ConnectionPhase::Lost(_)) {
-            handed.lose();
+        if !callbacks.is_empty() {
+            self.callbacks
+                .get_or_init(Arc::default)
+                .hand_over(callbacks);
+        }
+    }
+
+    /// Takes that back after the peer has refused the call.
+    pub(super) fn take_back(&self, callbacks: &[Arc<HostedCallback>]) {
+        if let Some(handed) = self.callbacks.get() {
+            handed.take_back(callbacks);
         }
     }
 
