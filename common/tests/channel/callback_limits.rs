@@ -1,16 +1,27 @@
 //! Callbacks and peers that call what they were not given, or that do not read.
 
 use crate::{
-    callbacks::{Ear, Listener, Request, called_back, handed_over, refused},
+    callbacks::{
+        Client, Ear, EarRequest, EarResponse, Listener, Request, Response, called_back,
+        called_back_with, hand_over, handed_over, refused,
+    },
     harness::{Raw, decode, encode, id_of, lasting, minutes, within},
 };
 use pyroxene_common::{
     Remote,
-    channel::{AttemptError, StreamInputs},
+    channel::{AttemptError, ConnectionLost, Settings, StreamInputs},
+    envelope,
     message::{EncodedRequest, Refusal, RefusalReason, RefusedCall},
     wire::FrameKind,
 };
 use std::time::Duration;
+use tarpc::context;
+use tokio::time::sleep;
+
+/// In paused time this returns when no task has anything left to do.
+async fn settle() {
+    sleep(Duration::from_millis(1)).await;
+}
 
 /// A request that hands a callback over, and the callback's number.
 fn handing_over(ear: &Remote<Ear>) -> (EncodedRequest, StreamInputs, u64) {
@@ -80,4 +91,106 @@ async fn a_call_that_is_refused_takes_its_callback_back() {
         assert_eq!(refused(answer), RefusalReason::Overloaded);
         assert_eq!(hosts(&mut server, sent).await, is_kept);
     }
+}
+
+/// A client with little space for what it writes, and a server that does not read.
+async fn cramped(listener: &Listener) -> (Client, Raw, Remote<Ear>, u64) {
+    let ear = Remote::hosted(listener.clone());
+    let settings = Settings {
+        max_buffered: 1000,
+        ..Settings::CLIENT
+    };
+    let (client, server, number) = hand_over(&ear, settings, 256).await;
+    (client, server, ear, number)
+}
+
+fn waiting(number: u64, id: u64) -> Vec<u8> {
+    let text = "x".repeat(2000);
+    called_back_with(number, id, &EarRequest::Wait { text })
+}
+
+/// Calls back with an answer that the client has no space for after it.
+async fn fill(server: &mut Raw, listener: &Listener, number: u64) {
+    listener.open();
+    server.send(FrameKind::Callback, &waiting(number, 1)).await;
+    settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_does_not_read_is_refused_and_hears_of_it() {
+    let listener = Listener::default();
+    let (_client, mut server, _ear, number) = cramped(&listener).await;
+    fill(&mut server, &listener, number).await;
+    for id in 2..20 {
+        let body = called_back(number, id);
+        server.send(FrameKind::Callback, &body).await;
+    }
+    settle().await;
+    let answer: tarpc::Response<EarResponse> = decode(&server.expect(FrameKind::Callback).await);
+    assert_eq!(answer.request_id, 1);
+    for id in 2..20 {
+        let refused: RefusedCall = decode(&server.expect(FrameKind::Refused).await);
+        assert_eq!(refused.request_id, id);
+        assert_eq!(refused.refusal.reason, RefusalReason::Overloaded);
+    }
+    // Who reads is served.
+    assert!(hosts(&mut server, number).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_never_reads_and_calls_on_is_left() {
+    let listener = Listener::default();
+    let (client, mut server, _ear, number) = cramped(&listener).await;
+    fill(&mut server, &listener, number).await;
+    for id in 2..2 + 4096 {
+        let body = called_back(number, id);
+        server.send(FrameKind::Callback, &body).await;
+    }
+    settle().await;
+    assert!(client.is_open());
+    let body = called_back(number, 9999);
+    server.send(FrameKind::Callback, &body).await;
+    settle().await;
+    let lost = client.lost_reason();
+    assert!(
+        matches!(lost, Some(ConnectionLost::Protocol(_))),
+        "{lost:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answers_for_a_worker_that_does_not_read_wait() {
+    let listener = Listener::default();
+    let (_client, mut server, _ear, number) = cramped(&listener).await;
+    for id in 1..=20 {
+        let body = waiting(number, id);
+        server.send(FrameKind::Callback, &body).await;
+    }
+    listener.lingers(20).await;
+    listener.open();
+    settle().await;
+    // One was sent. Of the others nothing is queued: half of them can still be cancelled.
+    for id in (1..=20).step_by(2) {
+        let cancel = envelope::cancel(id, context::current().trace_context);
+        let body = [&number.to_le_bytes()[..], &cancel].concat();
+        server.send(FrameKind::Callback, &body).await;
+    }
+    settle().await;
+    let mut odd = 0;
+    let mut even = 0;
+    while even < 10 {
+        let body = server.expect(FrameKind::Callback).await;
+        let answer: tarpc::Response<EarResponse> = decode(&body);
+        assert!(matches!(answer.message, Ok(EarResponse::Wait(_))));
+        match answer.request_id % 2 {
+            0 => even += 1,
+            _ => odd += 1,
+        }
+    }
+    assert!(
+        odd <= 1,
+        "{odd} answers were queued for a worker that does not read"
+    );
+    server.send(FrameKind::Ping, &[]).await;
+    server.expect(FrameKind::Pong).await;
 }

@@ -159,9 +159,14 @@ impl<R> ClientConnectionShared<R> {
     }
 }
 
-impl<R: Send> AnswerSink for ClientConnectionShared<R> {
-    fn send(&self, kind: FrameKind, body: &[u8]) {
-        let mut state = self.lock();
+impl<R> ClientConnectionShared<R> {
+    /// Queues the answer of a callback, unless the connection is lost.
+    fn push_answer(
+        &self,
+        mut state: MutexGuard<'_, ClientConnectionState<R>>,
+        kind: FrameKind,
+        body: &[u8],
+    ) {
         if matches!(state.phase, ConnectionPhase::Lost(_)) {
             return;
         }
@@ -172,14 +177,28 @@ impl<R: Send> AnswerSink for ClientConnectionShared<R> {
             pump.wake();
         }
     }
+}
+
+impl<R: Send> AnswerSink for ClientConnectionShared<R> {
+    fn send(&self, kind: FrameKind, body: &[u8]) {
+        self.push_answer(self.lock(), kind, body);
+    }
+
+    fn try_send(&self, kind: FrameKind, body: &[u8]) -> bool {
+        let state = self.lock();
+        let has_room = state.unwritten() < self.settings.max_buffered as u64;
+        if has_room {
+            self.push_answer(state, kind, body);
+        }
+        has_room
+    }
 
     fn max_send(&self) -> usize {
         self.settings.max_send
     }
 
     fn is_full(&self) -> bool {
-        let state = self.lock();
-        state.outbox.end() - state.written >= self.settings.max_buffered as u64
+        self.lock().unwritten() >= self.settings.max_buffered as u64
     }
 }
 
@@ -191,6 +210,11 @@ impl<R> ClientConnectionState<R> {
             ConnectionPhase::GoingAway => Some(AttemptError::NotSent(ConnectionLost::GoneAway)),
             ConnectionPhase::Lost(reason) => Some(AttemptError::NotSent(reason.clone())),
         }
+    }
+
+    /// How many bytes wait to be written.
+    pub(super) fn unwritten(&self) -> u64 {
+        self.outbox.end() - self.written
     }
 
     /// Appends one call's frame, or its part of a batch.
