@@ -2,11 +2,12 @@
 
 use crate::{
     callbacks::{
-        Client, Ear, EarRequest, EarResponse, Listener, Request, Response, called_back,
-        called_back_with, hand_over, handed_over, refused,
+        Client, Ear, EarRequest, EarResponse, Listener, Object, Request, Response, called_back,
+        called_back_with, hand_over, handed_over, hear, refused, serve_on,
     },
-    harness::{Raw, decode, encode, id_of, lasting, minutes, within},
+    harness::{Raw, decode, encode, frame, id_of, lasting, minutes, session, within},
 };
+use futures::poll;
 use pyroxene_common::{
     Remote,
     channel::{AttemptError, ConnectionLost, Settings, StreamInputs},
@@ -16,7 +17,7 @@ use pyroxene_common::{
 };
 use std::time::Duration;
 use tarpc::context;
-use tokio::time::sleep;
+use tokio::{io::duplex, time::sleep};
 
 /// In paused time this returns when no task has anything left to do.
 async fn settle() {
@@ -193,4 +194,44 @@ async fn the_answers_for_a_worker_that_does_not_read_wait() {
     );
     server.send(FrameKind::Ping, &[]).await;
     server.expect(FrameKind::Pong).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callback_that_waits_for_space_ends_with_the_connection() {
+    let object = Object::default();
+    let mut context = session();
+    context.settings.max_buffered = 1000;
+    let (ours, theirs) = duplex(256);
+    let server = serve_on(theirs, &object, context);
+    let mut client = Raw(ours);
+    let ear = Remote::hosted(Listener::default());
+    let (request, _inputs, _) = handing_over(&ear);
+    let EncodedRequest::Small(request) = request else {
+        panic!("it is small")
+    };
+    let envelope = envelope::Envelope {
+        deadline: Duration::from_secs(600),
+        trace_context: context::current().trace_context,
+    };
+    let mut body = envelope.request(1).to_vec();
+    body.extend(request);
+    client.write(&frame(FrameKind::Call, &body)).await;
+    let answer: tarpc::Response<Response> = decode(&client.expect(FrameKind::Call).await);
+    assert!(answer.message.is_ok());
+    let (kept, context, text) = (object.kept(), minutes(5), "x".repeat(3000));
+    // The first is being written, the second waits to be written, and the third waits for space.
+    let mut calls = [(); 3].map(|()| Box::pin(hear(&kept, &context, &text)));
+    for call in &mut calls {
+        assert!(poll!(call).is_pending());
+        settle().await;
+    }
+    drop(client);
+    let [first, second, third] = calls;
+    for sent in [first, second] {
+        let gone = within(sent).await;
+        assert!(matches!(gone, Err(AttemptError::MaybeRan(_))), "{gone:?}");
+    }
+    let gone = within(third).await;
+    assert!(matches!(gone, Err(AttemptError::NotSent(_))), "{gone:?}");
+    within(server).await.unwrap();
 }
