@@ -88,6 +88,7 @@ impl Client {
     /// // The worker calls it as long as `listener` and the connection exist.
     /// # Ok(())
     /// # }
+    /// # fn main() {} // the interfaces are items of the file
     /// ```
     pub fn host<I, S>(&self, _interface: I, service: S) -> Remote<I>
     where
