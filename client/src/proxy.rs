@@ -183,10 +183,18 @@ impl<I: Interface> Proxy<I> {
         request: &I::Request,
     ) -> Result<ProxyCall<'a, I>, CallError> {
         let index = I::request_index(request);
-        if I::hands_over(index) {
-            return self.begin_streaming(context, index, || EncodedRequest::new(request));
-        }
-        self.begin_encoded(context, index, EncodedRequest::new(request))
+        self.begin_encoding(context, index, || EncodedRequest::new(request))
+    }
+
+    /// The same for a request that is not needed afterwards: its large parts are sent without a copy.
+    fn begin_owned<'a>(
+        &self,
+        context: context::Context,
+        request: I::Request,
+    ) -> Result<ProxyCall<'a, I>, CallError> {
+        let index = I::request_index(&request);
+        let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
+        self.begin_encoding(context, index, encode)
     }
 
     /// Begins a call of the method with this index, with its encoded request.
@@ -216,12 +224,7 @@ impl<I: Interface> Stub for Proxy<I> {
         context: context::Context,
         request: I::Request,
     ) -> Result<I::Response, RpcError> {
-        let index = I::request_index(&request);
-        let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let call = match I::hands_over(index) {
-            true => self.begin_streaming(context, index, encode)?,
-            false => self.begin_encoded(context, index, encode())?,
-        };
+        let call = self.begin_owned(context, request)?;
         let (response, ..) = self.run(call).await?;
         Ok(response)
     }

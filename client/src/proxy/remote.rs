@@ -9,7 +9,6 @@ use pyroxene_common::{
     Remote,
     channel::Callback,
     interface::{Interface, RemoteTarget, Serves},
-    message::EncodedRequest,
 };
 use std::{fmt, sync::Arc};
 use tarpc::{
@@ -148,12 +147,7 @@ impl<I: Interface> Stub for RemoteProxy<I> {
             }
             Target::Instance(proxy, worker) => (proxy, worker),
         };
-        let index = I::request_index(&request);
-        let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let mut call = match I::hands_over(index) {
-            true => proxy.begin_streaming(context, index, encode)?,
-            false => proxy.begin_encoded(context, index, encode())?,
-        };
+        let mut call = proxy.begin_owned(context, request)?;
         call.choice = InstanceChoice::EachOnce(Some(worker));
         let (response, ..) = proxy.run(call).await?;
         Ok(response)

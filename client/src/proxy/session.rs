@@ -197,13 +197,7 @@ impl<I: Interface> Stub for SessionProxy<I> {
         context: context::Context,
         request: I::Request,
     ) -> Result<I::Response, RpcError> {
-        let index = I::request_index(&request);
-        let proxy = &self.0.proxy;
-        let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let call = match I::hands_over(index) {
-            true => proxy.begin_streaming(context, index, encode)?,
-            false => proxy.begin_encoded(context, index, encode())?,
-        };
+        let call = self.0.proxy.begin_owned(context, request)?;
         Ok(self.answer(&call).await?)
     }
 }
