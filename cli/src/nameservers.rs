@@ -221,14 +221,6 @@ fn merge_workers(lists: Vec<Vec<WorkerEntry>>) -> Vec<WorkerEntry> {
     workers.into_values().collect()
 }
 
-/// The name of a state in output.
-pub(crate) fn state_name(state: InstanceState) -> &'static str {
-    match state {
-        InstanceState::Ready => "ready",
-        InstanceState::Draining => "draining",
-    }
-}
-
 /// Adds a hint to the failure to reach an object.
 pub(crate) async fn explain_unavailable(
     client: &Client,

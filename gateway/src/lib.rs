@@ -32,7 +32,7 @@ mod session;
 mod sse;
 mod state;
 mod times;
-mod views;
+pub mod views;
 mod worker;
 
 pub use config::GatewayConfig;

@@ -4,13 +4,14 @@ use crate::{
     failure::{Exit, Failure},
     flags::{ClientArguments, YesOrNo},
     nameservers::{list, workers},
-    output::{local, now_ms, print, print_json, rfc3339},
+    output::{local, now_ms, print, print_json},
 };
 use pyroxene_client::Client;
 use pyroxene_common::interfaces::{
     directory::{InstanceState, ObjectFilter},
     tasks::TaskFilter,
 };
+use pyroxene_gateway::views::rfc3339;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
@@ -78,7 +79,7 @@ async fn look(client: &Client) -> Result<State, Failure> {
     let mut state = State::new();
     for worker in workers(client).await? {
         let fields = vec![
-            ("state", crate::nameservers::state_name(worker.state).into()),
+            ("state", worker.state.name().into()),
             ("endpoint", worker.endpoint.into()),
             ("objects", worker.objects.into()),
         ];

@@ -4,7 +4,7 @@ mod progress;
 mod rendering;
 mod waiting;
 
-pub(crate) use rendering::{HEADINGS, TaskJson, describe, row, short_ids, shortened};
+pub(crate) use rendering::{HEADINGS, describe, row, short_ids, shortened};
 pub(crate) use waiting::TaskWait;
 
 use crate::{
@@ -21,6 +21,7 @@ use clap::{
 };
 use pyroxene_client::{Client, TaskHandle};
 use pyroxene_common::interfaces::tasks::{TaskFilter, TaskId, TaskPage, TaskState};
+use pyroxene_gateway::views::TaskJson;
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -205,8 +206,8 @@ impl TaskListArguments {
         let client = self.client.client_for_tasks()?;
         let TaskPage { tasks, next } = self.find(&client).await?;
         if self.client.json {
-            let listed: Result<Vec<_>, _> = tasks.iter().map(TaskJson::listed).collect();
-            return print_json(&listed?);
+            let listed: Vec<_> = tasks.iter().map(TaskJson::listed).collect();
+            return print_json(&listed);
         }
         if tasks.is_empty() {
             note("there are no such tasks");
@@ -232,7 +233,7 @@ impl TaskShowArguments {
         let client = self.client.client_for_tasks()?;
         let task = handle(&client, &self.id).show().await?;
         match self.client.json {
-            true => print_json(&TaskJson::new(&task)?),
+            true => print_json(&TaskJson::new(&task)),
             false => print(&describe(&task)),
         }
     }

@@ -137,7 +137,7 @@ fn rows(earlier: &Measurement, now: &Measurement) -> (Vec<Row>, Vec<Row>) {
         figures.in_flight = worker.load.in_flight.into();
         Row {
             name: worker.name.clone(),
-            state: crate::nameservers::state_name(worker.state),
+            state: worker.state.name(),
             figures,
             seconds,
             queue: Some(worker.load.queue),

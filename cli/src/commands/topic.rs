@@ -5,7 +5,7 @@ use crate::{
     flags::ClientArguments,
     messages::note,
     nameservers::{ask_nameservers, successful_answers},
-    output::{Output, print, print_json, rfc3339, to_json},
+    output::{Output, print, print_json, to_json},
     table::table,
     units::duration,
 };
@@ -13,6 +13,7 @@ use clap::Subcommand;
 use futures::StreamExt;
 use pyroxene_client::{CallError, Client, Problem, TopicError};
 use pyroxene_common::interfaces::topics::{MAX_ENTRIES, TopicEntry, TopicSummary, TopicsError};
+use pyroxene_gateway::views::rfc3339;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,

@@ -4,7 +4,7 @@ use crate::{
     failure::{Exit, Failure},
     flags::YesOrNo,
     messages::write_message,
-    output::{print, print_json, rfc3339},
+    output::{print, print_json},
     table::table,
 };
 use clap::{
@@ -15,6 +15,7 @@ use pyroxene_common::{
     identity::{Pattern, Patterns, Role, Token},
     limits::{LimitChange, LimitOverrides},
 };
+use pyroxene_gateway::views::rfc3339;
 use pyroxene_nameserver::users::{User, Users, replace_domain_key};
 use serde::Serialize;
 use serde_json::json;

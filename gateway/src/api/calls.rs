@@ -2,17 +2,14 @@
 
 use super::{PathParts, integers::normalised, json_text, objects};
 use crate::{
-    body::{self, JsonText},
+    body::JsonText,
     caller::{Principal, context_of},
     extract::Caller,
     problem::{Problem, ProblemKind},
     query::Query,
-    state::GatewayState,
 };
 use axum::{
-    body::Body,
-    extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri},
+    http::{HeaderName, HeaderValue, StatusCode, Uri},
     response::Response,
 };
 use pyroxene_client::{DynamicError, DynamicObject, Policy};
@@ -30,18 +27,15 @@ const ELAPSED: HeaderName = HeaderName::from_static("pyroxene-elapsed-ms");
 
 /// Calls a method. The call is cancelled if the client goes, because then this future is dropped.
 pub(crate) async fn call(
-    State(gateway): State<GatewayState>,
     Caller(caller): Caller,
     PathParts([name, method]): PathParts<2>,
     uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    body: JsonText,
 ) -> Result<Response, Problem> {
     let query = Query::read(&uri, &["timeout", "policy"])?;
     let timeout = query.duration("timeout", objects::MAX_TIMEOUT)?;
     let context = context_of(timeout.unwrap_or(objects::DEFAULT_TIMEOUT));
     let policy = query.parsed::<Policy>("policy")?.unwrap_or_default();
-    let body = body::read(&gateway, &headers, body).await?;
     let began = Instant::now();
     let object = caller.object(&name, policy, context).await?;
     let arguments = arguments(object.description(), &method, &body)?.into_owned();

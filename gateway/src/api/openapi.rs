@@ -9,12 +9,9 @@ use crate::{
     caller::{context_of, short_context},
     extract::Caller,
     problem::{Problem, ProblemKind},
-    query::Query,
+    query::NoQuery,
 };
-use axum::{
-    http::{StatusCode, Uri},
-    response::Response,
-};
+use axum::{http::StatusCode, response::Response};
 use futures::{StreamExt, stream};
 use pyroxene_client::Policy;
 use pyroxene_common::interfaces::directory::ObjectFilter;
@@ -27,8 +24,7 @@ const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How many objects are asked at a time.
 const CONCURRENT: usize = 16;
 
-pub(crate) async fn openapi(Caller(caller): Caller, uri: Uri) -> Result<Response, Problem> {
-    Query::read(&uri, &[])?;
+pub(crate) async fn openapi(Caller(caller): Caller, NoQuery: NoQuery) -> Result<Response, Problem> {
     let directory = caller.nameserver()?.directory();
     let listed = directory
         .list(short_context(), ObjectFilter::default())
