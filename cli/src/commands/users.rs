@@ -311,7 +311,8 @@ impl TokenOutputArguments {
             return Ok(TokenOutput(None));
         };
         let cannot = |error: io::Error| cannot_write_token(&path, &error);
-        if !may_replace && path.try_exists().map_err(cannot)? {
+        // A link exists even where it points to nothing.
+        if !may_replace && path.symlink_metadata().is_ok() {
             return Err(cannot(io::ErrorKind::AlreadyExists.into()));
         }
         let directory = match path.parent() {
