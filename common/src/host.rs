@@ -135,6 +135,17 @@ pub struct Host {
     _maintenance: Vec<AbortOnDropHandle<()>>,
 }
 
+/// Counts the open connections of a host, those in their handshake included.
+#[derive(Clone, Debug)]
+pub struct OpenConnections(TaskTracker);
+
+impl OpenConnections {
+    /// How many there are now.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// The result of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainReport {
@@ -197,6 +208,11 @@ impl Host {
     pub fn local(&self, caller: Caller) -> LocalLink {
         let acceptor = Arc::downgrade(&self.acceptor);
         LocalLink::new(self.endpoint.clone(), acceptor, caller)
+    }
+
+    /// The connections that are open. A clone of what is returned goes on counting.
+    pub fn connections(&self) -> OpenConnections {
+        OpenConnections(self.connections.clone())
     }
 
     /// Refuses new calls and lets running calls finish, for at most `drain_timeout`. Then it ends the remaining

@@ -15,6 +15,7 @@ mod api;
 mod assets;
 mod body;
 mod caller;
+mod compress;
 mod config;
 mod connection;
 mod event;

@@ -7,7 +7,7 @@ use super::{
     backend::Backend,
     batch::{Batch, MAX_WAITING_BYTES, QueuedRequest, Reply, Request, WriteClass, permits_for},
     error::StoreError,
-    health::Health,
+    health::{Health, WriteFigures},
     hints::Hints,
     waiters::Waiters,
 };
@@ -20,7 +20,7 @@ use std::{
 };
 use tokio::{
     sync::{Mutex, Notify, Semaphore, mpsc, oneshot},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -38,6 +38,7 @@ pub(super) struct Writer {
     queues: Box<[mpsc::Sender<QueuedRequest>]>,
     memory: Arc<Semaphore>,
     patience: Duration,
+    health: Arc<Health>,
 }
 
 impl Writer {
@@ -75,7 +76,13 @@ impl Writer {
             queues: lanes.collect(),
             memory: Arc::new(Semaphore::new(MAX_WAITING_BYTES / 1024)),
             patience,
+            health,
         }
+    }
+
+    /// What became of the transactions so far.
+    pub(super) fn figures(&self) -> WriteFigures {
+        self.health.figures()
     }
 
     /// Queues a request of about `bytes`, and waits until it is written.
@@ -123,7 +130,9 @@ async fn write_all(
     stop: CancellationToken,
 ) {
     while let Some(mut batch) = waiting.next_batch(&stop).await {
+        let began = Instant::now();
         let written = backend.write(&mut batch).await;
+        health.took(began.elapsed());
         waiting.writing.fetch_sub(1, Ordering::Relaxed);
         waiting.written.notify_one();
         match written {

@@ -1,15 +1,22 @@
 //! `POST /v1/objects/{object}/{method}`: one call.
 
-use super::{PathParts, integers::normalised, json_text, objects};
+use super::{
+    PathParts,
+    integers::normalised,
+    json_text, objects,
+    streams::{self, ItemFormat},
+};
 use crate::{
     body::JsonText,
     caller::{Principal, context_of},
     extract::Caller,
     problem::{Problem, ProblemKind},
     query::Query,
+    state::GatewayState,
 };
 use axum::{
-    http::{HeaderName, HeaderValue, StatusCode, Uri},
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri},
     response::Response,
 };
 use pyroxene_client::{DynamicError, DynamicObject, Policy};
@@ -27,9 +34,11 @@ const ELAPSED: HeaderName = HeaderName::from_static("pyroxene-elapsed-ms");
 
 /// Calls a method. The call is cancelled if the client goes, because then this future is dropped.
 pub(crate) async fn call(
+    State(gateway): State<GatewayState>,
     Caller(caller): Caller,
     PathParts([name, method]): PathParts<2>,
     uri: Uri,
+    headers: HeaderMap,
     body: JsonText,
 ) -> Result<Response, Problem> {
     let query = Query::read(&uri, &["timeout", "policy"])?;
@@ -38,26 +47,42 @@ pub(crate) async fn call(
     let policy = query.parsed::<Policy>("policy")?.unwrap_or_default();
     let began = Instant::now();
     let object = caller.object(&name, policy, context).await?;
-    let arguments = arguments(object.description(), &method, &body)?.into_owned();
+    let described = find(object.description(), &method)?;
+    let arguments = arguments(described, &body)?.into_owned();
     drop(body);
-    let called = call_object(&caller, &name, &object, context, &method, arguments).await;
-    let answered = called.inspect_err(|problem| {
-        // The object may be gone, and then the next call should say so.
+    // The object may be gone, and then the next call should say so.
+    let forget_if_gone = |problem: &Problem| {
         if problem.kind == ProblemKind::Unavailable {
             caller.forget(&name);
         }
-    })?;
+    };
+    if described.streams() {
+        let called = streams::call(&object, context, described, &arguments).await;
+        let answer = called.inspect_err(forget_if_gone)?;
+        let (worker, attempts) = (answer.worker.clone(), answer.attempts);
+        let format = ItemFormat::accepted(&headers);
+        let mut response = streams::respond(&gateway, &caller, format, answer)?;
+        add_headers(&mut response, &worker, attempts, began);
+        return Ok(response);
+    }
+    let called = call_object(&caller, &name, &object, context, &method, arguments).await;
+    let answered = called.inspect_err(forget_if_gone)?;
     let mut response = json_text(StatusCode::OK, answered.response);
+    add_headers(&mut response, &answered.worker, answered.attempts, began);
+    Ok(response)
+}
+
+/// Says who answered, after how many attempts and how much time.
+fn add_headers(response: &mut Response, worker: &str, attempts: usize, began: Instant) {
     let headers = response.headers_mut();
-    if let Ok(worker) = HeaderValue::from_str(&answered.worker) {
+    if let Ok(worker) = HeaderValue::from_str(worker) {
         headers.insert(WORKER, worker);
     }
-    headers.insert(ATTEMPTS, answered.attempts.into());
+    headers.insert(ATTEMPTS, attempts.into());
     let elapsed = format!("{:.3}", began.elapsed().as_secs_f64() * 1000.0);
     if let Ok(elapsed) = HeaderValue::from_str(&elapsed) {
         headers.insert(ELAPSED, elapsed);
     }
-    Ok(response)
 }
 
 async fn call_object(
@@ -91,20 +116,19 @@ async fn call_object(
     }
 }
 
-/// The arguments by name. Those in a list are taken in the order of the parameters.
-fn arguments<'a>(
-    description: &Description,
-    method: &str,
-    body: &'a JsonText,
-) -> Result<Cow<'a, str>, Problem> {
-    let text = body.text()?;
-    let method = description.method(method).ok_or_else(|| {
+fn find<'a>(description: &'a Description, method: &str) -> Result<&'a MethodDescription, Problem> {
+    description.method(method).ok_or_else(|| {
         let interface = &description.interface;
         Problem::not_found(format!(
             "{interface} has no method '{}'",
             method.escape_debug()
         ))
-    })?;
+    })
+}
+
+/// The arguments by name. Those in a list are taken in the order of the parameters.
+fn arguments<'a>(method: &MethodDescription, body: &'a JsonText) -> Result<Cow<'a, str>, Problem> {
+    let text = body.text()?;
     match text.bytes().next() {
         None => Ok(Cow::Borrowed("{}")),
         Some(b'{') => {

@@ -137,7 +137,11 @@ impl Dispatcher {
             let store = self.shared.store.clone();
             match action {
                 Action::Start(running, task) => self.start(running, task),
-                Action::Abort(running) => drop(self.sent.remove(running)),
+                Action::Abort(running) => {
+                    if self.sent.remove(running).is_some() {
+                        self.shared.counters.cancelled();
+                    }
+                }
                 Action::AbortAll => self.sent.drain().for_each(drop),
                 Action::Record(ended) => self.results.add(ended),
                 Action::Claim(claim, queues) => self.spawn(async move {
@@ -201,6 +205,7 @@ impl Dispatcher {
         let worker = Arc::<CurrentWorker>::default();
         let (listener, progress) = watch::channel(None);
         let since = Instant::now();
+        self.shared.counters.started(&task.task);
         let (client, sender, at) = (
             self.client.clone(),
             self.sender.clone(),

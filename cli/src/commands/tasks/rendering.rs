@@ -3,7 +3,7 @@
 use crate::output::local;
 use pyroxene_common::{
     clean,
-    interfaces::tasks::{AttemptResult, DEFAULT_RUN_LIMIT_MS, Task, TaskAttempt, TaskState},
+    interfaces::tasks::{DEFAULT_RUN_LIMIT_MS, Task, TaskAttempt, TaskState},
     message::Progress,
 };
 use std::fmt::Write;
@@ -186,20 +186,9 @@ fn attempt_text(attempt: &TaskAttempt) -> String {
         let took = short_duration(ended.saturating_sub(attempt.started_ms));
         let _ = write!(text, ", after {took}");
     }
-    let _ = write!(text, " {}", outcome_name(outcome));
+    let _ = write!(text, " {}", outcome.name());
     if let Some(reason) = &attempt.reason {
         let _ = write!(text, ": {}", shortened(reason, 200));
     }
     text
-}
-
-fn outcome_name(outcome: AttemptResult) -> &'static str {
-    match outcome {
-        AttemptResult::Succeeded => "succeeded",
-        AttemptResult::Failed => "failed",
-        AttemptResult::Lost => "lost",
-        AttemptResult::Refused => "refused",
-        AttemptResult::Late => "late",
-        AttemptResult::Cancelled => "cancelled",
-    }
 }
