@@ -9,7 +9,7 @@ pub(crate) use waiting::TaskWait;
 
 use crate::{
     failure::{Exit, Failure},
-    flags::ClientArguments,
+    flags::{COMMAND_TIMEOUT, ClientArguments},
     messages::note,
     output::{now_ms, print, print_json, to_json},
     table::table,
@@ -19,10 +19,11 @@ use clap::{
     Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
+use futures::{StreamExt, stream};
 use pyroxene_client::{Client, TaskHandle};
 use pyroxene_common::interfaces::tasks::{TaskFilter, TaskId, TaskPage, TaskState};
 use serde_json::json;
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 use tokio::time::Instant;
 
 /// List, show, wait for, cancel and retry tasks
@@ -142,6 +143,9 @@ struct TaskIdsArguments {
     client: ClientArguments,
 }
 
+/// How many tasks are changed at a time.
+const CHANGES_AT_ONCE: usize = 16;
+
 /// The largest number of requests of one listing. A name server searches 10,000 tasks per request.
 const MOST_PAGES: usize = 100;
 
@@ -188,7 +192,9 @@ impl TaskListArguments {
         let mut filter = self.filter();
         let mut found = TaskPage::default();
         for _ in 0..MOST_PAGES {
-            let mut page = client.list_tasks(&filter).await?;
+            let deadline = Some(Instant::now() + COMMAND_TIMEOUT);
+            let page = client.list_tasks(&filter).await;
+            let mut page = page.map_err(|error| Failure::from(error).with_deadline(deadline))?;
             found.tasks.append(&mut page.tasks);
             found.next = page.next;
             let count = u32::try_from(found.tasks.len()).unwrap_or(u32::MAX);
@@ -202,7 +208,7 @@ impl TaskListArguments {
     }
 
     async fn run(&self) -> Result<(), Failure> {
-        let client = self.client.client_for_tasks()?;
+        let client = self.client.client()?;
         let TaskPage { tasks, next } = self.find(&client).await?;
         if self.client.json {
             let listed: Result<Vec<_>, _> = tasks.iter().map(TaskJson::listed).collect();
@@ -229,8 +235,10 @@ impl TaskListArguments {
 
 impl TaskShowArguments {
     async fn run(&self) -> Result<(), Failure> {
-        let client = self.client.client_for_tasks()?;
-        let task = handle(&client, &self.id).show().await?;
+        let client = self.client.client()?;
+        let deadline = Some(Instant::now() + COMMAND_TIMEOUT);
+        let task = handle(&client, &self.id).show().await;
+        let task = task.map_err(|error| Failure::from(error).with_deadline(deadline))?;
         match self.client.json {
             true => print_json(&TaskJson::new(&task)?),
             false => print(&describe(&task)),
@@ -240,7 +248,7 @@ impl TaskShowArguments {
 
 impl TaskWaitArguments {
     async fn run(self) -> Result<(), Failure> {
-        let client = self.client.client_for_tasks()?;
+        let client = self.client.client()?;
         let tasks = self.ids.iter().map(|id| handle(&client, id)).collect();
         let waiting = TaskWait {
             tasks,
@@ -258,7 +266,7 @@ impl TaskIdsArguments {
         wanted: TaskState,
         change: impl AsyncFn(TaskHandle) -> Result<TaskState, Failure>,
     ) -> Result<(), Failure> {
-        let client = self.client.client_for_tasks()?;
+        let client = self.client.client()?;
         let changed = StateChanges::all(&client, &self.ids, wanted, change).await;
         let text = changed.render(self.client.json)?;
         if !text.is_empty() {
@@ -285,8 +293,17 @@ impl StateChanges {
     ) -> Self {
         let mut states = Vec::new();
         let mut failure = None;
-        for id in ids {
-            match change(handle(client, id)).await {
+        // Not one after the other: each may take as long as a command may.
+        let change = &change;
+        let changes = stream::iter(ids).map(|id| async move {
+            let deadline = Some(Instant::now() + COMMAND_TIMEOUT);
+            let changed = change(handle(client, id)).await;
+            let changed = changed.map_err(|failure: Failure| failure.with_deadline(deadline));
+            (id, changed)
+        });
+        let mut changes = pin!(changes.buffered(CHANGES_AT_ONCE));
+        while let Some((id, changed)) = changes.next().await {
+            match changed {
                 Ok(state) => {
                     states.push((id.clone(), state));
                     if state != wanted {

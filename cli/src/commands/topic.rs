@@ -2,7 +2,7 @@
 
 use crate::{
     failure::{Exit, Failure, cannot_read},
-    flags::ClientArguments,
+    flags::{COMMAND_TIMEOUT, ClientArguments},
     messages::note,
     nameservers::{ask_nameservers, successful_answers},
     output::{Output, print, print_json, rfc3339, to_json},
@@ -11,8 +11,10 @@ use crate::{
 };
 use clap::Subcommand;
 use futures::StreamExt;
-use pyroxene_client::{CallError, Client, Problem, TopicError};
-use pyroxene_common::interfaces::topics::{MAX_ENTRIES, TopicEntry, TopicSummary, TopicsError};
+use pyroxene_client::{CallError, Client, Problem, Topic, TopicError};
+use pyroxene_common::interfaces::topics::{
+    Entries, MAX_ENTRIES, TopicEntry, TopicSummary, TopicsError,
+};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -21,6 +23,7 @@ use std::{
     pin::pin,
     time::Duration,
 };
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// Append to topics, read and follow them
@@ -157,8 +160,10 @@ impl TopicAppendArguments {
 
     async fn append(&self, client: &Client, body: Vec<u8>, key: String) -> Result<(), Failure> {
         let topic = client.topic(self.topic.as_str());
+        let deadline = Some(Instant::now() + self.timeout);
         let appended = topic.append_once(key.clone(), body, self.timeout).await;
-        let sequence = appended.map_err(|error| maybe_appended(error, &key))?;
+        let failed = |error| maybe_appended(error, &key).with_deadline(deadline);
+        let sequence = appended.map_err(failed)?;
         match self.client.json {
             true => print_json(&json!({"sequence": sequence})),
             false => print(&sequence.to_string()),
@@ -206,9 +211,7 @@ impl TopicReadArguments {
         let (mut after, mut left) = (self.after, self.limit);
         while left > 0 {
             let limit = u32::try_from(left.min(MAX_ENTRIES as u64)).unwrap_or(u32::MAX);
-            let page = topic
-                .read(after, limit, Duration::ZERO, self.timeout)
-                .await?;
+            let page = read(&topic, after, limit, self.timeout).await?;
             if page.first > after.saturating_add(1) && after > 0 {
                 note(&format!("entries before {} are kept no longer", page.first));
             }
@@ -228,14 +231,12 @@ impl TopicReadArguments {
 
 impl TopicFollowArguments {
     async fn run(&self) -> Result<(), Failure> {
-        /// How long to wait for the newest sequence number of the topic.
-        const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
         let client = self.client.client()?;
         let topic = client.topic(self.topic.as_str());
         let after = match self.after {
             Some(after) => after,
             None => {
-                let beyond = topic.read(u64::MAX >> 1, 1, Duration::ZERO, HEAD_TIMEOUT);
+                let beyond = read(&topic, u64::MAX >> 1, 1, COMMAND_TIMEOUT);
                 beyond.await?.head
             }
         };
@@ -249,6 +250,18 @@ impl TopicFollowArguments {
         }
         Ok(())
     }
+}
+
+/// The entries after a sequence number that are there now.
+async fn read(
+    topic: &Topic,
+    after: u64,
+    limit: u32,
+    timeout: Duration,
+) -> Result<Entries, Failure> {
+    let deadline = Some(Instant::now() + timeout);
+    let page = topic.read(after, limit, Duration::ZERO, timeout).await;
+    page.map_err(|error| Failure::from(error).with_deadline(deadline))
 }
 
 fn print_entries(entries: &[TopicEntry], json: bool) -> Result<(), Failure> {
