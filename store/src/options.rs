@@ -87,7 +87,7 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
-    /// How long one request waits for a connection, or for another process that writes: shorter than those who asked
+    /// How long one request waits for a server, or for another process that writes: shorter than those who asked
     /// wait for its answer, so that the answer has the reason.
     pub(crate) fn wait_timeout(&self) -> Duration {
         self.timeout * 3 / 5

@@ -1,7 +1,7 @@
 //! `pyroxene topic`: durable logs from the command line.
 
 use crate::{
-    failure::{Exit, Failure, cannot_read},
+    failure::{Exit, Failure, cannot_read, without_answer},
     flags::{COMMAND_TIMEOUT, ClientArguments},
     messages::note,
     nameservers::{ask_nameservers, successful_answers},
@@ -343,10 +343,22 @@ fn topics_failure(error: TopicsError) -> Failure {
     Failure::new(exit, error.to_string()).hint_at(is_limited.then_some(Problem::LimitReached))
 }
 
+/// The failure if no name server could be asked.
+fn nobody(error: CallError) -> Failure {
+    let last = error.attempts().last();
+    let place = last.map_or_else(String::new, |last| format!(": {}", last.endpoint));
+    let failure = without_answer(error).with_context(&format!("no name server answers{place}"));
+    match failure.hint {
+        Some(_) => failure,
+        None => failure.hint_at(Some(Problem::NoNameServer)),
+    }
+}
+
 impl From<TopicError> for Failure {
     fn from(error: TopicError) -> Self {
         let sentence = error.to_string();
         match error {
+            TopicError::Call(error @ CallError::Unavailable(_)) => nobody(error),
             TopicError::Call(error) => error.into(),
             TopicError::Topics { error, .. } => Self {
                 message: Some(sentence),
@@ -378,7 +390,8 @@ mod tests {
         );
         assert!(failure.hint.unwrap().contains("--key k1"));
         let error = CallError::Unavailable(Box::default());
-        assert!(maybe_appended(error.into(), "k1").hint.is_none());
+        let nobody = maybe_appended(error.into(), "k1").hint.unwrap();
+        assert!(!nobody.contains("--key"), "{nobody}");
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl SqliteStore {
             opened.map_err(|error| error.on_disk_of(path).at(path.display()))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(options.connections.max(1))
-            .acquire_timeout(options.wait_timeout())
+            .acquire_timeout(options.timeout)
             .test_before_acquire(false)
             .connect_lazy_with(connect.pragma("query_only", "on"));
         let store = Self::new(connection, Some(log), Some(readers), options);

@@ -284,7 +284,7 @@ async fn the_process_that_locks() {
 async fn who_keeps_a_file_locked_is_named() {
     let place = Place::sqlite().await;
     let hurried = StoreOptions {
-        timeout: std::time::Duration::from_millis(100),
+        timeout: std::time::Duration::from_millis(500),
         ..place.options()
     };
     let store = place.open_with(hurried).await;
