@@ -110,9 +110,8 @@ const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
     let deadline = arguments.timeout.map(|timeout| Instant::now() + timeout);
-    let own_deadline = deadline.unwrap_or_else(|| Instant::now() + COMMAND_TIMEOUT);
     let submitted = submit(&client, &arguments, deadline).await;
-    let handle = submitted.map_err(|failure| failure.with_deadline(Some(own_deadline)))?;
+    let handle = submitted.map_err(|failure| failure.with_deadline(deadline))?;
     let json = arguments.client.json;
     if arguments.wait {
         if io::stderr().is_terminal() {

@@ -20,7 +20,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use futures::{StreamExt, stream};
-use pyroxene_client::{Client, TaskHandle};
+use pyroxene_client::{Client, Problem, TaskError, TaskHandle};
 use pyroxene_common::interfaces::tasks::{TaskFilter, TaskId, TaskPage, TaskState};
 use serde_json::json;
 use std::{pin::pin, time::Duration};
@@ -160,14 +160,21 @@ pub(crate) async fn run(arguments: TasksArguments) -> Result<(), Failure> {
         TasksCommand::Show(show) => show.run().await,
         TasksCommand::Wait(wait) => wait.run().await,
         TasksCommand::Cancel(TaskCancelArguments { tasks }) => {
-            let cancel = async |task: TaskHandle| Ok(task.cancel().await?);
+            let cancel = async |task: TaskHandle| task.cancel().await;
             tasks.change(TaskState::Cancelled, cancel).await
         }
         TasksCommand::Retry(TaskRetryArguments { tasks }) => {
-            let retry = async |task: TaskHandle| Ok(task.retry().await?);
+            let retry = async |task: TaskHandle| task.retry().await;
             tasks.change(TaskState::Queued, retry).await
         }
     }
+}
+
+/// The failure of a request that had until `deadline`. If a name server has answered that its store is away, that says
+/// more than that the time has passed.
+fn late_or_unavailable(error: TaskError, deadline: Instant) -> Failure {
+    let is_silence = error.problem() == Some(Problem::NoNameServer);
+    Failure::from(error).with_deadline(is_silence.then_some(deadline))
 }
 
 fn handle(client: &Client, id: &str) -> TaskHandle {
@@ -192,9 +199,9 @@ impl TaskListArguments {
         let mut filter = self.filter();
         let mut found = TaskPage::default();
         for _ in 0..MOST_PAGES {
-            let deadline = Some(Instant::now() + COMMAND_TIMEOUT);
+            let deadline = Instant::now() + COMMAND_TIMEOUT;
             let page = client.list_tasks(&filter).await;
-            let mut page = page.map_err(|error| Failure::from(error).with_deadline(deadline))?;
+            let mut page = page.map_err(|error| late_or_unavailable(error, deadline))?;
             found.tasks.append(&mut page.tasks);
             found.next = page.next;
             let count = u32::try_from(found.tasks.len()).unwrap_or(u32::MAX);
@@ -236,9 +243,9 @@ impl TaskListArguments {
 impl TaskShowArguments {
     async fn run(&self) -> Result<(), Failure> {
         let client = self.client.client()?;
-        let deadline = Some(Instant::now() + COMMAND_TIMEOUT);
+        let deadline = Instant::now() + COMMAND_TIMEOUT;
         let task = handle(&client, &self.id).show().await;
-        let task = task.map_err(|error| Failure::from(error).with_deadline(deadline))?;
+        let task = task.map_err(|error| late_or_unavailable(error, deadline))?;
         match self.client.json {
             true => print_json(&TaskJson::new(&task)?),
             false => print(&describe(&task)),
@@ -264,7 +271,7 @@ impl TaskIdsArguments {
     async fn change(
         &self,
         wanted: TaskState,
-        change: impl AsyncFn(TaskHandle) -> Result<TaskState, Failure>,
+        change: impl AsyncFn(TaskHandle) -> Result<TaskState, TaskError>,
     ) -> Result<(), Failure> {
         let client = self.client.client()?;
         let changed = StateChanges::all(&client, &self.ids, wanted, change).await;
@@ -289,16 +296,16 @@ impl StateChanges {
         client: &Client,
         ids: &[String],
         wanted: TaskState,
-        change: impl AsyncFn(TaskHandle) -> Result<TaskState, Failure>,
+        change: impl AsyncFn(TaskHandle) -> Result<TaskState, TaskError>,
     ) -> Self {
         let mut states = Vec::new();
         let mut failure = None;
         // Not one after the other: each may take as long as a command may.
         let change = &change;
         let changes = stream::iter(ids).map(|id| async move {
-            let deadline = Some(Instant::now() + COMMAND_TIMEOUT);
+            let deadline = Instant::now() + COMMAND_TIMEOUT;
             let changed = change(handle(client, id)).await;
-            let changed = changed.map_err(|failure: Failure| failure.with_deadline(deadline));
+            let changed = changed.map_err(|error| late_or_unavailable(error, deadline));
             (id, changed)
         });
         let mut changes = pin!(changes.buffered(CHANGES_AT_ONCE));

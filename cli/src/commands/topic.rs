@@ -160,10 +160,12 @@ impl TopicAppendArguments {
 
     async fn append(&self, client: &Client, body: Vec<u8>, key: String) -> Result<(), Failure> {
         let topic = client.topic(self.topic.as_str());
-        let deadline = Some(Instant::now() + self.timeout);
+        let deadline = Instant::now() + self.timeout;
         let appended = topic.append_once(key.clone(), body, self.timeout).await;
-        let failed = |error| maybe_appended(error, &key).with_deadline(deadline);
-        let sequence = appended.map_err(failed)?;
+        let sequence = appended.map_err(|error| {
+            let deadline = silent_until(&error, deadline);
+            maybe_appended(error, &key).with_deadline(deadline)
+        })?;
         match self.client.json {
             true => print_json(&json!({"sequence": sequence})),
             false => print(&sequence.to_string()),
@@ -259,9 +261,17 @@ async fn read(
     limit: u32,
     timeout: Duration,
 ) -> Result<Entries, Failure> {
-    let deadline = Some(Instant::now() + timeout);
+    let deadline = Instant::now() + timeout;
     let page = topic.read(after, limit, Duration::ZERO, timeout).await;
-    page.map_err(|error| Failure::from(error).with_deadline(deadline))
+    page.map_err(|error| {
+        let deadline = silent_until(&error, deadline);
+        Failure::from(error).with_deadline(deadline)
+    })
+}
+
+/// The deadline, if no name server has answered until then. One that answers that its store is away says more.
+fn silent_until(error: &TopicError, deadline: Instant) -> Option<Instant> {
+    matches!(error, TopicError::Call(_)).then_some(deadline)
 }
 
 fn print_entries(entries: &[TopicEntry], json: bool) -> Result<(), Failure> {
