@@ -5,7 +5,11 @@
 //! line is cleaned with [`clean::line`] where that line is built; `cli/src/table.rs` does so with the cells
 //! of a table. Results that go to a file or a pipe are data, and stay unchanged.
 
-use crate::failure::{Exit, Failure, cannot_write};
+use crate::{
+    failure::{Exit, Failure, cannot_write},
+    table::wrapped,
+    terminal,
+};
 use jiff::{Timestamp, tz::TimeZone};
 use pyroxene_common::clean;
 use pyroxene_gateway::views::rfc3339;
@@ -42,6 +46,13 @@ impl Output {
         }
     }
 
+    /// Writes a control sequence of this program for the terminal.
+    pub(crate) fn control(&mut self, sequence: &[u8]) -> Result<(), Failure> {
+        self.0
+            .write_all(sequence)
+            .map_err(|error| cannot_write(&error))
+    }
+
     fn write_line(&mut self, line: &[u8]) -> Result<(), Failure> {
         let written = self.0.write_all(line);
         written
@@ -59,6 +70,11 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut output = Output::new();
     output.line(text.strip_suffix('\n').unwrap_or(text))?;
     output.flush()
+}
+
+/// Prints a text for people. On a terminal its lines are broken between words.
+pub(crate) fn print_text(text: &str) -> Result<(), Failure> {
+    print(&wrapped(text, terminal::columns(), "  "))
 }
 
 /// Prints a value as one line of JSON.

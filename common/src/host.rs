@@ -217,9 +217,11 @@ impl Host {
 
     /// Refuses new calls and lets running calls finish, for at most `drain_timeout`. Then it ends the remaining
     /// connections.
-    pub async fn shutdown(self, drain_timeout: Duration) -> DrainReport {
+    pub async fn shutdown(mut self, drain_timeout: Duration) -> DrainReport {
         self.drain.cancel();
         self.accept.abort();
+        // The listener is gone after that, and with it the file of a Unix socket: the process may end next.
+        let _ = (&mut self.accept).await;
         self.connections.close();
         let finished = timeout(drain_timeout, self.connections.wait())
             .await

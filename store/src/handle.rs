@@ -59,6 +59,11 @@ impl Store {
         self.0.writer.figures()
     }
 
+    /// Why writes fail now, if they do.
+    pub fn failure(&self) -> Option<StoreError> {
+        self.0.writer.failure()
+    }
+
     /// Hints at later changes: those of this process, and those that other processes tell.
     pub fn hints(&self) -> HintReceiver {
         self.0.hints.subscribe()

@@ -62,6 +62,7 @@ impl Health {
             && discriminant(&known.error) == discriminant(error)
         {
             known.failed += 1;
+            known.error = error.clone();
             tracing::debug!(%error, "a write to the store failed");
             return false;
         }
@@ -72,6 +73,12 @@ impl Health {
             failed,
         });
         true
+    }
+
+    /// Why writes fail now, if they do.
+    pub(super) fn reason(&self) -> Option<StoreError> {
+        let outage = self.outage.lock();
+        outage.as_ref().map(|outage| outage.error.clone())
     }
 
     /// Records that a write succeeded. Returns how many failed just before.
@@ -97,7 +104,10 @@ mod tests {
         assert!(!health.failed(&away("no answer")));
         assert!(health.failed(&StoreError::ReadOnly("a standby".to_owned())));
         assert!(!health.failed(&StoreError::ReadOnly("a standby".to_owned())));
+        let standby = StoreError::ReadOnly("a standby".to_owned());
+        assert_eq!(health.reason(), Some(standby));
         assert_eq!(health.succeeded(), 4);
+        assert_eq!(health.reason(), None);
         assert_eq!(health.succeeded(), 0);
         assert!(health.failed(&away("refused")));
         health.took(Duration::from_millis(2));

@@ -86,6 +86,19 @@ pub struct StoreOptions {
     pub max_file: Option<u64>,
 }
 
+impl StoreOptions {
+    /// How long one request waits for a server, or for another process that writes: shorter than those who asked
+    /// wait for its answer, so that the answer has the reason.
+    pub(crate) fn wait_timeout(&self) -> Duration {
+        self.timeout * 3 / 5
+    }
+
+    /// After this time a write that has no answer fails like those before it, if they fail.
+    pub(crate) fn answer_timeout(&self) -> Duration {
+        self.timeout * 7 / 10
+    }
+}
+
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {

@@ -9,6 +9,7 @@ use super::{
     error::StoreError,
     health::{Health, WriteFigures},
     hints::Hints,
+    options::StoreOptions,
     waiters::Waiters,
 };
 use std::{
@@ -37,8 +38,9 @@ pub(super) struct Writer {
     /// One for each class, or one for all of them.
     queues: Box<[mpsc::Sender<QueuedRequest>]>,
     memory: Arc<Semaphore>,
-    patience: Duration,
     health: Arc<Health>,
+    patience: Duration,
+    answer_timeout: Duration,
 }
 
 impl Writer {
@@ -48,7 +50,7 @@ impl Writer {
         backend: &Arc<Backend>,
         hints: &Hints,
         waiters: &Arc<Waiters>,
-        patience: Duration,
+        options: &StoreOptions,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
@@ -75,14 +77,20 @@ impl Writer {
         Self {
             queues: lanes.collect(),
             memory: Arc::new(Semaphore::new(MAX_WAITING_BYTES / 1024)),
-            patience,
             health,
+            patience: options.timeout,
+            answer_timeout: options.answer_timeout(),
         }
     }
 
     /// What became of the transactions so far.
     pub(super) fn figures(&self) -> WriteFigures {
         self.health.figures()
+    }
+
+    /// Why writes fail now, if they do.
+    pub(super) fn failure(&self) -> Option<StoreError> {
+        self.health.reason()
     }
 
     /// Queues a request of about `bytes`, and waits until it is written.
@@ -109,7 +117,16 @@ impl Writer {
             lane.send(queued).await.map_err(|_| StoreError::Closed)
         };
         timeout(self.patience, let_in).await.map_err(|_| busy())??;
-        answer.await.map_err(|_| StoreError::Closed)?
+        let mut answer = answer;
+        let answered = match timeout(self.answer_timeout, &mut answer).await {
+            Ok(answered) => answered,
+            Err(_) => match self.health.reason() {
+                // It waits behind writes that fail one after the other. It may still be done.
+                Some(reason @ StoreError::Unavailable(_)) => return Err(reason),
+                _ => answer.await,
+            },
+        };
+        answered.map_err(|_| StoreError::Closed)?
     }
 }
 

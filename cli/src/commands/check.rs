@@ -4,7 +4,7 @@ use crate::{
     failure::{Exit, Failure},
     flags::ClientArguments,
     nameservers::{ask_directories, list},
-    output::{print, print_json},
+    output::{print_json, print_text},
 };
 use clap::ValueEnum;
 use pyroxene_client::{Client, TaskError};
@@ -104,7 +104,7 @@ struct Report {
 }
 
 pub(crate) async fn run(arguments: CheckArguments) -> Result<(), Failure> {
-    let client = arguments.client.client_for_tasks()?;
+    let client = arguments.client.client()?;
     let name = arguments.name.as_deref().unwrap_or_default();
     let report = match arguments.what {
         Checked::Nameserver => nameservers(&client).await,
@@ -124,7 +124,7 @@ pub(crate) async fn run(arguments: CheckArguments) -> Result<(), Failure> {
             "figures": figures,
         }))?;
     } else {
-        print(&format!("{}: {message}", health.name().to_uppercase()))?;
+        print_text(&format!("{}: {message}", health.name().to_uppercase()))?;
     }
     match health {
         Health::Ok => Ok(()),

@@ -4,7 +4,7 @@ use crate::{
     failure::{Exit, Failure},
     flags::{ClientArguments, YesOrNo},
     nameservers::{list, workers},
-    output::{local, now_ms, print, print_json},
+    output::{local, now_ms, print_json, print_text},
 };
 use pyroxene_client::Client;
 use pyroxene_common::interfaces::{
@@ -40,7 +40,7 @@ const TASKS: u32 = 100;
 type State = BTreeMap<(&'static str, String), Vec<(&'static str, Value)>>;
 
 pub(crate) async fn run(arguments: EventsArguments) -> Result<(), Failure> {
-    let client = arguments.client.client_for_tasks()?;
+    let client = arguments.client.client()?;
     let json = arguments.client.json;
     let mut known = look(&client).await?;
     for (key, fields) in &known {
@@ -147,7 +147,7 @@ fn show(
         (key, value) => format!("{key} {value}"),
     });
     let words: Vec<String> = words.collect();
-    print(&format!(
+    print_text(&format!(
         "{} {event} {name} {}",
         local(at),
         words.join(", ")

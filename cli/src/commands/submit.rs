@@ -7,7 +7,7 @@ use crate::{
         tasks::TaskWait,
     },
     failure::{Exit, Failure},
-    flags::{ClientArguments, YesOrNo},
+    flags::{COMMAND_TIMEOUT, ClientArguments, YesOrNo},
     messages::note,
     nameservers::list_until,
     objects::ObjectLookup,
@@ -107,11 +107,8 @@ fn run_limit(text: &str) -> Result<Duration, String> {
 /// How long to wait for the description of the object's parameters.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a submission without a deadline waits for a name server that is silent or hangs up.
-const NAMESERVER_TIMEOUT: Duration = Duration::from_secs(10);
-
 pub(crate) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
-    let client = arguments.client.client_for_tasks()?;
+    let client = arguments.client.client()?;
     let deadline = arguments.timeout.map(|timeout| Instant::now() + timeout);
     let submitted = submit(&client, &arguments, deadline).await;
     let handle = submitted.map_err(|failure| failure.with_deadline(deadline))?;
@@ -163,7 +160,7 @@ pub(crate) async fn read_arguments(
     deadline: Option<Instant>,
     read: impl FnMut(ArgumentSource<'_>) -> io::Result<Vec<u8>>,
 ) -> Result<String, Failure> {
-    let deadline = deadline.unwrap_or_else(|| Instant::now() + NAMESERVER_TIMEOUT);
+    let deadline = deadline.unwrap_or_else(|| Instant::now() + COMMAND_TIMEOUT);
     let find = async || {
         // A name server that has just started answers late, and a task may be submitted before a worker is there.
         let now = Instant::now();

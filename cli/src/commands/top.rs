@@ -96,7 +96,7 @@ pub(crate) async fn run(arguments: TopArguments) -> Result<(), Failure> {
             let mut output = Output::new();
             if is_live {
                 // To the first place of an empty screen.
-                output.bytes(b"\x1b[H\x1b[2J")?;
+                output.control(b"\x1b[H\x1b[2J")?;
             }
             output.line(&to_text(&workers, &objects))?;
             output.flush()?;

@@ -95,4 +95,7 @@ fn an_unknown_object_hints_at_what_there_is() {
     assert_eq!(hint("nothing", &objects), "there are calculator, text");
     assert!(hint("x", &[]).starts_with("no worker hosts any object"));
     assert!(hint("text", &objects).contains("pyroxene workers"));
+    assert!(hint("accounts", &objects).contains("--accounts-db"));
+    let hosted = [object("accounts", vec![])];
+    assert!(hint("accounts", &hosted).contains("pyroxene workers"));
 }

@@ -398,8 +398,8 @@ pub enum TasksError {
         /// The id.
         id: String,
     },
-    /// The store cannot be reached now. The requested change may have been written.
-    #[error("the store cannot be reached: {sentence}")]
+    /// The store does not answer now, or is locked. The requested change may have been written.
+    #[error("the store is unavailable: {sentence}")]
     Unavailable {
         /// The reason.
         sentence: String,

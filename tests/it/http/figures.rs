@@ -39,8 +39,11 @@ async fn calls_errors_and_latencies_are_shown_by_object_and_by_worker() {
     })
     .await;
     let task = r#"{"object": "echo", "method": "echo", "args": [1]}"#;
-    let submitted = request(&broker, "POST", "/v1/tasks").json(task).send();
-    let id = submitted.await.json()["id"].as_str().unwrap().to_owned();
+    let submit = request(&broker, "POST", "/v1/tasks").json(task);
+    let id = submit.send().await.json()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let path = format!("/v1/tasks/{id}?wait=20s");
     let ended = request(&broker, "GET", &path).send().await.json();
     assert_eq!(ended["state"], "succeeded");

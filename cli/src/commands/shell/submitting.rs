@@ -147,7 +147,7 @@ impl ShellSession {
 
     /// `/cancel`.
     pub(super) async fn cancel(&self, ids: &[String]) -> Result<(), Failure> {
-        let cancel = async |task: TaskHandle| Ok(task.cancel().await?);
+        let cancel = async |task: TaskHandle| task.cancel().await;
         let changed = StateChanges::all(&self.client, ids, TaskState::Cancelled, cancel).await;
         let text = changed.render(self.json)?;
         if !text.is_empty() {

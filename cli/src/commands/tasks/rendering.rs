@@ -1,6 +1,6 @@
 //! Tasks as text.
 
-use crate::output::local;
+use crate::{output::local, table::labelled};
 use pyroxene_common::{
     clean,
     interfaces::tasks::{DEFAULT_RUN_LIMIT_MS, Task, TaskAttempt, TaskState},
@@ -116,10 +116,8 @@ pub(crate) fn shortened(text: &str, longest: usize) -> String {
 pub(crate) fn describe(task: &Task) -> String {
     /// Longer values are cut; --json and 'tasks wait' print them whole.
     const LONGEST: usize = 500;
-    let mut text = format!("{} {}\n", clean::line(&task.id.0), task.state);
-    let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "  {name:<10} {}", clean::line(value));
-    };
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    let mut line = |label: &'static str, value: &str| lines.push((label, value.to_owned()));
     line("call", &format!("{}.{}", task.object, task.method));
     if let Some(arguments) = &task.arguments {
         line("args", &shortened(arguments, LONGEST));
@@ -172,7 +170,8 @@ pub(crate) fn describe(task: &Task) -> String {
     if let Some(error) = &task.error {
         line("error", &shortened(&error.sentence, LONGEST));
     }
-    text
+    let title = format!("{} {}", clean::line(&task.id.0), task.state);
+    format!("{title}\n{}", labelled("  ", &lines))
 }
 
 /// `w1, from 2026-01-02 03:04:05.678, after 1.2s lost: worker w1 is gone`.
