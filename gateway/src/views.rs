@@ -165,11 +165,13 @@ pub(crate) fn counts_json(counts: &[(TaskState, u64)]) -> Value {
     Value::Object(Map::from_iter(counts))
 }
 
-/// A time in RFC 3339 with milliseconds, in UTC. A time after the year 9999 becomes the last one of that year.
+/// A time in RFC 3339 with milliseconds, in UTC. A time beyond the year 9999 becomes the last one of that year.
 pub fn rfc3339(unix_ms: u64) -> String {
     let ms = i64::try_from(unix_ms).unwrap_or(i64::MAX);
-    let time = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX);
-    format!("{time:.3}")
+    match Timestamp::from_millisecond(ms) {
+        Ok(time) => format!("{time:.3}"),
+        Err(_) => "9999-12-31T23:59:59.999Z".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -180,7 +182,7 @@ mod tests {
     fn times_are_in_utc_with_milliseconds_and_never_too_late_to_tell() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339(1_767_225_600_123), "2026-01-01T00:00:00.123Z");
-        assert_eq!(rfc3339(u64::MAX), "9999-12-30T22:00:00.999Z");
+        assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.999Z");
     }
 
     #[test]

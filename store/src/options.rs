@@ -92,11 +92,6 @@ impl StoreOptions {
     pub(crate) fn wait_timeout(&self) -> Duration {
         self.timeout * 3 / 5
     }
-
-    /// After this time a write that has no answer fails like those before it, if they fail.
-    pub(crate) fn answer_timeout(&self) -> Duration {
-        self.timeout * 7 / 10
-    }
 }
 
 impl Default for StoreOptions {

@@ -40,7 +40,6 @@ pub(super) struct Writer {
     memory: Arc<Semaphore>,
     health: Arc<Health>,
     patience: Duration,
-    answer_timeout: Duration,
 }
 
 impl Writer {
@@ -79,7 +78,6 @@ impl Writer {
             memory: Arc::new(Semaphore::new(MAX_WAITING_BYTES / 1024)),
             health,
             patience: options.timeout,
-            answer_timeout: options.answer_timeout(),
         }
     }
 
@@ -117,16 +115,7 @@ impl Writer {
             lane.send(queued).await.map_err(|_| StoreError::Closed)
         };
         timeout(self.patience, let_in).await.map_err(|_| busy())??;
-        let mut answer = answer;
-        let answered = match timeout(self.answer_timeout, &mut answer).await {
-            Ok(answered) => answered,
-            Err(_) => match self.health.reason() {
-                // It waits behind writes that fail one after the other. It may still be done.
-                Some(reason @ StoreError::Unavailable(_)) => return Err(reason),
-                _ => answer.await,
-            },
-        };
-        answered.map_err(|_| StoreError::Closed)?
+        answer.await.map_err(|_| StoreError::Closed)?
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     arguments::{ArgumentSource, MethodSignature, read_untyped},
     commands::{
         call::{WrittenCall, read_source},
-        tasks::TaskWait,
+        tasks::{TaskWait, late_or_unavailable},
     },
     failure::{Exit, Failure},
     flags::{COMMAND_TIMEOUT, ClientArguments, YesOrNo},
@@ -110,8 +110,7 @@ const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
     let deadline = arguments.timeout.map(|timeout| Instant::now() + timeout);
-    let submitted = submit(&client, &arguments, deadline).await;
-    let handle = submitted.map_err(|failure| failure.with_deadline(deadline))?;
+    let handle = submit(&client, &arguments, deadline).await?;
     let json = arguments.client.json;
     if arguments.wait {
         if io::stderr().is_terminal() {
@@ -142,12 +141,16 @@ async fn submit(
         arguments: words,
     } = &arguments.call;
     let (lookup, read) = (arguments.lookup, read_source);
-    let values = read_arguments(client, lookup, object, method, words, deadline, read).await?;
+    let values = read_arguments(client, lookup, object, method, words, deadline, read).await;
+    let values = values.map_err(|failure| failure.with_deadline(deadline))?;
     let task = arguments.options.new_task(object, method, values);
-    Ok(match deadline {
-        Some(deadline) => client.submit_with_deadline(task, deadline).await?,
-        None => client.submit(task).await?,
-    })
+    match deadline {
+        Some(deadline) => client
+            .submit_with_deadline(task, deadline)
+            .await
+            .map_err(|error| late_or_unavailable(error, deadline)),
+        None => Ok(client.submit(task).await?),
+    }
 }
 
 /// Reads the arguments as a JSON object, by the method's parameters if the object can describe them.

@@ -173,7 +173,7 @@ pub(crate) async fn run(arguments: TasksArguments) -> Result<(), Failure> {
 
 /// The failure of a request that had until `deadline`. If a name server has answered that its store is away, that says
 /// more than that the time has passed.
-fn late_or_unavailable(error: TaskError, deadline: Instant) -> Failure {
+pub(crate) fn late_or_unavailable(error: TaskError, deadline: Instant) -> Failure {
     let is_silence = error.problem() == Some(Problem::NoNameServer);
     Failure::from(error).with_deadline(is_silence.then_some(deadline))
 }

@@ -63,9 +63,10 @@ crate::interface! {
 /// The figures of one name server. Apart from the connections they only grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NameServerFigures {
-    /// The connections that are open now.
+    /// The connections that are open now, those of the process to itself included.
     pub connections: u64,
-    /// The attempts of tasks that have ended here, by their result.
+    /// The attempts of tasks that have ended here, by their result. Those that were cut off, because their task
+    /// was cancelled or another name server took it over, are not counted.
     pub task_attempts: Vec<(AttemptResult, u64)>,
     /// How long tasks waited here for their first attempt.
     pub task_waits: WaitFigures,

@@ -12,6 +12,7 @@ use crate::{
     extract::Caller,
     problem::{Problem, ProblemKind},
     query::Query,
+    sse,
     state::GatewayState,
 };
 use axum::{
@@ -25,7 +26,7 @@ use pyroxene_common::{
     interfaces::invoke::InvokeError,
 };
 use serde_json::value::RawValue;
-use std::{borrow::Cow, collections::BTreeMap, time::Instant};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Instant};
 use tarpc::context;
 
 const WORKER: HeaderName = HeaderName::from_static("pyroxene-worker");
@@ -49,7 +50,6 @@ pub(crate) async fn call(
     let object = caller.object(&name, policy, context).await?;
     let described = find(object.description(), &method)?;
     let arguments = arguments(described, &body)?.into_owned();
-    drop(body);
     // The object may be gone, and then the next call should say so.
     let forget_if_gone = |problem: &Problem| {
         if problem.kind == ProblemKind::Unavailable {
@@ -57,14 +57,19 @@ pub(crate) async fn call(
         }
     };
     if described.streams() {
-        let called = streams::call(&object, context, described, &arguments).await;
+        // Before the call: one that has run must not be answered as one that has not.
+        let slot = described.answers_stream().then(|| sse::take_slot(&gateway));
+        let slot = slot.transpose()?;
+        let body = Arc::new(body);
+        let called = streams::call(&object, context, described, &arguments, &body).await;
         let answer = called.inspect_err(forget_if_gone)?;
         let (worker, attempts) = (answer.worker.clone(), answer.attempts);
         let format = ItemFormat::accepted(&headers);
-        let mut response = streams::respond(&gateway, &caller, format, answer)?;
+        let mut response = streams::respond(&gateway, &caller, format, slot, answer);
         add_headers(&mut response, &worker, attempts, began);
         return Ok(response);
     }
+    drop(body);
     let called = call_object(&caller, &name, &object, context, &method, arguments).await;
     let answered = called.inspect_err(forget_if_gone)?;
     let mut response = json_text(StatusCode::OK, answered.response);

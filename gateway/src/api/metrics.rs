@@ -188,13 +188,13 @@ fn nameserver(encoder: &mut DescriptorEncoder<'_>, own: &NameServerFigures) -> f
     family(
         encoder,
         "pyroxene_connections",
-        "Open connections",
+        "Open connections to the name server's port, and those of its process to itself",
         [([], gauge(own.connections))],
     )?;
     family(
         encoder,
         "pyroxene_task_attempts",
-        "Attempts of tasks that have ended at this name server, by their result",
+        "Attempts of tasks that have ended at this name server, by their result; not those that were cut off",
         own.task_attempts
             .iter()
             .map(|(result, count)| ([("outcome", result.name())], ConstCounter::new(*count))),

@@ -3,6 +3,7 @@
 
 use super::{integers::normalised, json_text};
 use crate::{
+    body::JsonText,
     caller::Principal,
     event::ServerEvent,
     problem::{Problem, ProblemKind},
@@ -51,8 +52,13 @@ impl ItemFormat {
         let mut kinds = accepted
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
-            .filter_map(|kind| kind.split(';').next());
-        match kinds.any(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream")) {
+            .filter_map(|kind| {
+                let mut parts = kind.split(';').map(str::trim);
+                let name = parts.next()?;
+                let refused = parts.any(|part| part == "q=0" || part.starts_with("q=0.0"));
+                (!refused).then_some(name)
+            });
+        match kinds.any(|kind| kind.eq_ignore_ascii_case("text/event-stream")) {
             true => Self::Events,
             false => Self::Lines,
         }
@@ -65,11 +71,15 @@ impl ItemFormat {
         })
     }
 
-    fn item(self, item: &str) -> Bytes {
-        match self {
+    /// An item that a worker sent. `None` if it is not JSON.
+    fn item(self, item: &str) -> Option<Bytes> {
+        let item: &RawValue = serde_json::from_str(item).ok()?;
+        // Line breaks end a line and a field of an event. In JSON they stand only between tokens.
+        let item = item.get().replace(['\n', '\r'], " ");
+        Some(match self {
             Self::Lines => format!("{{\"item\":{item}}}\n").into(),
-            Self::Events => event("item", item),
-        }
+            Self::Events => event("item", &item),
+        })
     }
 
     /// The end of a complete answer.
@@ -109,17 +119,22 @@ pub(super) struct StreamedAnswer {
 }
 
 /// Makes a call. `arguments` is the text of an object, in which a parameter that is a stream is the list of its
-/// items.
+/// items. `body` keeps its memory while items of it are left.
 pub(super) async fn call(
     object: &DynamicObject,
     context: context::Context,
     method: &MethodDescription,
     arguments: &str,
+    body: &Arc<JsonText>,
 ) -> Result<StreamedAnswer, Problem> {
-    let (plain, items) = separated(object.description(), method, arguments)?;
+    let (plain, lists) = separated(object.description(), method, arguments)?;
     let make = |plain: String| {
-        let inputs = items.iter().cloned();
-        let inputs = inputs.map(|items| Stream::new(stream::iter(items)));
+        let inputs = lists.iter().map(|list| {
+            let (items, body) = (list.items(), Arc::clone(body));
+            Stream::new(stream::iter(items.inspect(move |_| {
+                let _kept = &body;
+            })))
+        });
         object.stream(context, &method.name, plain, inputs.collect())
     };
     let called = match make(plain.clone()).await {
@@ -139,22 +154,51 @@ pub(super) async fn call(
     })
 }
 
+/// The list of the items of a parameter, as it was sent.
+#[derive(Clone, Debug)]
+struct ItemList {
+    /// The text of a JSON array.
+    text: Arc<str>,
+    are_integers: bool,
+}
+
+impl ItemList {
+    /// The items, each read when it is needed: a list has many more items than bytes of memory for them.
+    fn items(&self) -> impl Iterator<Item = String> + Send + 'static {
+        let list = self.clone();
+        // Behind the bracket.
+        let mut at = 1;
+        std::iter::from_fn(move || {
+            let rest = list.text.get(at..)?;
+            let rest = rest.trim_start_matches(|one: char| one == ',' || one.is_ascii_whitespace());
+            let mut items = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
+            // The bracket at the end is no value.
+            let item = items.next()?.ok()?.get();
+            at = list.text.len() - rest.len() + items.byte_offset();
+            Some(match list.are_integers {
+                true => normalised(item).into_owned(),
+                false => item.to_owned(),
+            })
+        })
+    }
+}
+
 /// The arguments, with a number in the place of each stream, and the items of the streams in that order.
 fn separated(
     description: &Description,
     method: &MethodDescription,
     arguments: &str,
-) -> Result<(String, Vec<Vec<String>>), Problem> {
+) -> Result<(String, Vec<ItemList>), Problem> {
     let bad = |error: serde_json::Error| Problem::bad_request(error.to_string());
     let mut plain: BTreeMap<String, Box<RawValue>> =
         serde_json::from_str(arguments).map_err(bad)?;
-    let mut streams = Vec::new();
+    let mut lists = Vec::new();
     let parameters = method.parameters.iter();
     for parameter in parameters.filter(|parameter| parameter.is_stream()) {
         let name = &parameter.name;
         let given = plain.get(name).map(|given| given.get());
-        let given = given.and_then(|given| serde_json::from_str::<Vec<&RawValue>>(given).ok());
-        let items = given.ok_or_else(|| {
+        let given = given.filter(|given| given.starts_with('['));
+        let text = given.ok_or_else(|| {
             let detail = format!("argument '{name}' is a stream: give the list of its items");
             Problem::bad_request(detail)
         })?;
@@ -162,28 +206,26 @@ fn separated(
         let are_integers = schema
             .and_then(|schema| description.resolve(schema).get("type"))
             .is_some_and(|kind| kind == "integer");
-        let items = items.into_iter().map(|item| match are_integers {
-            true => normalised(item.get()).into_owned(),
-            false => item.get().to_owned(),
-        });
-        let items = items.collect();
-        let number = serde_json::value::to_raw_value(&streams.len()).map_err(bad)?;
+        let text = text.into();
+        let number = serde_json::value::to_raw_value(&lists.len()).map_err(bad)?;
+        lists.push(ItemList { text, are_integers });
         plain.insert(name.clone(), number);
-        streams.push(items);
     }
-    Ok((serde_json::to_string(&plain).map_err(bad)?, streams))
+    Ok((serde_json::to_string(&plain).map_err(bad)?, lists))
 }
 
-/// The response with the answer. The call is cancelled if the client goes, because then its body is dropped.
+/// The response with the answer. The call is cancelled if the client goes, because then its body is dropped. `slot`
+/// is the place of an answer that is a stream.
 pub(super) fn respond(
     gateway: &GatewayState,
     caller: &Arc<Principal>,
     format: ItemFormat,
+    slot: Option<OwnedSemaphorePermit>,
     answer: StreamedAnswer,
-) -> Result<Response, Problem> {
+) -> Response {
     let Some(items) = answer.streams.items else {
         let answer = answer.streams.answer.unwrap_or_else(|| "null".to_owned());
-        return Ok(json_text(StatusCode::OK, answer));
+        return json_text(StatusCode::OK, answer);
     };
     let body = StreamedBody {
         format,
@@ -191,7 +233,7 @@ pub(super) fn respond(
         ended: Box::pin(sse::ended(gateway, caller)),
         worker: answer.worker,
         items: 0,
-        _slot: sse::take_slot(gateway)?,
+        _slot: slot,
     };
     let chunks = stream::unfold(Some(body), |body| async move {
         let (chunk, rest) = body?.next().await;
@@ -201,7 +243,7 @@ pub(super) fn respond(
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, format.content_type());
     sse::disable_buffering(headers);
-    Ok(response)
+    response
 }
 
 /// The items of an answer that are still to be sent.
@@ -213,7 +255,7 @@ struct StreamedBody {
     worker: String,
     /// How many items were sent.
     items: u64,
-    _slot: OwnedSemaphorePermit,
+    _slot: Option<OwnedSemaphorePermit>,
 }
 
 impl StreamedBody {
@@ -242,17 +284,19 @@ impl StreamedBody {
     fn write(mut self, items: Vec<Result<String, StreamError>>) -> (Bytes, Option<Self>) {
         let mut chunk = Vec::new();
         for item in items {
-            match item {
-                Ok(item) => {
-                    self.items += 1;
-                    chunk.extend_from_slice(&self.format.item(&item));
-                }
-                Err(error) => {
-                    let broken = self.format.broken(&error.into(), self.items);
-                    chunk.extend_from_slice(&broken);
-                    return (chunk.into(), None);
-                }
-            }
+            let problem = match item {
+                Ok(item) => match self.format.item(&item) {
+                    Some(item) => {
+                        self.items += 1;
+                        chunk.extend_from_slice(&item);
+                        continue;
+                    }
+                    None => Problem::internal("an item of the answer is no JSON"),
+                },
+                Err(error) => error.into(),
+            };
+            chunk.extend_from_slice(&self.format.broken(&problem, self.items));
+            return (chunk.into(), None);
         }
         (chunk.into(), Some(self))
     }
@@ -281,7 +325,8 @@ mod tests {
         let read = |text| separated(&description, &method(), text);
         let (plain, items) = read(r#"{"items": [1, 2.0, 3e2], "note": "5.0"}"#).unwrap();
         assert_eq!(plain, r#"{"items":0,"note":"5.0"}"#);
-        assert_eq!(items, [["1", "2", "300"]]);
+        let items: Vec<String> = items[0].items().collect();
+        assert_eq!(items, ["1", "2", "300"]);
         for text in ["{}", r#"{"items": 3}"#] {
             let problem = read(text).unwrap_err();
             assert_eq!(problem.kind, ProblemKind::BadRequest);
@@ -289,6 +334,37 @@ mod tests {
                 problem.detail.contains("'items' is a stream"),
                 "{problem:?}"
             );
+        }
+    }
+
+    #[test]
+    fn the_items_of_a_list_are_read_one_by_one() {
+        let items = |text: &str| {
+            let (text, are_integers) = (text.into(), false);
+            ItemList { text, are_integers }.items().collect::<Vec<_>>()
+        };
+        assert_eq!(items("[]"), [""; 0]);
+        assert_eq!(items("[ ]"), [""; 0]);
+        let several = "[1.50 ,\n\"a,]\", [2, [3]], {\"b\": null} , true]";
+        assert_eq!(
+            items(several),
+            ["1.50", "\"a,]\"", "[2, [3]]", "{\"b\": null}", "true"]
+        );
+    }
+
+    #[test]
+    fn an_item_of_a_worker_cannot_leave_its_line() {
+        let forged = "1\n{\"done\":true}";
+        let spread = "{\n  \"a\": \"b\\n\"\r\n}";
+        for format in [ItemFormat::Lines, ItemFormat::Events] {
+            assert_eq!(format.item(forged), None);
+            let item = format.item(spread).unwrap();
+            let expected = "{   \"a\": \"b\\n\"  }";
+            let expected = match format {
+                ItemFormat::Lines => format!("{{\"item\":{expected}}}\n"),
+                ItemFormat::Events => format!("event: item\ndata: {expected}\n\n"),
+            };
+            assert_eq!(item, expected);
         }
     }
 

@@ -1,10 +1,11 @@
 //! Counts of what became of tasks here, for metrics.
 
+use super::owned_task::OwnedTask;
 use pyroxene_common::interfaces::{
     figures::{LATENCY_BUCKETS, WaitFigures, bucket_of_us},
     tasks::AttemptResult,
 };
-use pyroxene_store::{AttemptEnding, ClaimedTask};
+use pyroxene_store::AttemptEnding;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The counters. They only grow.
@@ -16,13 +17,17 @@ pub(crate) struct TaskCounters {
 }
 
 impl TaskCounters {
-    /// Counts the wait of a task whose first attempt begins.
-    pub(super) fn started(&self, task: &ClaimedTask) {
+    /// Counts the wait of a task whose first attempt begins now.
+    pub(super) fn started(&self, owned: &OwnedTask) {
+        let task = &owned.task;
         if task.attempt != 1 {
             return;
         }
-        let waited_ms = task.started.saturating_sub(task.submitted);
-        let waited_ms = u64::try_from(waited_ms).unwrap_or(0);
+        let until_claimed = task.started.saturating_sub(task.submitted);
+        let since = u64::try_from(owned.claimed_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let waited_ms = u64::try_from(until_claimed)
+            .unwrap_or(0)
+            .saturating_add(since);
         if let Some(bucket) = self.waits.get(bucket_of_us(waited_ms)) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
@@ -38,27 +43,21 @@ impl TaskCounters {
             AttemptEnding::Refused { .. } | AttemptEnding::Denied { .. } => AttemptResult::Refused,
             AttemptEnding::DeadlineExceeded => AttemptResult::Late,
         };
-        self.count(result);
-    }
-
-    /// Counts an attempt that has ended because its task was cancelled.
-    pub(super) fn cancelled(&self) {
-        self.count(AttemptResult::Cancelled);
-    }
-
-    fn count(&self, result: AttemptResult) {
         if let Some(counter) = self.attempts.get(result as usize) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// The attempts by their result.
+    /// The attempts by their result. Those that were cut off, because their task was cancelled or another name
+    /// server took it over, are not counted.
     pub(crate) fn attempts(&self) -> Vec<(AttemptResult, u64)> {
         let counts = self
             .attempts
             .iter()
             .map(|count| count.load(Ordering::Relaxed));
-        AttemptResult::ALL.into_iter().zip(counts).collect()
+        let all = AttemptResult::ALL.into_iter().zip(counts);
+        all.filter(|(result, _)| *result != AttemptResult::Cancelled)
+            .collect()
     }
 
     /// The waits.

@@ -137,11 +137,7 @@ impl Dispatcher {
             let store = self.shared.store.clone();
             match action {
                 Action::Start(running, task) => self.start(running, task),
-                Action::Abort(running) => {
-                    if self.sent.remove(running).is_some() {
-                        self.shared.counters.cancelled();
-                    }
-                }
+                Action::Abort(running) => drop(self.sent.remove(running)),
                 Action::AbortAll => self.sent.drain().for_each(drop),
                 Action::Record(ended) => self.results.add(ended),
                 Action::Claim(claim, queues) => self.spawn(async move {
@@ -205,7 +201,7 @@ impl Dispatcher {
         let worker = Arc::<CurrentWorker>::default();
         let (listener, progress) = watch::channel(None);
         let since = Instant::now();
-        self.shared.counters.started(&task.task);
+        self.shared.counters.started(&task);
         let (client, sender, at) = (
             self.client.clone(),
             self.sender.clone(),

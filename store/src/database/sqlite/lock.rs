@@ -11,9 +11,11 @@ pub(crate) fn holder(file: &Path) -> Option<String> {
     let mut beside = file.as_os_str().to_owned();
     // In WAL mode the locks are on the shared memory beside the file.
     beside.push("-shm");
-    let files =
-        [Path::new(&beside), file].map(|path| fs::metadata(path).ok().map(|found| found.ino()));
-    let mut files = files.into_iter().flatten();
+    let number = |path: &Path| fs::metadata(path).ok().map(|found| found.ino());
+    let files = [(number(Path::new(&beside)), true), (number(file), false)];
+    let mut files = files
+        .into_iter()
+        .filter_map(|(number, is_shared_memory)| Some((number?, is_shared_memory)));
     let process = files.find_map(|file| writer(&locks, file, std::process::id()))?;
     let name = fs::read_to_string(format!("/proc/{process}/comm")).ok();
     Some(match name.as_deref().map(str::trim) {
@@ -24,13 +26,19 @@ pub(crate) fn holder(file: &Path) -> Option<String> {
 
 /// The first process other than `own` that has locked the file with this number for writing. A line of the list is
 /// `1: POSIX  ADVISORY  WRITE 4711 08:01:1234 120 120`; one of a process that only waits has `->` after its number.
-fn writer(locks: &str, file: u64, own: u32) -> Option<u32> {
+fn writer(locks: &str, (file, is_shared_memory): (u64, bool), own: u32) -> Option<u32> {
     locks.lines().find_map(|line| {
         let mut words = line.split_whitespace().skip(1);
         let is_writing = words.next() != Some("->") && words.nth(1) == Some("WRITE");
         let process = words.next()?.parse().ok()?;
         let locked = words.next()?.rsplit(':').next()?;
-        let is_it = is_writing && process != own && process != 0 && locked.parse() == Ok(file);
+        // One writer has this byte; others are those of readers and of checkpoints.
+        let is_writer = match is_shared_memory {
+            true => words.next() == Some("120"),
+            false => true,
+        };
+        let is_it =
+            is_writing && is_writer && process != own && process != 0 && locked.parse() == Ok(file);
         is_it.then_some(process)
     })
 }
@@ -45,11 +53,15 @@ mod tests {
                      2: POSIX  ADVISORY  WRITE 11 08:01:7 120 120\n\
                      2: -> POSIX  ADVISORY  WRITE 12 08:01:8 120 120\n\
                      3: POSIX  ADVISORY  WRITE 13 08:01:9 120 120\n";
-        assert_eq!(writer(locks, 7, 1), Some(11));
-        assert_eq!(writer(locks, 7, 11), None);
-        assert_eq!(writer(locks, 8, 1), None);
-        assert_eq!(writer(locks, 9, 1), Some(13));
-        assert_eq!(writer("", 9, 1), None);
-        assert_eq!(writer("nonsense", 9, 1), None);
+        let held = |file, own| writer(locks, (file, true), own);
+        assert_eq!(held(7, 1), Some(11));
+        assert_eq!(held(7, 11), None);
+        assert_eq!(held(8, 1), None);
+        assert_eq!(held(9, 1), Some(13));
+        let checkpoint = "1: POSIX  ADVISORY  WRITE 11 08:01:7 121 121\n";
+        assert_eq!(writer(checkpoint, (7, true), 1), None);
+        assert_eq!(writer(checkpoint, (7, false), 1), Some(11));
+        assert_eq!(writer("", (9, true), 1), None);
+        assert_eq!(writer("nonsense", (9, true), 1), None);
     }
 }
