@@ -2,7 +2,7 @@
 
 mod parse;
 
-pub(crate) use parse::{asks_for_json, contains_token, parse};
+pub(crate) use parse::{COMMON_FLAGS, asks_for_json, contains_token, parse};
 
 use crate::commands;
 use clap::{Parser, Subcommand};
@@ -13,7 +13,8 @@ use clap::{Parser, Subcommand};
 /// whose name 'pyroxene COMMAND --help' shows. An empty variable counts as not set.
 ///
 /// Exit codes: 0 success, 1 the object returned an error, 2 usage error, 3 unavailable (no name server, no
-/// such object, no live worker), 4 refused, 5 deadline exceeded.
+/// such object, no live worker), 4 refused, 5 deadline exceeded. Without --timeout a command asks name servers
+/// that are silent or hang up for 10 s.
 ///
 /// Errors are written to standard error: a line "error: …", and sometimes a line "hint: …". With --json an
 /// error is one line: {"error": "…", "hint": "…" or null, "kind": "unavailable", "exit": 3}. "kind" is
@@ -95,10 +96,13 @@ mod tests {
         }
     }
 
-    /// Every command and subcommand, with the words that select it.
+    /// Every command and subcommand as the command line finds them, with the words that select it.
     fn every_command() -> Vec<(String, clap::Command)> {
         let mut found = Vec::new();
-        let mut left = vec![("pyroxene".to_owned(), Cli::command())];
+        let mut cli = Cli::command().bin_name("pyroxene");
+        // Gives each command the words before its name, which its usage repeats.
+        cli.build();
+        let mut left = vec![("pyroxene".to_owned(), cli)];
         while let Some((words, command)) = left.pop() {
             let inner = command.get_subcommands();
             left.extend(
@@ -173,6 +177,10 @@ mod tests {
         let failure = from_clap(&error);
         assert_eq!(failure.message.unwrap(), "unrecognized subcommand 'lst'");
         assert!(failure.hint.unwrap().contains("'list'"));
+        let error = Cli::try_parse_from(["pyroxene", "completions", "bash", "--json"]).unwrap_err();
+        let failure = from_clap(&error);
+        assert_eq!(failure.message.unwrap(), "this command has no --json");
+        assert!(!failure.hint.unwrap().contains("as a value"));
     }
 
     #[test]

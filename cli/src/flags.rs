@@ -17,8 +17,11 @@ use std::time::Duration;
 /// The default address on which `up` and `nameserver` listen, and to which clients connect.
 pub(crate) const DEFAULT_NAMESERVER: &str = "127.0.0.1:9090";
 
-/// How long a command about tasks retries while no name server can answer.
-const TASKS_RETRY_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a command without a timeout of its own asks name servers that are silent or hang up.
+pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long commands about tasks and topics wait for a name server that restarts, where nobody listens.
+const ABSENCE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The flags of every client command.
 #[derive(Clone, Debug, Args)]
@@ -49,15 +52,11 @@ impl ClientArguments {
         Ok(Client::new(self.config()?.policy(policy)))
     }
 
-    /// Makes a client for commands about tasks. It fails soon if no name server answers.
-    pub(crate) fn client_for_tasks(&self) -> Result<Client, Failure> {
-        Ok(Client::new(
-            self.config()?.retry_timeout(TASKS_RETRY_TIMEOUT),
-        ))
-    }
-
     fn config(&self) -> Result<ClientConfig, Failure> {
-        let config = ClientConfig::new(&self.nameserver)?.max_message(self.max_message);
+        let config = ClientConfig::new(&self.nameserver)?
+            .max_message(self.max_message)
+            .retry_timeout(COMMAND_TIMEOUT)
+            .absence_timeout(ABSENCE_TIMEOUT);
         with_security(config, &self.tls, &self.login)
     }
 }

@@ -1,6 +1,10 @@
 //! Sends requests to every name server, and merges the answers.
 
-use crate::failure::{Exit, Failure, without_answer};
+use crate::{
+    commands::worker::ACCOUNTS,
+    failure::{Exit, Failure, without_answer},
+    flags::COMMAND_TIMEOUT,
+};
 use pyroxene_client::{Client, NameServerClient, NameServerService, Problem};
 use pyroxene_common::interfaces::directory::{
     Directory, DirectoryError, Instance, InstanceState, ObjectEntry, ObjectFilter, WorkerEntry,
@@ -19,10 +23,6 @@ const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the other answers may take after the first one, so that one frozen name server does not delay
 /// every command.
 const LATER_ANSWERS_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// How long name servers that hang up are asked again, if there is no deadline: as long as a call may take by
-/// default.
-pub(crate) const HANG_UP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The time to explain a failure that came just before the deadline, or after it.
 const EXPLANATION_TIME: Duration = Duration::from_millis(200);
@@ -52,7 +52,7 @@ pub(crate) async fn ask_nameservers<T, F>(
 where
     F: Future<Output = Result<T, RpcError>>,
 {
-    ask_nameservers_until(client, Instant::now() + HANG_UP_TIMEOUT, question).await
+    ask_nameservers_until(client, Instant::now() + COMMAND_TIMEOUT, question).await
 }
 
 /// As [`ask_nameservers`], but every wait ends at the deadline.
@@ -66,7 +66,10 @@ where
 {
     let answers = client.all_answers(deadline, LATER_ANSWERS_TIMEOUT, question);
     let answers = answers.await.into_iter();
-    let answers = answers.map(|(nameserver, answer)| (nameserver, answer.map_err(without_answer)));
+    let answers = answers.map(|(nameserver, answer)| {
+        let failed = |error| without_answer(error).with_deadline(Some(deadline));
+        (nameserver, answer.map_err(failed))
+    });
     answers.collect()
 }
 
@@ -90,11 +93,13 @@ pub(crate) fn successful_answers<T>(
 
 /// The failure if no name server answered, with the reason of each.
 pub(crate) fn no_nameserver_answered(failures: &[(NameServerClient, Failure)]) -> Failure {
-    let same = |exit| failures.iter().all(|(_, failure)| failure.exit == exit);
+    let mut exits = failures.iter().map(|(_, failure)| failure.exit);
     let exit = match failures {
-        [(_, first), ..] if same(first.exit) => first.exit,
+        [(_, first), ..] if exits.clone().all(|exit| exit == first.exit) => first.exit,
+        _ if exits.any(|exit| exit == Exit::DeadlineExceeded) => Exit::DeadlineExceeded,
         _ => Exit::Unavailable,
     };
+    let is_nobody = matches!(exit, Exit::Unavailable | Exit::DeadlineExceeded);
     let reasons: Vec<String> = failures
         .iter()
         .map(|(nameserver, failure)| {
@@ -109,7 +114,7 @@ pub(crate) fn no_nameserver_answered(failures: &[(NameServerClient, Failure)]) -
         .filter_map(|(_, failure)| failure.hint.as_ref());
     match hints.next() {
         Some(hint) => failure.hint(hint),
-        None => failure.hint_at((exit == Exit::Unavailable).then_some(Problem::NoNameServer)),
+        None => failure.hint_at(is_nobody.then_some(Problem::NoNameServer)),
     }
 }
 
@@ -118,7 +123,7 @@ pub(crate) async fn list(
     client: &Client,
     filter: &ObjectFilter,
 ) -> Result<Vec<ObjectEntry>, Failure> {
-    list_until(client, filter, Instant::now() + HANG_UP_TIMEOUT).await
+    list_until(client, filter, Instant::now() + COMMAND_TIMEOUT).await
 }
 
 /// As [`list`], but every wait ends at the deadline.
@@ -221,14 +226,6 @@ fn merge_workers(lists: Vec<Vec<WorkerEntry>>) -> Vec<WorkerEntry> {
     workers.into_values().collect()
 }
 
-/// The name of a state in output.
-pub(crate) fn state_name(state: InstanceState) -> &'static str {
-    match state {
-        InstanceState::Ready => "ready",
-        InstanceState::Draining => "draining",
-    }
-}
-
 /// Adds a hint to the failure to reach an object.
 pub(crate) async fn explain_unavailable(
     client: &Client,
@@ -257,7 +254,7 @@ async fn explain(client: &Client, object: &str, failure: Failure, deadline: Inst
     }
     match list_until(client, &ObjectFilter::default(), deadline).await {
         // This is the cause of the other failure.
-        Err(nobody) if nobody.exit == Exit::Unavailable => nobody,
+        Err(nobody) if matches!(nobody.exit, Exit::Unavailable | Exit::DeadlineExceeded) => nobody,
         Err(_) => failure,
         Ok(objects) => match refused_name(client, object).await {
             Some(refused) => refused,
@@ -289,6 +286,11 @@ async fn refused_name(client: &Client, object: &str) -> Option<Failure> {
 
 fn hint_at_names(object: &str, objects: &[ObjectEntry], failure: Failure) -> Failure {
     let mut names = objects.iter().map(|known| known.name.as_str());
+    if object == ACCOUNTS && !names.clone().any(|name| name == object) {
+        return failure.hint(
+            "it needs a database: start a worker with --accounts-db sqlite:FILE or postgres://…",
+        );
+    }
     if objects.is_empty() {
         return failure.hint("no worker hosts any object; start one with 'pyroxene worker'");
     }

@@ -1,9 +1,9 @@
 //! Finds objects by their names.
 
 use crate::{
-    flags::YesOrNo,
+    flags::{COMMAND_TIMEOUT, YesOrNo},
     messages::note,
-    nameservers::{HANG_UP_TIMEOUT, ask_directories, listed},
+    nameservers::{ask_directories, listed},
 };
 use pyroxene_client::{AttemptLog, CallError, Client, DynamicError, DynamicObject};
 use pyroxene_common::interfaces::directory::NameServerStatus;
@@ -75,7 +75,7 @@ async fn report_wait(client: &Client, object: &str, notice: impl Fn(&str)) -> In
         let is_new = |(_, status): &(_, Result<NameServerStatus, _>)| {
             status.as_ref().is_ok_and(|s| !s.settled)
         };
-        let deadline = Instant::now() + HANG_UP_TIMEOUT;
+        let deadline = Instant::now() + COMMAND_TIMEOUT;
         let is_listed = async || matches!(listed(client, object, deadline).await, Ok(Some(_)));
         // The work itself may take long, and then nobody waits for workers.
         if answers.iter().any(is_new) && !is_listed().await {

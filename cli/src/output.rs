@@ -5,14 +5,19 @@
 //! line is cleaned with [`clean::line`] where that line is built; `cli/src/table.rs` does so with the cells
 //! of a table. Results that go to a file or a pipe are data, and stay unchanged.
 
-use crate::failure::{Exit, Failure, cannot_write};
+use crate::{
+    failure::{Exit, Failure, cannot_write},
+    table::wrapped,
+    terminal,
+};
 use jiff::{Timestamp, tz::TimeZone};
 use pyroxene_common::clean;
+use pyroxene_gateway::views::rfc3339;
 use serde::Serialize;
 use std::{
     borrow::Cow,
     io::{self, BufWriter, IsTerminal, StdoutLock, Write},
-    time::{Duration, UNIX_EPOCH},
+    time::Duration,
 };
 
 /// Standard output, written in large pieces. `flush` writes the rest.
@@ -41,6 +46,13 @@ impl Output {
         }
     }
 
+    /// Writes a control sequence of this program for the terminal.
+    pub(crate) fn control(&mut self, sequence: &[u8]) -> Result<(), Failure> {
+        self.0
+            .write_all(sequence)
+            .map_err(|error| cannot_write(&error))
+    }
+
     fn write_line(&mut self, line: &[u8]) -> Result<(), Failure> {
         let written = self.0.write_all(line);
         written
@@ -60,6 +72,11 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     output.flush()
 }
 
+/// Prints a text for people. On a terminal its lines are broken between words.
+pub(crate) fn print_text(text: &str) -> Result<(), Failure> {
+    print(&wrapped(text, terminal::columns(), "  "))
+}
+
 /// Prints a value as one line of JSON.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&to_json(value)?)
@@ -74,14 +91,6 @@ pub(crate) fn to_json(value: &impl Serialize) -> Result<String, Failure> {
         Cow::Borrowed(_) => text,
         Cow::Owned(cleaned) => cleaned,
     })
-}
-
-/// A time in RFC 3339, in UTC and to the millisecond. A time after the year 9999 becomes the last one of that
-/// year.
-pub(crate) fn rfc3339(unix_ms: u64) -> String {
-    const LAST_MS: u64 = 253_402_300_799_999; // 9999-12-31T23:59:59.999Z
-    let since = Duration::from_millis(unix_ms.min(LAST_MS));
-    humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }
 
 /// A time for people: in the time zone of this machine, to the millisecond.
@@ -123,12 +132,6 @@ mod tests {
         let text = to_json(&name).unwrap();
         assert_eq!(text, r#""\u202e\u009b\u001b""#);
         assert_eq!(serde_json::from_str::<String>(&text).unwrap(), name);
-    }
-
-    #[test]
-    fn times_are_rfc_3339_and_never_too_late_to_tell() {
-        assert_eq!(rfc3339(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
-        assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.999Z");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::{
 };
 
 /// The environment variable that holds a token, if it is not in a file.
-const TOKEN_VARIABLE: &str = "PYROXENE_TOKEN";
+pub(crate) const TOKEN_VARIABLE: &str = "PYROXENE_TOKEN";
 
 /// The largest size of a token file, in bytes.
 const MAX_TOKEN_FILE: u64 = 4096;
@@ -182,12 +182,8 @@ impl LoginArguments {
         }
         let token = match &self.token_file {
             Some(path) => read_token(path)?,
+            // It is not empty: that is an error of every command that logs in.
             None => match env::var(TOKEN_VARIABLE) {
-                Ok(token) if token.is_empty() => {
-                    let sentence =
-                        format!("{TOKEN_VARIABLE} is empty; give it a value, or unset it");
-                    return Err(Failure::usage(sentence));
-                }
                 Ok(token) => token,
                 Err(_) => ask_for_token(user)?,
             },

@@ -117,6 +117,31 @@ fn blocks<const N: usize>(headings: [&str; N], rows: &[[Cow<'_, str>; N]], limit
     blocks.join("\n")
 }
 
+/// Lines of a label and a value, with the values below each other. On a terminal they are broken between words,
+/// and what is broken off stays in the values' column.
+pub(crate) fn labelled(indent: &str, lines: &[(&str, String)]) -> String {
+    labelled_within(indent, lines, terminal::columns())
+}
+
+fn labelled_within(indent: &str, lines: &[(&str, String)], limit: Option<usize>) -> String {
+    let labels = lines.iter().map(|(label, _)| label.width());
+    let column = indent.width() + labels.max().unwrap_or(0) + GAP;
+    let width = limit.unwrap_or(usize::MAX).saturating_sub(column);
+    let mut text = String::new();
+    for (label, value) in lines {
+        let mut start = format!("{indent}{label}");
+        for piece in wrap(&clean::line(value), width) {
+            let padding = column.saturating_sub(start.width());
+            text.push_str(&start);
+            text.extend(std::iter::repeat_n(' ', padding));
+            text.push_str(piece);
+            text.push('\n');
+            start.clear();
+        }
+    }
+    text
+}
+
 /// Breaks the lines of a text between words, so that none is wider than `limit` unless a single word is. What
 /// is broken off is indented by `indent`.
 pub(crate) fn wrapped(text: &str, limit: Option<usize>, indent: &str) -> String {
@@ -230,6 +255,18 @@ mod tests {
         let expected = "NAME      w1\nENDPOINT  127.0.0.1:12345\nNOTE      one two three\n\n\
                         NAME      w2\nNOTE      four\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn values_stay_in_their_column_and_what_cannot_be_broken_stays_whole() {
+        let lines = [
+            ("error", "one two three".to_owned()),
+            ("sha256", "0123456789abcdef".to_owned()),
+        ];
+        let wide = "  error   one two three\n  sha256  0123456789abcdef\n";
+        assert_eq!(labelled_within("  ", &lines, None), wide);
+        let narrow = "  error   one two\n          three\n  sha256  0123456789abcdef\n";
+        assert_eq!(labelled_within("  ", &lines, Some(18)), narrow);
     }
 
     #[test]

@@ -157,7 +157,8 @@ impl Client {
 
     /// Asks every name server at the same time, and returns their answers in the order of
     /// [`nameservers`](Self::nameservers). Those that have not answered within `grace` after the first answer are
-    /// not waited for, and none is after the deadline. One that hangs up is asked again meanwhile.
+    /// not waited for, and none is after the deadline. One that hangs up or is silent is asked again
+    /// meanwhile, so the question may be carried out more than once at one name server.
     ///
     /// ```no_run
     /// use std::time::Duration;

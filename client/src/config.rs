@@ -49,6 +49,7 @@ pub struct ClientConfig {
     pub(crate) hedge_after: Option<Duration>,
     pub(crate) busy_poll: Duration,
     pub(crate) retry_timeout: Duration,
+    pub(crate) absence_timeout: Option<Duration>,
     pub(crate) breaker: BreakerConfig,
     pub(crate) budget: BudgetConfig,
     pub(crate) security: ClientSecurity,
@@ -127,6 +128,7 @@ impl ClientConfig {
             hedge_after: None,
             busy_poll: DEFAULT_BUSY_POLL,
             retry_timeout: DEFAULT_RETRY_TIMEOUT,
+            absence_timeout: None,
             breaker: BreakerConfig::default(),
             budget: BudgetConfig::default(),
             security: ClientSecurity::default(),
@@ -195,10 +197,28 @@ impl ClientConfig {
         self
     }
 
-    /// How long task requests are retried while no name server can answer. The default is 10 seconds.
+    /// How long task requests are retried while no name server can answer, from their first attempt on. The default is
+    /// 10 seconds.
     #[must_use]
     pub fn retry_timeout(mut self, timeout: Duration) -> Self {
         self.retry_timeout = timeout;
+        self
+    }
+
+    /// How long requests about tasks and topics are repeated while every name server refuses connections, as one that
+    /// restarts does. By default as long as those that a name server does not answer.
+    ///
+    /// ```
+    /// use pyroxene_client::ClientConfig;
+    /// use std::time::Duration;
+    ///
+    /// // A person is told soon that nobody is there, and waits longer for a name server that is busy.
+    /// let config = ClientConfig::new("127.0.0.1:9090")?.absence_timeout(Duration::from_secs(3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn absence_timeout(mut self, timeout: Duration) -> Self {
+        self.absence_timeout = Some(timeout);
         self
     }
 

@@ -45,6 +45,15 @@ pub(crate) enum Next {
     Unable,
     /// A retry may succeed soon, at this name server or another one.
     Later,
+    /// Nobody listens there now. A name server that restarts is back in a moment.
+    Absent,
+}
+
+impl Next {
+    /// Whether the same name server may answer later.
+    pub(crate) fn may_change(self) -> bool {
+        matches!(self, Self::Later | Self::Absent)
+    }
 }
 
 /// Why a name server did not answer a request, and how the request continues.
@@ -54,6 +63,8 @@ pub(crate) struct NoAnswer<E> {
     pub(crate) next: Next,
     /// When the name server failed.
     pub(crate) at: Instant,
+    /// Whether the name server itself has said so.
+    is_answer: bool,
 }
 
 impl<E> NoAnswer<E> {
@@ -62,6 +73,16 @@ impl<E> NoAnswer<E> {
             error,
             next,
             at: Instant::now(),
+            is_answer: false,
+        }
+    }
+
+    /// The same, said by the name server itself.
+    #[must_use]
+    pub(crate) fn answered(self) -> Self {
+        Self {
+            is_answer: true,
+            ..self
         }
     }
 }
@@ -85,7 +106,8 @@ impl<E> Unanswered<E> {
 pub(crate) enum Repeat {
     /// Each name server is asked once.
     Never,
-    /// Until this time has passed after each name server has failed once.
+    /// Until each name server has failed once and this time has passed. The time is counted from the first request;
+    /// that of a long poll from the moment at which each name server has failed once.
     For(Duration),
     /// Until a deadline.
     Until(Instant),
@@ -102,6 +124,8 @@ pub(crate) struct RequestTimes {
     /// Whether a name server is asked only after the one before it has failed, which takes up to the timeout of an
     /// answer.
     pub(crate) one_at_a_time: bool,
+    /// How long the request is repeated while nobody listens at any name server; `None` if as long as otherwise.
+    pub(crate) absence: Option<Duration>,
 }
 
 impl RequestTimes {
@@ -112,6 +136,7 @@ impl RequestTimes {
             transfer: Duration::ZERO,
             repeat,
             one_at_a_time: false,
+            absence: None,
         }
     }
 
@@ -152,7 +177,7 @@ pub(crate) struct Failover<'a, S> {
     preferred: Option<&'a AtomicUsize>,
     /// After this time the next name server is asked in parallel. With zero all are asked at once.
     stagger: Duration,
-    repeat: Repeat,
+    times: RequestTimes,
     /// Whether each one waits until no other one is being asked.
     one_at_a_time: bool,
 }
@@ -164,7 +189,7 @@ impl<'a, S> Failover<'a, S> {
             targets,
             preferred: None,
             stagger: Duration::ZERO,
-            repeat,
+            times: RequestTimes::quick(repeat),
             one_at_a_time: false,
         }
     }
@@ -186,7 +211,7 @@ impl<'a, S> Failover<'a, S> {
             targets,
             preferred: Some(preferred),
             stagger: times.wait + stagger,
-            repeat: times.repeat,
+            times: *times,
             one_at_a_time: times.one_at_a_time,
         }
     }
@@ -216,7 +241,12 @@ impl<'a, S> Failover<'a, S> {
                 Err(failure) => failure,
             };
             self.avoid(index);
-            if let Some(slot) = failures.get_mut(index) {
+            let is_over = request.end().is_some_and(|end| end <= failure.at);
+            // That the time was too short for another answer says less than the last answer.
+            let says_less = |known: &NoAnswer<E>| known.is_answer && is_over && !failure.is_answer;
+            if let Some(slot) = failures.get_mut(index)
+                && !slot.as_ref().is_some_and(says_less)
+            {
                 *slot = Some(failure);
             }
             let mut known = failures.iter().flatten();
@@ -307,9 +337,14 @@ struct Request<'a, S, A, F> {
     /// The positions after the first one of the name servers that were not asked yet.
     unasked: Range<usize>,
     stagger: Duration,
-    repeat: Repeat,
+    times: RequestTimes,
+    began: Instant,
     /// How often each name server has failed.
     failures: Vec<u32>,
+    /// Whether nobody listened at each name server when it was asked last.
+    absent: Vec<bool>,
+    /// Since when nobody has listened at any of them.
+    absent_since: Option<Instant>,
     /// When the request ends, once that is known.
     end: Option<Instant>,
     /// Whether a name server was not asked again because there was too little time.
@@ -330,9 +365,12 @@ where
             first: first.map_or(0, |first| first.load(Ordering::Relaxed)),
             unasked: 0..failover.targets.len(),
             stagger: failover.stagger,
-            repeat: failover.repeat,
+            times: failover.times,
+            began: Instant::now(),
             failures: vec![0; failover.targets.len()],
-            end: match failover.repeat {
+            absent: vec![false; failover.targets.len()],
+            absent_since: None,
+            end: match failover.times.repeat {
                 Repeat::Until(deadline) => Some(deadline),
                 Repeat::Never | Repeat::For(_) => None,
             },
@@ -360,12 +398,12 @@ where
         };
         match &outcome {
             Some((index, Err(failure))) => {
-                self.failed(*index, failure.next == Next::Later);
+                self.failed(*index, failure.next);
                 self.ask_next();
             }
             Some((_, Ok(_))) => {}
             None => {
-                if let Some(end) = self.end.filter(|_| self.out_of_time) {
+                if let Some(end) = self.end().filter(|_| self.out_of_time) {
                     sleep_until(end).await;
                 }
             }
@@ -391,27 +429,44 @@ where
     }
 
     /// Records that a name server has failed, and asks it again if that may help.
-    fn failed(&mut self, index: usize, may_answer_later: bool) {
+    fn failed(&mut self, index: usize, next: Next) {
         let now = Instant::now();
-        let Some(failures) = self.failures.get_mut(index) else {
+        let (Some(failures), Some(absent)) =
+            (self.failures.get_mut(index), self.absent.get_mut(index))
+        else {
             return;
         };
         let pause = PAUSE.wait(*failures, rand::random());
         *failures = failures.saturating_add(1);
-        if let Repeat::For(time) = self.repeat
+        *absent = next == Next::Absent;
+        let nobody_listens = self.absent.iter().all(|absent| *absent);
+        self.absent_since = nobody_listens.then(|| self.absent_since.unwrap_or(now));
+        if let Repeat::For(time) = self.times.repeat
             && self.failures.iter().all(|&failures| failures > 0)
         {
-            self.end.get_or_insert(now + time);
+            let end = match self.times.wait.is_zero() {
+                true => now.max(self.began + self.times.transfer + time),
+                false => now + time,
+            };
+            self.end.get_or_insert(end);
         }
-        if !may_answer_later || matches!(self.repeat, Repeat::Never) {
+        if !next.may_change() || matches!(self.times.repeat, Repeat::Never) {
             return;
         }
-        match self.end.map(|end| end.saturating_duration_since(now)) {
+        match self.end().map(|end| end.saturating_duration_since(now)) {
             Some(left) if left < SHORTEST_ATTEMPT => self.out_of_time = true,
             // The last attempt has time for an answer.
             Some(left) => self.ask(index, Some(now + pause.min(left / 2))),
             None => self.ask(index, Some(now + pause)),
         }
+    }
+
+    /// When the request ends, as far as that is known: earlier if nobody listens anywhere.
+    fn end(&self) -> Option<Instant> {
+        let absence = self.times.absence;
+        let absent = self.absent_since.zip(absence);
+        let absent = absent.map(|(since, absence)| since + absence);
+        [self.end, absent].into_iter().flatten().min()
     }
 }
 

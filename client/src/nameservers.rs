@@ -11,7 +11,10 @@ use crate::{
     tickets::Tickets,
 };
 use nameserver_list::NameServerList;
-use pyroxene_common::endpoint::Endpoint;
+use pyroxene_common::{
+    channel::{AttemptError, ConnectionLost},
+    endpoint::Endpoint,
+};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
@@ -109,19 +112,23 @@ impl ClientNameServers {
         F: Future<Output = Result<T, NoAnswer<E>>>,
     {
         let nameservers = self.list();
+        let times = RequestTimes {
+            absence: self.config.absence_timeout,
+            ..times
+        };
         let asked = Failover::staggered(&nameservers, &self.preferred, &times);
         let ask =
             |one: &NameServerClient| question(one.clone(), context_until(times.attempt_deadline()));
         asked.first(ask).await
     }
 
-    /// Waits until any name server answers. One that hangs up is asked again until the deadline.
+    /// Waits until any name server answers. One that is silent or hangs up is asked again until the deadline.
     pub(crate) async fn reach(&self, deadline: Instant) -> Result<(), CallError> {
         let nameservers = self.list();
         let asked = Failover::race(&nameservers, Repeat::Until(deadline));
         let answer = asked.first(|one| {
             let directory = one.directory();
-            unless_hung_up(async move { directory.status(context_until(deadline)).await })
+            unless_absent(async move { directory.status(context_until(deadline)).await })
         });
         let none = || CallError::Unavailable(Box::default());
         let answer = answer.await.map(drop);
@@ -148,7 +155,7 @@ impl ClientNameServers {
         let asked = Failover::race(&nameservers, times.repeat);
         let ask = |one: &NameServerClient| {
             let context = context_until(times.attempt_deadline());
-            unless_hung_up(question(one.clone(), context))
+            unless_absent(question(one.clone(), context))
         };
         let answers = asked.all(deadline, grace, ask).await;
         let silent = || {
@@ -270,17 +277,28 @@ impl ClientNameServers {
     }
 }
 
-/// The answer of a name server. One that hung up may answer later: a balancer hangs up while no name server is
-/// behind it.
-async fn unless_hung_up<T>(
+/// The answer of a name server. Where nobody listens, nobody is waited for.
+async fn unless_absent<T>(
     answer: impl Future<Output = Result<T, RpcError>>,
 ) -> Result<T, NoAnswer<CallError>> {
     answer.await.map_err(|error| {
         let error = CallError::from(error);
-        let next = match error.is_hang_up() {
-            true => Next::Later,
-            false => Next::Unable,
+        let next = match next_of(&error) {
+            Next::Absent => Next::Unable,
+            next => next,
         };
         NoAnswer::new(next, error)
     })
+}
+
+/// What the error of a call means for a request that every name server can answer. One that was silent or busy may
+/// answer later, and so may one that hung up: a balancer hangs up while no name server is behind it.
+pub(crate) fn next_of(error: &CallError) -> Next {
+    let last = error.attempts().last().map(|last| &last.error);
+    match (error, last) {
+        (CallError::DeadlineExceeded(_), _) => Next::Later,
+        _ if error.may_be_answered_later() => Next::Later,
+        (_, Some(AttemptError::NotSent(ConnectionLost::Io(_)))) => Next::Absent,
+        _ => Next::Unable,
+    }
 }

@@ -9,6 +9,7 @@ use crate::{
     error::CallError,
     failover::{Next, NoAnswer, Repeat, RequestTimes},
     nameserver::NameServerService,
+    nameservers::next_of,
 };
 use futures::{Stream, StreamExt, stream};
 use pyroxene_common::{
@@ -339,15 +340,18 @@ impl Topic {
             .ask_any(times, |nameserver, context| {
                 let answered = call(nameserver.topics(), context);
                 async move {
-                    let error = match answered.await {
-                        Ok(Ok(answer)) => return Ok(answer),
-                        Ok(Err(error)) => TopicError::Topics {
-                            topic: self.name.to_string(),
-                            error,
-                        },
-                        Err(error) => TopicError::Call(error.into()),
-                    };
-                    Err(NoAnswer::new(error.next(), error))
+                    match answered.await {
+                        Ok(Ok(answer)) => Ok(answer),
+                        Ok(Err(error)) => {
+                            let topic = self.name.to_string();
+                            let error = TopicError::Topics { topic, error };
+                            Err(NoAnswer::new(error.next(), error).answered())
+                        }
+                        Err(error) => {
+                            let error = TopicError::Call(error.into());
+                            Err(NoAnswer::new(error.next(), error))
+                        }
+                    }
                 }
             });
         asked.await.map_err(|unanswered| {
@@ -386,6 +390,7 @@ impl TopicError {
     /// What the error of one name server means for the request.
     fn next(&self) -> Next {
         match self {
+            Self::Call(error) if next_of(error) == Next::Absent => Next::Absent,
             error if error.is_transient() => Next::Later,
             // Each name server counts for itself, and knows its own store and users. Another one may be
             // carrying out the request meanwhile.
@@ -394,8 +399,13 @@ impl TopicError {
                 error: TopicsError::Limited { .. } | TopicsError::Broken { .. },
                 ..
             } => Next::Unable,
-            Self::Call(CallError::Refused(_)) => Next::Elsewhere,
-            Self::Call(_) | Self::Topics { .. } | Self::Gone { .. } => Next::End,
+            Self::Topics {
+                error: TopicsError::Denied { .. },
+                ..
+            }
+            | Self::Call(CallError::Refused(_)) => Next::Elsewhere,
+            Self::Call(_) => Next::Unable,
+            Self::Topics { .. } | Self::Gone { .. } => Next::End,
         }
     }
 

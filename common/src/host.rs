@@ -135,6 +135,17 @@ pub struct Host {
     _maintenance: Vec<AbortOnDropHandle<()>>,
 }
 
+/// Counts the open connections of a host, those in their handshake included.
+#[derive(Clone, Debug)]
+pub struct OpenConnections(TaskTracker);
+
+impl OpenConnections {
+    /// How many there are now.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// The result of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainReport {
@@ -199,11 +210,18 @@ impl Host {
         LocalLink::new(self.endpoint.clone(), acceptor, caller)
     }
 
+    /// The connections that are open. A clone of what is returned goes on counting.
+    pub fn connections(&self) -> OpenConnections {
+        OpenConnections(self.connections.clone())
+    }
+
     /// Refuses new calls and lets running calls finish, for at most `drain_timeout`. Then it ends the remaining
     /// connections.
-    pub async fn shutdown(self, drain_timeout: Duration) -> DrainReport {
+    pub async fn shutdown(mut self, drain_timeout: Duration) -> DrainReport {
         self.drain.cancel();
         self.accept.abort();
+        // The listener is gone after that, and with it the file of a Unix socket: the process may end next.
+        let _ = (&mut self.accept).await;
         self.connections.close();
         let finished = timeout(drain_timeout, self.connections.wait())
             .await

@@ -60,13 +60,37 @@ pub fn request<I: Interface>(method: &str, arguments: &str) -> Result<I::Request
     })
 }
 
-/// The error without its line and column, which refer to a text that the caller never saw.
+/// The error without its line and column, which refer to a text that the caller never saw, and with the bounds of
+/// an integer in the place of its Rust type.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    match text.rsplit_once(" at line ") {
-        Some((message, _)) => message.to_owned(),
-        None => text,
+    let message = text
+        .rsplit_once(" at line ")
+        .map_or(&*text, |(message, _)| message);
+    let named = message.rsplit_once(", expected ");
+    let bounds = named.and_then(|(found, kind)| Some((found, integer_bounds(kind)?)));
+    match bounds {
+        Some((found, bounds)) => format!("{found}, expected an integer {bounds}"),
+        None => message.to_owned(),
     }
+}
+
+/// The bounds of an integer of this Rust type.
+fn integer_bounds(kind: &str) -> Option<String> {
+    let (is_signed, bits) = match kind.split_at_checked(1)? {
+        ("u", bits) => (false, bits),
+        ("i", bits) => (true, bits),
+        _ => return None,
+    };
+    let bits: u32 = bits
+        .parse()
+        .ok()
+        .filter(|bits| matches!(bits, 8 | 16 | 32 | 64))?;
+    let most = u64::MAX >> (64 - bits + u32::from(is_signed));
+    Some(match is_signed {
+        true => format!("from -{} to {most}", most + 1),
+        false => format!("from 0 to {most}"),
+    })
 }
 
 /// The answer of a response as JSON, or the object's own error.
@@ -176,8 +200,14 @@ mod tests {
         );
         assert_eq!(
             error_of("buy", r#"{"item": "tea", "count": "two"}"#),
-            "buy: invalid type: string \"two\", expected u32"
+            "buy: invalid type: string \"two\", expected an integer from 0 to 4294967295"
         );
+        assert_eq!(
+            error_of("buy", r#"{"item": "tea", "count": -1}"#),
+            "buy: invalid value: integer `-1`, expected an integer from 0 to 4294967295"
+        );
+        assert_eq!(integer_bounds("i8").unwrap(), "from -128 to 127");
+        assert_eq!(integer_bounds("f64"), None);
         assert!(error_of("buy", "[]").starts_with("the arguments are not a JSON object"));
     }
 
@@ -217,7 +247,7 @@ mod tests {
         let mixed_up = response_from_answer::<Shop>(look, JsonAnswer::Plain("\"x\"")).unwrap_err();
         assert_eq!(
             mixed_up.to_string(),
-            "the answer cannot be shown as JSON: look_around: invalid type: string \"x\", expected u8"
+            "the answer cannot be shown as JSON: look_around: invalid type: string \"x\", expected an integer from 0 to 255"
         );
     }
 

@@ -1,17 +1,16 @@
 //! The pages of the dashboard: files in this program, compressed once when they are first asked for.
 
-use crate::problem::Problem;
+use crate::{compress, problem::Problem};
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
+use flate2::Compression;
 use rust_embed::RustEmbed;
 use std::{
     collections::HashMap,
-    io::Write,
     sync::{LazyLock, Mutex, PoisonError},
 };
 
@@ -50,10 +49,9 @@ pub(crate) fn answer(path: &str, headers: &HeaderMap) -> Result<Response, Proble
     }
     let kind = HeaderValue::from_static(media_type(path));
     answered.insert(header::CONTENT_TYPE, kind);
-    let accepts = given(header::ACCEPT_ENCODING).is_some_and(|accepted| accepted.contains("gzip"));
-    let content = match accepts && is_text(path) {
+    let content = match compress::is_accepted(headers) && is_text(path) {
         true => {
-            answered.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            compress::mark(answered);
             compressed(path, &asset)
         }
         false => asset.content,
@@ -121,10 +119,7 @@ fn compressed(path: &str, asset: &Asset) -> Bytes {
     if all.len() > 256 {
         all.clear();
     }
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    // Writing to memory does not fail.
-    let _ = encoder.write_all(&asset.content);
-    let made = Bytes::from(encoder.finish().unwrap_or_default());
+    let made = compress::gzip(&asset.content, Compression::best());
     all.insert(key, made.clone());
     made
 }

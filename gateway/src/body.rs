@@ -6,6 +6,7 @@ use crate::{
 };
 use axum::{
     body::Body,
+    extract::{FromRequest, Request},
     http::{HeaderMap, header},
 };
 use bytes::Bytes;
@@ -35,16 +36,6 @@ impl JsonText {
             .map_err(|_| Problem::bad_request("the body is not UTF-8"))
     }
 
-    /// Refuses a body with content, where there is nothing to say.
-    pub(crate) fn check_empty(&self) -> Result<(), Problem> {
-        match self.text()? {
-            "" | "{}" => Ok(()),
-            _ => Err(Problem::bad_request(
-                "this request has no body, or an empty object",
-            )),
-        }
-    }
-
     /// Reads the body as a value.
     pub(crate) fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Problem> {
         serde_json::from_str(self.text()?)
@@ -52,9 +43,35 @@ impl JsonText {
     }
 }
 
+impl FromRequest<GatewayState> for JsonText {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, gateway: &GatewayState) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        read(gateway, &parts.headers, body).await
+    }
+}
+
+/// The body of a request that has nothing to say: nothing, or an empty object.
+#[derive(Debug)]
+pub(crate) struct EmptyBody;
+
+impl FromRequest<GatewayState> for EmptyBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, gateway: &GatewayState) -> Result<Self, Problem> {
+        match JsonText::from_request(request, gateway).await?.text()? {
+            "" | "{}" => Ok(Self),
+            _ => Err(Problem::bad_request(
+                "this request has no body, or an empty object",
+            )),
+        }
+    }
+}
+
 /// Reads the body of a request that changes something. It has to be `application/json`, even if it is empty:
 /// a page of another origin cannot send that without being asked first.
-pub(crate) async fn read(
+async fn read(
     gateway: &GatewayState,
     headers: &HeaderMap,
     body: Body,

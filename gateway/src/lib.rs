@@ -15,6 +15,7 @@ mod api;
 mod assets;
 mod body;
 mod caller;
+mod compress;
 mod config;
 mod connection;
 mod event;
@@ -32,7 +33,7 @@ mod session;
 mod sse;
 mod state;
 mod times;
-mod views;
+pub mod views;
 mod worker;
 
 pub use config::GatewayConfig;

@@ -183,8 +183,9 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    /// The body of its response.
+    pub(crate) fn body(&self) -> Value {
         let (status, name, title) = self.kind.parts();
         let mut body = json!({
             "type": format!("urn:pyroxene:problem:{name}"),
@@ -194,15 +195,22 @@ impl IntoResponse for Problem {
         });
         if let Some(fields) = body.as_object_mut() {
             if !self.attempts.is_empty() {
-                fields.insert("attempts".to_owned(), self.attempts.into());
+                fields.insert("attempts".to_owned(), self.attempts.clone().into());
             }
-            if let Some(error) = self.error {
+            if let Some(error) = &self.error {
                 let error = serde_json::from_str(error.get()).unwrap_or(Value::Null);
                 fields.insert("error".to_owned(), error);
             }
         }
+        body
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, ..) = self.kind.parts();
         let kind = HeaderValue::from_static("application/problem+json");
-        let mut response = (status, body.to_string()).into_response();
+        let mut response = (status, self.body().to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, kind);
         if let Some(seconds) = self.retry_after_s {

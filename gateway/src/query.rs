@@ -1,7 +1,10 @@
 //! Query parameters: each is known, given once, and has a readable value.
 
-use crate::problem::Problem;
-use axum::http::Uri;
+use crate::{problem::Problem, state::GatewayState};
+use axum::{
+    extract::FromRequestParts,
+    http::{Uri, request::Parts},
+};
 use std::{borrow::Cow, collections::BTreeMap, fmt::Display, str::FromStr, time::Duration};
 
 /// The parameters of a request that are not taken yet.
@@ -54,6 +57,17 @@ impl<'a> Query<'a> {
         let read = |text: &Cow<'_, str>| duration(text).map_err(|error| unreadable(name, &error));
         let read = self.0.get(name).map(read).transpose()?;
         Ok(read.map(|read| read.min(most)))
+    }
+}
+
+/// A request without query parameters. One with any is refused.
+pub(crate) struct NoQuery;
+
+impl FromRequestParts<GatewayState> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &GatewayState) -> Result<Self, Problem> {
+        Query::read(&parts.uri, &[]).map(|_| Self)
     }
 }
 

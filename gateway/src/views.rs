@@ -1,9 +1,9 @@
-//! What the API and its events show of workers, objects and tasks.
+//! Workers, objects and tasks as JSON: the API, its events and `pyroxene … --json` show them alike.
 
-use crate::times::rfc3339;
+use jiff::Timestamp;
 use pyroxene_common::{
     interfaces::{
-        directory::{Instance, InstanceState, ObjectEntry, WorkerEntry},
+        directory::{Instance, ObjectEntry, WorkerEntry},
         tasks::{AttemptResult, Task, TaskAttempt, TaskState},
     },
     message::Progress,
@@ -21,24 +21,18 @@ pub(crate) fn object(object: &ObjectEntry) -> Value {
     })
 }
 
-fn instance(instance: &Instance) -> Value {
+/// An instance of an object. Only one that holds its name exclusively has a "fence".
+pub fn instance(instance: &Instance) -> Value {
     let mut shown = value!({
         "worker": instance.worker,
         "endpoint": instance.endpoint,
-        "state": state_name(instance.state),
+        "state": instance.state.name(),
         "tags": instance.tags,
     });
     if let (Some(fence), Some(fields)) = (instance.fence, shown.as_object_mut()) {
         fields.insert("fence".to_owned(), fence.into());
     }
     shown
-}
-
-pub(crate) fn state_name(state: InstanceState) -> &'static str {
-    match state {
-        InstanceState::Ready => "ready",
-        InstanceState::Draining => "draining",
-    }
 }
 
 /// A worker as `workers --json` prints it.
@@ -48,7 +42,7 @@ pub(crate) fn worker(worker: &WorkerEntry) -> Value {
         "endpoint": worker.endpoint,
         "pid": worker.pid,
         "host": worker.host,
-        "state": state_name(worker.state),
+        "state": worker.state.name(),
         "in_flight": worker.load.in_flight,
         "queue": worker.load.queue,
         "capacity": worker.load.capacity,
@@ -57,20 +51,23 @@ pub(crate) fn worker(worker: &WorkerEntry) -> Value {
     })
 }
 
-/// A task as `tasks show --json` prints it. Times are RFC 3339.
+/// A task as JSON. Times are RFC 3339.
 #[derive(Debug, Serialize)]
-pub(crate) struct TaskJson<'a> {
+pub struct TaskJson<'a> {
     id: &'a str,
     object: &'a str,
     method: &'a str,
+    /// Left out in a list, like the result.
     #[serde(skip_serializing_if = "Option::is_none")]
-    args: Option<Option<&'a RawValue>>,
+    args: Option<Option<StoredJson<'a>>>,
     state: TaskState,
     attempts: Vec<AttemptJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<Option<&'a RawValue>>,
+    result: Option<Option<StoredJson<'a>>>,
+    /// The error message.
     error: Option<&'a str>,
-    error_value: Option<&'a RawValue>,
+    /// The object's own error.
+    error_value: Option<StoredJson<'a>>,
     submitted: String,
     submitter: &'a str,
     due: String,
@@ -80,6 +77,7 @@ pub(crate) struct TaskJson<'a> {
     max_attempts: u32,
     tries: u32,
     run_limit_ms: u64,
+    /// The only worker that may run the task.
     worker: Option<&'a str>,
     progress: Option<&'a Progress>,
 }
@@ -94,22 +92,32 @@ struct AttemptJson<'a> {
     reason: Option<&'a str>,
 }
 
-fn raw(text: &str) -> Option<&RawValue> {
-    serde_json::from_str(text).ok()
+/// A value that the store holds as JSON text, with all its digits. Text that is not JSON becomes a string.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum StoredJson<'a> {
+    Json(&'a RawValue),
+    Text(&'a str),
+}
+
+impl<'a> StoredJson<'a> {
+    fn new(text: &'a str) -> Self {
+        serde_json::from_str(text).map_or(Self::Text(text), Self::Json)
+    }
 }
 
 impl<'a> TaskJson<'a> {
     /// Everything about a task.
-    pub(crate) fn new(task: &'a Task) -> Self {
+    pub fn new(task: &'a Task) -> Self {
         Self {
-            args: Some(task.arguments.as_deref().and_then(raw)),
-            result: Some(task.result.as_deref().and_then(raw)),
+            args: Some(task.arguments.as_deref().map(StoredJson::new)),
+            result: Some(task.result.as_deref().map(StoredJson::new)),
             ..Self::listed(task)
         }
     }
 
     /// A task in a list.
-    pub(crate) fn listed(task: &'a Task) -> Self {
+    pub fn listed(task: &'a Task) -> Self {
         let error_value = task.error.as_ref().and_then(|error| error.value.as_deref());
         Self {
             id: &task.id.0,
@@ -120,7 +128,7 @@ impl<'a> TaskJson<'a> {
             attempts: task.attempts.iter().map(attempt_json).collect(),
             result: None,
             error: task.error.as_ref().map(|error| error.sentence.as_str()),
-            error_value: error_value.and_then(raw),
+            error_value: error_value.map(StoredJson::new),
             submitted: rfc3339(task.submitted_ms),
             submitter: &task.submitter,
             due: rfc3339(task.due_ms),
@@ -155,4 +163,32 @@ pub(crate) fn counts_json(counts: &[(TaskState, u64)]) -> Value {
     };
     let counts = TaskState::ALL.map(|state| (state.name().to_owned(), count(state).into()));
     Value::Object(Map::from_iter(counts))
+}
+
+/// A time in RFC 3339 with milliseconds, in UTC. A time beyond the year 9999 becomes the last one of that year.
+pub fn rfc3339(unix_ms: u64) -> String {
+    let ms = i64::try_from(unix_ms).unwrap_or(i64::MAX);
+    match Timestamp::from_millisecond(ms) {
+        Ok(time) => format!("{time:.3}"),
+        Err(_) => "9999-12-31T23:59:59.999Z".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_in_utc_with_milliseconds_and_never_too_late_to_tell() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(1_767_225_600_123), "2026-01-01T00:00:00.123Z");
+        assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn stored_text_that_is_not_json_is_shown_as_a_string() {
+        let shown = [r#"{"n":1.50}"#, "not \"JSON\""]
+            .map(|text| serde_json::to_string(&StoredJson::new(text)).unwrap());
+        assert_eq!(shown, [r#"{"n":1.50}"#, r#""not \"JSON\"""#]);
+    }
 }

@@ -8,12 +8,12 @@ use crate::{
     access::{self, AccessService, LimitsReporter, LocalCallers, TicketAuthority, UsersReload},
     directory::{self, DirectoryService, InstanceDirectory},
     exclusive_names::DatabaseNameStore,
-    figures::{self, FiguresService},
+    figures::{self, FiguresService, OwnFigures},
     limits::Limiter,
     peers::{leave_peers, own_address, share_addresses},
     presence::PresenceService,
     pyro,
-    tasks::{self, DispatcherHandle, TasksService},
+    tasks::{self, DispatcherHandle, TaskContext, TasksService},
     topics::{self, TopicsService, keep_retention},
     users::UsersError,
 };
@@ -158,7 +158,7 @@ impl NameServer {
         };
         let tasks = store
             .clone()
-            .map(|store| tasks::TaskContext::new(store, Arc::clone(&limiter), authority.clone()));
+            .map(|store| TaskContext::new(store, Arc::clone(&limiter), authority.clone()));
         host.authenticator = authority
             .as_ref()
             .map(|authority| Arc::clone(authority.authenticator()));
@@ -187,9 +187,10 @@ impl NameServer {
         let figures = FiguresService::default();
         let directory = directory.count_expired(figures.expired_leases());
         let mut objects = objects(&directory, access);
-        let figures = HostedObject::from_service::<interfaces::figures::Figures, _>(figures)
-            .policy(AccessPolicy::Roles(figures::may_call));
-        objects.insert(interfaces::figures::OBJECT.to_owned(), figures);
+        let figures_object =
+            HostedObject::from_service::<interfaces::figures::Figures, _>(figures.clone())
+                .policy(AccessPolicy::Roles(figures::may_call));
+        objects.insert(interfaces::figures::OBJECT.to_owned(), figures_object);
         if let Some(tasks) = &tasks {
             objects.insert(
                 interfaces::tasks::OBJECT.to_owned(),
@@ -218,6 +219,11 @@ impl NameServer {
             .map_err(io::Error::other)
             .and_then(|bound| bound)
             .map_err(NameServerError::Listen)?;
+        figures.set_own(OwnFigures {
+            connections: host.connections(),
+            tasks: tasks.as_ref().map(TaskContext::counters),
+            store: store.clone(),
+        });
         let own = own_address(host.local_addr(), advertise.as_ref());
         directory.set_own_addresses(host.local_addr(), own.clone());
         if let Some(python) = python {

@@ -1,16 +1,22 @@
 //! The figures of calls that workers report, summed in memory.
 
+use crate::tasks::TaskCounters;
 use pyroxene_common::{
+    host::OpenConnections,
     identity::Role,
     interfaces::{
         directory::MAX_NAME,
-        figures::{FigureSums, FiguresError, LATENCY_BUCKETS, MAX_ROWS, MethodFigures, figures},
+        figures::{
+            FigureSums, FiguresError, LATENCY_BUCKETS, MAX_ROWS, MethodFigures, NameServerFigures,
+            StoreFigures, figures,
+        },
     },
 };
+use pyroxene_store::Store;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -36,6 +42,35 @@ const FORGOTTEN: Duration = Duration::from_secs(10 * 60);
 pub(crate) struct FiguresService {
     state: Arc<Mutex<FigureState>>,
     leases_expired: Arc<AtomicU64>,
+    own: Arc<OnceLock<OwnFigures>>,
+}
+
+/// Where the figures of the name server itself are.
+#[derive(Debug)]
+pub(crate) struct OwnFigures {
+    pub(crate) connections: OpenConnections,
+    pub(crate) tasks: Option<Arc<TaskCounters>>,
+    pub(crate) store: Option<Store>,
+}
+
+impl OwnFigures {
+    fn read(&self) -> NameServerFigures {
+        let tasks = self.tasks.as_ref();
+        NameServerFigures {
+            connections: self.connections.count() as u64,
+            task_attempts: tasks.map(|tasks| tasks.attempts()).unwrap_or_default(),
+            task_waits: tasks.map(|tasks| tasks.waits()).unwrap_or_default(),
+            store: self.store.as_ref().map(|store| {
+                let figures = store.write_figures();
+                StoreFigures {
+                    written: figures.written,
+                    failed: figures.failed,
+                    time_us: u64::try_from(figures.time.as_micros()).unwrap_or(u64::MAX),
+                    is_failing: figures.is_failing,
+                }
+            }),
+        }
+    }
 }
 
 /// The sums, without I/O.
@@ -138,6 +173,12 @@ impl FiguresService {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Says where the figures of the name server itself are, once it listens.
+    pub(crate) fn set_own(&self, own: OwnFigures) {
+        // It is set once; a second time would change nothing.
+        let _ = self.own.set(own);
+    }
+
     /// Counts the leases that have ended.
     pub(crate) fn expired_leases(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.leases_expired)
@@ -175,6 +216,10 @@ impl figures::Figures for FiguresService {
             leases_expired: self.leases_expired.load(Ordering::Relaxed),
             ..sums
         }
+    }
+
+    async fn nameserver(self, _: Context) -> NameServerFigures {
+        self.own.get().map(OwnFigures::read).unwrap_or_default()
     }
 }
 

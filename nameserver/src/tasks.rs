@@ -27,6 +27,7 @@ mod attempt_log;
 mod backlog;
 mod cached_counts;
 mod convert;
+mod counters;
 mod direct_capacity;
 mod dispatcher;
 mod fair_queue;
@@ -41,6 +42,7 @@ mod scheduler;
 mod service;
 mod window;
 
+pub(crate) use counters::TaskCounters;
 pub(crate) use permission::may_call;
 pub(crate) use service::TasksService;
 
@@ -68,6 +70,7 @@ pub(crate) struct TaskContext {
     direct_capacity: Arc<DirectCapacity>,
     limiter: Arc<Limiter>,
     cached_counts: Arc<CachedCounts>,
+    counters: Arc<TaskCounters>,
     /// Decides which rights a submitter has; none without authentication.
     authority: Option<Arc<TicketAuthority>>,
 }
@@ -82,11 +85,17 @@ impl TaskContext {
             store,
             limiter,
             cached_counts: Arc::default(),
+            counters: Arc::default(),
             maintenance: Arc::default(),
             lease_status: Arc::default(),
             direct_capacity: Arc::default(),
             authority,
         }
+    }
+
+    /// What became of tasks here.
+    pub(crate) fn counters(&self) -> Arc<TaskCounters> {
+        Arc::clone(&self.counters)
     }
 
     /// The object `tasks`.

@@ -65,6 +65,9 @@ impl StoreError {
     pub(super) fn on_disk_of(self, file: &Path) -> Self {
         match self {
             Self::Io(message) => Fault::new(FaultKind::Io, message).on_disk_of(file).into(),
+            Self::Unavailable(message) => Fault::new(FaultKind::Unavailable, message)
+                .on_disk_of(file)
+                .into(),
             Self::Missing(message) => Fault::new(FaultKind::Missing, message)
                 .on_disk_of(file)
                 .into(),

@@ -15,6 +15,7 @@ use super::{
     backend::Backend,
     batch::{Reply, Request},
     error::StoreError,
+    health::WriteFigures,
     hints::{HintReceiver, Hints},
     model::UnixMillis,
     options::StoreOptions,
@@ -51,6 +52,16 @@ impl Store {
     /// Any error but `Invalid`.
     pub async fn now(&self) -> Result<UnixMillis, StoreError> {
         self.0.backend.now().await
+    }
+
+    /// What became of the transactions so far.
+    pub fn write_figures(&self) -> WriteFigures {
+        self.0.writer.figures()
+    }
+
+    /// Why writes fail now, if they do.
+    pub fn failure(&self) -> Option<StoreError> {
+        self.0.writer.failure()
     }
 
     /// Hints at later changes: those of this process, and those that other processes tell.

@@ -43,6 +43,7 @@ mod writer;
 pub use crate::database::{InvalidStoreUrl, StoreUrl};
 pub use error::StoreError;
 pub use handle::Store;
+pub use health::WriteFigures;
 pub use hints::{Hint, HintReceiver};
 pub use lease_keeper::{HeldLease, LeaseKeeper, LeaseRenewal, RENEW_EVERY};
 pub use model::*;

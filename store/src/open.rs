@@ -108,7 +108,7 @@ impl Store {
             Arc::clone(&backend),
             hints.subscribe(),
         )));
-        let writer = Writer::start(&backend, &hints, &waiters, options.timeout, &tasks, &stop);
+        let writer = Writer::start(&backend, &hints, &waiters, &options, &tasks, &stop);
         tasks.close();
         Self(Arc::new(StoreInner {
             backend,

@@ -86,6 +86,14 @@ pub struct StoreOptions {
     pub max_file: Option<u64>,
 }
 
+impl StoreOptions {
+    /// How long one request waits for a server, or for another process that writes: shorter than those who asked
+    /// wait for its answer, so that the answer has the reason.
+    pub(crate) fn wait_timeout(&self) -> Duration {
+        self.timeout * 3 / 5
+    }
+}
+
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {

@@ -7,8 +7,9 @@ use super::{
     backend::Backend,
     batch::{Batch, MAX_WAITING_BYTES, QueuedRequest, Reply, Request, WriteClass, permits_for},
     error::StoreError,
-    health::Health,
+    health::{Health, WriteFigures},
     hints::Hints,
+    options::StoreOptions,
     waiters::Waiters,
 };
 use std::{
@@ -20,7 +21,7 @@ use std::{
 };
 use tokio::{
     sync::{Mutex, Notify, Semaphore, mpsc, oneshot},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -37,6 +38,7 @@ pub(super) struct Writer {
     /// One for each class, or one for all of them.
     queues: Box<[mpsc::Sender<QueuedRequest>]>,
     memory: Arc<Semaphore>,
+    health: Arc<Health>,
     patience: Duration,
 }
 
@@ -47,7 +49,7 @@ impl Writer {
         backend: &Arc<Backend>,
         hints: &Hints,
         waiters: &Arc<Waiters>,
-        patience: Duration,
+        options: &StoreOptions,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
@@ -74,8 +76,19 @@ impl Writer {
         Self {
             queues: lanes.collect(),
             memory: Arc::new(Semaphore::new(MAX_WAITING_BYTES / 1024)),
-            patience,
+            health,
+            patience: options.timeout,
         }
+    }
+
+    /// What became of the transactions so far.
+    pub(super) fn figures(&self) -> WriteFigures {
+        self.health.figures()
+    }
+
+    /// Why writes fail now, if they do.
+    pub(super) fn failure(&self) -> Option<StoreError> {
+        self.health.reason()
     }
 
     /// Queues a request of about `bytes`, and waits until it is written.
@@ -123,7 +136,9 @@ async fn write_all(
     stop: CancellationToken,
 ) {
     while let Some(mut batch) = waiting.next_batch(&stop).await {
+        let began = Instant::now();
         let written = backend.write(&mut batch).await;
+        health.took(began.elapsed());
         waiting.writing.fetch_sub(1, Ordering::Relaxed);
         waiting.written.notify_one();
         match written {

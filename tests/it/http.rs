@@ -5,6 +5,7 @@ mod browsers;
 mod calls;
 mod events;
 mod figures;
+mod streams;
 mod tasks;
 
 use crate::harness::{Broker, http::Request};

@@ -129,7 +129,7 @@ async fn a_dead_database_holds_up_nobody_who_writes_nothing() {
     life_goes_on(&broker, &mut bob).await;
     // Who speaks is heard if the database is back soon, and else told.
     ana.write(&["too early".to_owned()]).await;
-    complains(&ana, &["cannot be reached"]).await;
+    complains(&ana, &["is unavailable"]).await;
     ana.write(&["in time".to_owned()]).await;
     postgres.recover().await;
     for process in [&mut bob, &mut ana] {

@@ -54,10 +54,28 @@ async fn what_is_waited_for_is_interrupted_and_the_shell_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_fit_the_terminal() {
     let broker = Broker::start().workers(2).await;
-    let submit = ["submit", "--delay", "1h", "calculator", "factorial", "5"];
-    broker.run(&submit).await.out();
+    let why = "this message is longer than a line of a terminal, and has only words that are short";
+    let submit = ["submit", "--delay", "1h", "echo", "fail", why];
+    let id = broker.run(&submit).await.out().to_owned();
+    broker
+        .run(&["topic", "append", "door", "opened"])
+        .await
+        .out();
     for columns in [60, 80, 120] {
-        for words in [&["workers"][..], &["list"], &["ping"], &["tasks", "list"]] {
+        for words in [
+            &["workers"][..],
+            &["list"],
+            &["lookup", "echo"],
+            &["ping"],
+            &["whoami"],
+            &["limits"],
+            &["events"],
+            &["top", "--once"],
+            &["topic", "list"],
+            &["tasks", "list"],
+            &["tasks", "show", &id],
+            &["describe", "calculator"],
+        ] {
             let (terminal, _) = Terminal::of_width(columns, &broker, words);
             let shown = terminal.all().await;
             assert!(shown.lines().count() > 1, "{words:?} at {columns}: {shown}");
@@ -67,6 +85,14 @@ async fn tables_fit_the_terminal() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_load_is_shown_on_a_screen_that_is_cleared() {
+    let broker = Broker::start().workers(1).await;
+    let (top, _) = Terminal::start(&broker, &["top"]);
+    top.shows("\u{1b}[H\u{1b}[2JWORKER").await;
+    assert!(!top.shown_so_far().contains("\\u{1b}"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

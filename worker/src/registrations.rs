@@ -138,7 +138,11 @@ impl Registrations {
                     }
                     if !std::mem::replace(&mut told, true) {
                         let worker = &self.common.registration.worker;
-                        tracing::warn!(worker, ?start_timeout, "waiting for this to end: {error}");
+                        let limit = start_timeout.map_or_else(
+                            || "without limit".to_owned(),
+                            |limit| format!("for at most {:.1} s", limit.as_secs_f64()),
+                        );
+                        tracing::warn!(worker, limit, "waiting for this to end: {error}");
                     }
                     give_up
                 }

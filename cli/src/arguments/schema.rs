@@ -163,8 +163,8 @@ impl fmt::Display for JsonTypes {
 pub(crate) struct Mismatch {
     /// The path within the value, such as `[1].name`; empty for the whole value.
     pub(crate) path: String,
-    /// The types that the schema accepts there.
-    pub(crate) expected: JsonTypes,
+    /// What the schema accepts there.
+    pub(crate) expected: String,
     /// The value that was found there, shortened.
     pub(crate) found: String,
 }
@@ -191,13 +191,18 @@ fn mismatch_at(
     if !wanted.contains(JsonTypes::of(value)) {
         return Some(Mismatch {
             path: path.clone(),
-            expected: wanted,
+            expected: wanted.to_string(),
             found: shortened_value(value),
         });
     }
     let schema = description.resolve(schema);
     let before = path.len();
     match value {
+        Value::Number(_) => bounds(schema, value).map(|bounds| Mismatch {
+            path: path.clone(),
+            expected: format!("{} {bounds}", wanted.and(JsonTypes::NUMBER)),
+            found: shortened_value(value),
+        }),
         Value::Array(values) => {
             let leading = schema.get("prefixItems").and_then(Value::as_array);
             let leading = leading.map_or(&[][..], Vec::as_slice);
@@ -221,6 +226,26 @@ fn mismatch_at(
             })
         }
         _ => None,
+    }
+}
+
+/// The bounds of a schema for numbers, if the number is outside of them.
+fn bounds(schema: &Value, number: &Value) -> Option<String> {
+    let bound = |keyword: &str| schema.get(keyword).filter(|bound| bound.is_number());
+    let (least, most) = (bound("minimum"), bound("maximum"));
+    let number = number.as_f64()?;
+    let is_outside = least
+        .and_then(Value::as_f64)
+        .is_some_and(|least| number < least)
+        || most
+            .and_then(Value::as_f64)
+            .is_some_and(|most| number > most);
+    match (least, most) {
+        _ if !is_outside => None,
+        (Some(least), Some(most)) => Some(format!("from {least} to {most}")),
+        (Some(least), None) => Some(format!("of at least {least}")),
+        (None, Some(most)) => Some(format!("of at most {most}")),
+        (None, None) => None,
     }
 }
 
@@ -329,5 +354,24 @@ mod tests {
         let number = json!({"type": "number"});
         assert_eq!(mismatch(&description, &number, &json!(3)), None);
         assert!(mismatch(&description, &integer, &json!(3.5)).is_some());
+    }
+
+    #[test]
+    fn a_number_outside_of_its_bounds_is_told_them() {
+        let wanted = |schema: Value, value: Value| {
+            let found = mismatch(&description(), &schema, &value);
+            found.map(|found| found.expected)
+        };
+        let natural = json!({"type": ["integer", "null"], "minimum": 0});
+        assert_eq!(wanted(natural.clone(), json!(0)), None);
+        assert_eq!(
+            wanted(natural, json!(-3)).unwrap(),
+            "an integer of at least 0"
+        );
+        let byte = json!({"type": "integer", "minimum": 0, "maximum": 255});
+        assert_eq!(
+            wanted(byte, json!(256)).unwrap(),
+            "an integer from 0 to 255"
+        );
     }
 }

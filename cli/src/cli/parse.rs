@@ -1,7 +1,7 @@
 //! Parses the command line and the environment into a command.
 
 use super::Cli;
-use crate::flags::YesOrNo;
+use crate::{flags::YesOrNo, security::TOKEN_VARIABLE};
 use clap::{
     ArgMatches, Command, CommandFactory, FromArgMatches,
     builder::{Resettable, TypedValueParser},
@@ -12,7 +12,7 @@ use pyroxene_common::identity::looks_like_token;
 use std::{env, ffi::OsString};
 
 /// The flags that may also be given before the command, because most commands have them.
-const GLOBAL_FLAGS: [&str; 2] = ["--nameserver", "--json"];
+pub(crate) const COMMON_FLAGS: [&str; 2] = ["--nameserver", "--json"];
 
 /// The flags whose environment variable must not be empty. A script that copies an unset variable would
 /// otherwise run without the protection that it asks for.
@@ -103,7 +103,7 @@ fn is_global_flag(word: &OsString) -> bool {
         return false;
     };
     let flag = word.split_once('=').map_or(word, |(flag, _)| flag);
-    GLOBAL_FLAGS.contains(&flag)
+    COMMON_FLAGS.contains(&flag)
 }
 
 /// The same command, without the environment variables that are empty.
@@ -128,6 +128,11 @@ fn empty_security_variable(
     if let Some((name, matches)) = matches.subcommand() {
         let command = command.find_subcommand(name)?;
         return empty_security_variable(command, matches, is_empty);
+    }
+    // A command without the flag does not log in.
+    let has_token_file = matches.try_contains_id("token_file");
+    if has_token_file.is_ok_and(|is_given| !is_given) && is_empty(TOKEN_VARIABLE) {
+        return Some(TOKEN_VARIABLE.to_owned());
     }
     command.get_arguments().find_map(|argument| {
         let id = argument.get_id().as_str();
@@ -215,7 +220,12 @@ mod tests {
         }
         let given = "pyroxene list --tls-ca ca.crt";
         assert!(parse_with_empty("PYROXENE_TLS_CA", given).is_ok());
+        let given = "pyroxene list --user ana --token-file t";
+        assert!(parse_with_empty("PYROXENE_TOKEN", given).is_ok());
         for (variable, command) in [
+            ("PYROXENE_TOKEN", "list"),
+            ("PYROXENE_TOKEN", "worker"),
+            ("PYROXENE_ACCOUNTS_OWNER_RULE", "up"),
             ("PYROXENE_CERTIFICATES", "nameserver"),
             ("PYROXENE_TICKET_LIFE", "nameserver"),
             ("PYROXENE_CERTIFICATES", "up"),

@@ -8,7 +8,7 @@ use crate::{
     messages::note,
     nameservers::explain_unavailable,
     objects::with_wait_reported,
-    output::{print, print_json},
+    output::{print_json, print_text},
     table::table,
     units::duration,
 };
@@ -146,7 +146,7 @@ pub(crate) async fn run(arguments: BenchArguments) -> Result<(), Failure> {
     if arguments.client.json {
         return print_json(&to_json(&arguments, &total, seconds));
     }
-    print(&to_text(&arguments, &total, seconds))
+    print_text(&to_text(&arguments, &total, seconds))
 }
 
 /// Reads the arguments and makes a first call, so that mistakes are reported as by `call`.

@@ -4,6 +4,7 @@ use crate::{
     failure::Failure,
     flags::YesOrNo,
     output::{print, print_json},
+    table::labelled,
 };
 use clap::{
     Subcommand,
@@ -13,7 +14,6 @@ use pyroxene_certs::{
     CertificateAuthority, CertificateInfo, CertificateRequest, CertificateRole, CertsError,
     DEFAULT_DAYS, MAX_DAYS, San, inspect, read,
 };
-use pyroxene_common::clean;
 use serde_json::json;
 use std::{
     path::{Path, PathBuf},
@@ -181,16 +181,18 @@ fn to_text(info: &CertificateInfo, now: SystemTime) -> String {
         hosts => hosts.join(", "),
     };
     let time = humantime::format_rfc3339_seconds;
-    format!(
-        "subject  {}\nrole     {role}\nhosts    {}\nvalid    {} to {}{state}\n\
-         issuer   {}\nserial   {}\nsha256   {}\n",
-        clean::line(&info.subject),
-        clean::line(&hosts),
-        time(info.not_before),
-        time(info.not_after),
-        clean::line(&info.issuer),
-        info.serial,
-        info.sha256,
+    let (from, to) = (time(info.not_before), time(info.not_after));
+    labelled(
+        "",
+        &[
+            ("subject", info.subject.clone()),
+            ("role", role.to_owned()),
+            ("hosts", hosts),
+            ("valid", format!("{from} to {to}{state}")),
+            ("issuer", info.issuer.clone()),
+            ("serial", info.serial.clone()),
+            ("sha256", info.sha256.clone()),
+        ],
     )
 }
 

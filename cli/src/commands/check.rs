@@ -4,7 +4,7 @@ use crate::{
     failure::{Exit, Failure},
     flags::ClientArguments,
     nameservers::{ask_directories, list},
-    output::{print, print_json},
+    output::{print_json, print_text},
 };
 use clap::ValueEnum;
 use pyroxene_client::{Client, TaskError};
@@ -13,6 +13,8 @@ use pyroxene_common::interfaces::{
     tasks::TaskState,
 };
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Check the broker for a monitoring system
 ///
@@ -96,6 +98,9 @@ impl Health {
     }
 }
 
+/// Monitoring systems give up a check after 10 seconds, most of them.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A check with its figures.
 struct Report {
     health: Health,
@@ -104,13 +109,27 @@ struct Report {
 }
 
 pub(crate) async fn run(arguments: CheckArguments) -> Result<(), Failure> {
-    let client = arguments.client.client_for_tasks()?;
+    let client = arguments.client.client()?;
     let name = arguments.name.as_deref().unwrap_or_default();
-    let report = match arguments.what {
-        Checked::Nameserver => nameservers(&client).await,
-        Checked::Object => object(&client, name, arguments.least).await,
-        Checked::Tasks => tasks(&client, arguments.warn, arguments.critical).await,
+    let checking = async {
+        match arguments.what {
+            Checked::Nameserver => nameservers(&client).await,
+            Checked::Object => object(&client, name, arguments.least).await,
+            Checked::Tasks => tasks(&client, arguments.warn, arguments.critical).await,
+        }
     };
+    let report = timeout(CHECK_TIMEOUT, checking).await;
+    let report = report.unwrap_or_else(|_| Report {
+        health: match arguments.what {
+            Checked::Object => Health::Unknown,
+            Checked::Nameserver | Checked::Tasks => Health::Critical,
+        },
+        message: format!(
+            "no name server answered within {} s",
+            CHECK_TIMEOUT.as_secs()
+        ),
+        figures: json!({}),
+    });
     let Report {
         health,
         message,
@@ -124,7 +143,7 @@ pub(crate) async fn run(arguments: CheckArguments) -> Result<(), Failure> {
             "figures": figures,
         }))?;
     } else {
-        print(&format!("{}: {message}", health.name().to_uppercase()))?;
+        print_text(&format!("{}: {message}", health.name().to_uppercase()))?;
     }
     match health {
         Health::Ok => Ok(()),

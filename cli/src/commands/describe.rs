@@ -8,7 +8,7 @@ use crate::{
     objects::ObjectLookup,
     output::{print, print_json},
     signature::{signature, types},
-    table::wrap,
+    table::{wrap, wrapped},
     terminal,
     units::duration,
 };
@@ -72,51 +72,103 @@ pub(crate) async fn description(
 /// The indent of the further lines of a signature.
 const CONTINUATION_INDENT: &str = "        ";
 
-/// The methods of an object for people. On a terminal the lines are wrapped to its width.
+/// The methods of an object for people. On a terminal the text is fitted to its width.
 pub(crate) fn to_text(name: &str, description: &Description) -> String {
     text_within(name, description, terminal::columns())
 }
 
 fn text_within(name: &str, description: &Description, columns: Option<usize>) -> String {
-    let columns = columns.unwrap_or(usize::MAX);
     let interface = clean::line(&description.interface);
     let version = description.version;
-    let mut text = format!("{name}: {interface} version {version}\n");
-    indent(&mut text, &description.doc, "  ", columns);
+    let title = format!("{name}: {interface} version {version}");
+    let mut text = wrapped(&title, columns, "  ") + "\n";
+    push_doc(&mut text, &description.doc, "  ", columns);
     for method in &description.methods {
         text.push('\n');
         let signature = signature(method);
         let signature = clean::line(&signature);
-        let lines = wrap(
-            &signature,
-            columns.saturating_sub(CONTINUATION_INDENT.len()),
-        );
+        let width = columns.unwrap_or(usize::MAX);
+        let lines = wrap(&signature, width.saturating_sub(CONTINUATION_INDENT.len()));
         text.push_str(&lines.join(&format!("\n{CONTINUATION_INDENT}")));
         text.push('\n');
-        indent(&mut text, &method.doc, "    ", columns);
+        push_doc(&mut text, &method.doc, "    ", columns);
     }
     if !description.definitions.is_empty() {
         text.push_str("\nTypes:\n");
-        indent(&mut text, &types(description), "  ", columns);
+        for line in types(description).lines() {
+            push_type(&mut text, line, columns.unwrap_or(usize::MAX));
+        }
     }
     text
 }
 
-/// Appends `doc` with its lines indented and wrapped, and with consecutive blank lines as one.
-fn indent(text: &mut String, doc: &str, by: &str, columns: usize) {
+/// Appends documentation with its lines indented, and with consecutive blank lines as one. On a terminal its
+/// paragraphs are broken anew: their author broke them for another width.
+fn push_doc(text: &mut String, doc: &str, indent: &str, columns: Option<usize>) {
+    let lines = match columns {
+        Some(_) => paragraphs(doc),
+        None => doc.lines().map(str::to_owned).collect(),
+    };
+    let width = columns.unwrap_or(usize::MAX).saturating_sub(indent.len());
     let mut was_blank = false;
-    for line in doc.lines() {
+    for line in lines {
         let is_blank = line.trim().is_empty();
         if !is_blank {
-            let pieces = wrap(line, columns.saturating_sub(by.len()));
-            text.push_str(by);
-            text.push_str(&pieces.join(&format!("\n{by}")));
+            text.push_str(indent);
+            text.push_str(&wrap(&line, width).join(&format!("\n{indent}")));
         }
         if !(is_blank && was_blank) {
             text.push('\n');
         }
         was_blank = is_blank;
     }
+}
+
+/// The text with each paragraph on one line. Lines that begin an item of a list or a heading, and lines that are
+/// indented or within a block of code, stay lines.
+fn paragraphs(doc: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    // Whether the next line may continue the last one.
+    let mut is_open = false;
+    let mut is_code = false;
+    for line in doc.lines() {
+        let is_fence = line.trim_start().starts_with("```");
+        let is_own = is_code || is_fence || line.trim().is_empty() || begins_anew(line);
+        match lines.last_mut().filter(|_| is_open && !is_own) {
+            Some(last) => {
+                last.push(' ');
+                last.push_str(line.trim());
+            }
+            None => lines.push(line.to_owned()),
+        }
+        is_code ^= is_fence;
+        is_open = !(is_code || is_fence || line.trim().is_empty() || line.starts_with('#'));
+    }
+    lines
+}
+
+/// Whether a line is one of its own: indented, of a table or a heading, or the beginning of an item of a list.
+fn begins_anew(line: &str) -> bool {
+    let is_numbered = line.split_once(". ").is_some_and(|(number, _)| {
+        !number.is_empty() && number.chars().all(|digit| digit.is_ascii_digit())
+    });
+    is_numbered
+        || line.starts_with([' ', '\t', '|', '#', '>'])
+        || ["- ", "* "].iter().any(|bullet| line.starts_with(bullet))
+}
+
+/// Appends a line of the definition of a type. What is broken off is indented further.
+fn push_type(text: &mut String, line: &str, columns: usize) {
+    const INDENT: &str = "  ";
+    const BROKEN_OFF: &str = "    ";
+    let content = line.trim_start();
+    let own = line.len() - content.len();
+    let indent = format!("{INDENT}{}", " ".repeat(own));
+    let used = indent.len() + BROKEN_OFF.len();
+    let pieces = wrap(content, columns.saturating_sub(used));
+    text.push_str(&indent);
+    text.push_str(&pieces.join(&format!("\n{indent}{BROKEN_OFF}")));
+    text.push('\n');
 }
 
 #[cfg(test)]
@@ -159,5 +211,43 @@ mod tests {
         );
         let narrow = text_within("shop", &description, Some(40));
         assert!(narrow.lines().all(|line| line.len() <= 40), "{narrow}");
+    }
+
+    #[test]
+    fn paragraphs_are_broken_anew_and_what_is_no_paragraph_is_not() {
+        let doc =
+            "One two\nthree.\n\n- four\n- five\n  six\n1. seven\n\n```\na\nb\n```\nEight\nnine.";
+        let expected = [
+            "One two three.",
+            "",
+            "- four",
+            "- five",
+            "  six",
+            "1. seven",
+            "",
+            "```",
+            "a",
+            "b",
+            "```",
+            "Eight nine.",
+        ];
+        assert_eq!(paragraphs(doc), expected);
+        let mut text = String::new();
+        push_doc(&mut text, "A long line,\nand a short one.", "  ", Some(16));
+        assert_eq!(text, "  A long line,\n  and a short\n  one.\n");
+        push_doc(&mut text, "As it\nis.", "", None);
+        assert!(text.ends_with("As it\nis.\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_broken_off_a_type_is_not_taken_for_another_one() {
+        let mut text = String::new();
+        push_type(
+            &mut text,
+            "    | Mismatch {left: integer, right: integer}",
+            36,
+        );
+        let expected = "      | Mismatch {left: integer,\n          right: integer}\n";
+        assert_eq!(text, expected);
     }
 }

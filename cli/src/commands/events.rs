@@ -4,13 +4,14 @@ use crate::{
     failure::{Exit, Failure},
     flags::{ClientArguments, YesOrNo},
     nameservers::{list, workers},
-    output::{local, now_ms, print, print_json, rfc3339},
+    output::{local, now_ms, print_json, print_text},
 };
 use pyroxene_client::Client;
 use pyroxene_common::interfaces::{
     directory::{InstanceState, ObjectFilter},
     tasks::TaskFilter,
 };
+use pyroxene_gateway::views::rfc3339;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
@@ -39,7 +40,7 @@ const TASKS: u32 = 100;
 type State = BTreeMap<(&'static str, String), Vec<(&'static str, Value)>>;
 
 pub(crate) async fn run(arguments: EventsArguments) -> Result<(), Failure> {
-    let client = arguments.client.client_for_tasks()?;
+    let client = arguments.client.client()?;
     let json = arguments.client.json;
     let mut known = look(&client).await?;
     for (key, fields) in &known {
@@ -78,7 +79,7 @@ async fn look(client: &Client) -> Result<State, Failure> {
     let mut state = State::new();
     for worker in workers(client).await? {
         let fields = vec![
-            ("state", crate::nameservers::state_name(worker.state).into()),
+            ("state", worker.state.name().into()),
             ("endpoint", worker.endpoint.into()),
             ("objects", worker.objects.into()),
         ];
@@ -146,7 +147,7 @@ fn show(
         (key, value) => format!("{key} {value}"),
     });
     let words: Vec<String> = words.collect();
-    print(&format!(
+    print_text(&format!(
         "{} {event} {name} {}",
         local(at),
         words.join(", ")

@@ -4,7 +4,7 @@ use crate::{
     failure::{Exit, Failure},
     flags::ClientArguments,
     nameservers::{ask_nameservers, successful_answers},
-    output::{print, print_json},
+    output::{print_json, print_text},
     table::table,
 };
 use pyroxene_common::{
@@ -55,7 +55,7 @@ pub(crate) async fn run(arguments: LimitsCommandArguments) -> Result<(), Failure
         .iter()
         .map(|(at, report)| text(&at.endpoint().to_string(), report))
         .collect();
-    print(&texts.join("\n\n"))
+    print_text(&texts.join("\n\n"))
 }
 
 fn failure(error: &AccessError) -> Failure {

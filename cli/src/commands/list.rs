@@ -5,12 +5,13 @@ use crate::{
     failure::Failure,
     flags::ClientArguments,
     messages::note,
-    nameservers::{list, state_name},
+    nameservers::list,
     output::{print, print_json},
     table::table,
 };
 use clap_complete::ArgValueCompleter;
-use pyroxene_common::interfaces::directory::{Instance, ObjectEntry, ObjectFilter};
+use pyroxene_common::interfaces::directory::{ObjectEntry, ObjectFilter};
+use pyroxene_gateway::views;
 use serde_json::{Value, json};
 
 /// List the objects and their instances
@@ -71,22 +72,10 @@ pub(crate) fn empty_list_reason(filter: &ObjectFilter) -> String {
 
 /// An object as `--json` prints it.
 pub(crate) fn to_json(object: &ObjectEntry) -> Value {
-    let instance = |instance: &Instance| {
-        let mut shown = json!({
-            "worker": instance.worker,
-            "endpoint": instance.endpoint,
-            "state": state_name(instance.state),
-            "tags": instance.tags,
-        });
-        if let (Some(fence), Some(fields)) = (instance.fence, shown.as_object_mut()) {
-            fields.insert("fence".to_owned(), fence.into());
-        }
-        shown
-    };
     json!({
         "name": object.name,
         "interface": object.interface,
-        "instances": object.instances.iter().map(instance).collect::<Vec<_>>(),
+        "instances": object.instances.iter().map(views::instance).collect::<Vec<_>>(),
     })
 }
 
@@ -105,7 +94,7 @@ pub(crate) fn to_table(objects: &[ObjectEntry]) -> String {
                     worker => worker.to_owned(),
                 },
                 instance.endpoint.clone(),
-                state_name(instance.state).to_owned(),
+                instance.state.name().to_owned(),
                 instance.tags.join(","),
             ]);
             (name, interface) = ("", "");
@@ -118,7 +107,10 @@ pub(crate) fn to_table(objects: &[ObjectEntry]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_common::{interfaces::directory::InstanceState, message::Load};
+    use pyroxene_common::{
+        interfaces::directory::{Instance, InstanceState},
+        message::Load,
+    };
 
     fn instance(worker: &str) -> Instance {
         Instance {

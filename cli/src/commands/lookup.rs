@@ -4,8 +4,8 @@ use super::list::{to_json, to_table};
 use crate::{
     commands::completions::objects,
     failure::Failure,
-    flags::ClientArguments,
-    nameservers::{HANG_UP_TIMEOUT, listed, no_such_object},
+    flags::{COMMAND_TIMEOUT, ClientArguments},
+    nameservers::{listed, no_such_object},
     output::{print, print_json},
 };
 use clap_complete::ArgValueCompleter;
@@ -26,7 +26,7 @@ pub(crate) struct LookupArguments {
 
 pub(crate) async fn run(arguments: LookupArguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
-    let deadline = Instant::now() + HANG_UP_TIMEOUT;
+    let deadline = Instant::now() + COMMAND_TIMEOUT;
     let Some(object) = listed(&client, &arguments.name, deadline).await? else {
         return Err(no_such_object(&client, &arguments.name).await);
     };

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 ///
 /// --json prints an array with one entry per name server:
 /// {"nameserver", "ok": true, "rtt_ms", "workers", "objects", "instances", "uptime_ms", "settled", "version"} or
-/// {"nameserver", "ok": false, "error"}. Exit code 3 if none answers.
+/// {"nameserver", "ok": false, "error"}. Exit code 3 if none listens, 5 if none answers in time.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PingArguments {
     #[command(flatten)]

@@ -4,7 +4,7 @@ use crate::{
     failure::Failure,
     flags::{ClientArguments, YesOrNo},
     nameservers::ask_directories,
-    output::{print, print_json},
+    output::{print_json, print_text},
     static_names::{StaticNameChange, accepted_by_nameservers},
 };
 use serde_json::json;
@@ -58,5 +58,5 @@ pub(crate) async fn run(arguments: RegisterArguments) -> Result<(), Failure> {
     if arguments.client.json {
         return print_json(&json!({"registered": name, "nameservers": took}));
     }
-    print(&format!("registered {name} with {}", took.join(", ")))
+    print_text(&format!("registered {name} with {}", took.join(", ")))
 }

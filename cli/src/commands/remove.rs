@@ -4,7 +4,7 @@ use crate::{
     failure::Failure,
     flags::ClientArguments,
     nameservers::ask_directories,
-    output::{print, print_json},
+    output::{print_json, print_text},
     static_names::{StaticNameChange, accepted_by_nameservers},
 };
 use serde_json::json;
@@ -33,5 +33,5 @@ pub(crate) async fn run(arguments: RemoveArguments) -> Result<(), Failure> {
     if arguments.client.json {
         return print_json(&json!({"removed": name, "nameservers": took}));
     }
-    print(&format!("removed {name} from {}", took.join(", ")))
+    print_text(&format!("removed {name} from {}", took.join(", ")))
 }

@@ -67,7 +67,7 @@ pub(crate) struct ShellArguments {
 }
 
 pub(crate) async fn run(arguments: ShellArguments) -> Result<(), Failure> {
-    let client = arguments.client.client_for_tasks()?;
+    let client = arguments.client.client()?;
     match io::stdin().is_terminal() && io::stdout().is_terminal() {
         true => at_terminal(&arguments, client).await,
         false => script(&arguments, client).await,

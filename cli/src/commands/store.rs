@@ -5,6 +5,7 @@ use crate::{
     flags::YesOrNo,
     output::{print, print_json},
     store::store_url,
+    table::labelled,
 };
 use clap::Subcommand;
 use pyroxene_common::private_file;
@@ -134,17 +135,17 @@ impl StoreCheckArguments {
 
 fn to_text(report: &StoreCheckReport) -> String {
     let tasks = &report.tasks;
-    let mut text = format!(
-        "tasks     {} queued, {} delayed, {} running, {} succeeded, {} failed, {} cancelled\n",
+    let counts = format!(
+        "{} queued, {} delayed, {} running, {} succeeded, {} failed, {} cancelled",
         tasks.queued, tasks.delayed, tasks.running, tasks.succeeded, tasks.failed, tasks.cancelled
     );
+    let mut lines = vec![("tasks", counts)];
     if report.problems.is_empty() {
-        text.push_str("problems  none\n");
+        lines.push(("problems", "none".to_owned()));
     }
-    for problem in &report.problems {
-        text.push_str(&format!("problem   {problem}\n"));
-    }
-    text
+    let problems = report.problems.iter();
+    lines.extend(problems.map(|problem| ("problem", problem.clone())));
+    labelled("", &lines)
 }
 
 impl StoreExportArguments {

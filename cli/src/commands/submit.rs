@@ -4,10 +4,10 @@ use crate::{
     arguments::{ArgumentSource, MethodSignature, read_untyped},
     commands::{
         call::{WrittenCall, read_source},
-        tasks::TaskWait,
+        tasks::{TaskWait, late_or_unavailable},
     },
     failure::{Exit, Failure},
-    flags::{ClientArguments, YesOrNo},
+    flags::{COMMAND_TIMEOUT, ClientArguments, YesOrNo},
     messages::note,
     nameservers::list_until,
     objects::ObjectLookup,
@@ -107,14 +107,10 @@ fn run_limit(text: &str) -> Result<Duration, String> {
 /// How long to wait for the description of the object's parameters.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a submission without a deadline waits for a name server that is silent or hangs up.
-const NAMESERVER_TIMEOUT: Duration = Duration::from_secs(10);
-
 pub(crate) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
-    let client = arguments.client.client_for_tasks()?;
+    let client = arguments.client.client()?;
     let deadline = arguments.timeout.map(|timeout| Instant::now() + timeout);
-    let submitted = submit(&client, &arguments, deadline).await;
-    let handle = submitted.map_err(|failure| failure.with_deadline(deadline))?;
+    let handle = submit(&client, &arguments, deadline).await?;
     let json = arguments.client.json;
     if arguments.wait {
         if io::stderr().is_terminal() {
@@ -145,12 +141,16 @@ async fn submit(
         arguments: words,
     } = &arguments.call;
     let (lookup, read) = (arguments.lookup, read_source);
-    let values = read_arguments(client, lookup, object, method, words, deadline, read).await?;
+    let values = read_arguments(client, lookup, object, method, words, deadline, read).await;
+    let values = values.map_err(|failure| failure.with_deadline(deadline))?;
     let task = arguments.options.new_task(object, method, values);
-    Ok(match deadline {
-        Some(deadline) => client.submit_with_deadline(task, deadline).await?,
-        None => client.submit(task).await?,
-    })
+    match deadline {
+        Some(deadline) => client
+            .submit_with_deadline(task, deadline)
+            .await
+            .map_err(|error| late_or_unavailable(error, deadline)),
+        None => Ok(client.submit(task).await?),
+    }
 }
 
 /// Reads the arguments as a JSON object, by the method's parameters if the object can describe them.
@@ -163,7 +163,7 @@ pub(crate) async fn read_arguments(
     deadline: Option<Instant>,
     read: impl FnMut(ArgumentSource<'_>) -> io::Result<Vec<u8>>,
 ) -> Result<String, Failure> {
-    let deadline = deadline.unwrap_or_else(|| Instant::now() + NAMESERVER_TIMEOUT);
+    let deadline = deadline.unwrap_or_else(|| Instant::now() + COMMAND_TIMEOUT);
     let find = async || {
         // A name server that has just started answers late, and a task may be submitted before a worker is there.
         let now = Instant::now();

@@ -4,12 +4,12 @@ mod progress;
 mod rendering;
 mod waiting;
 
-pub(crate) use rendering::{HEADINGS, TaskJson, describe, row, short_ids, shortened};
+pub(crate) use rendering::{HEADINGS, describe, row, short_ids, shortened};
 pub(crate) use waiting::TaskWait;
 
 use crate::{
     failure::{Exit, Failure},
-    flags::ClientArguments,
+    flags::{COMMAND_TIMEOUT, ClientArguments},
     messages::note,
     output::{now_ms, print, print_json, to_json},
     table::table,
@@ -19,10 +19,12 @@ use clap::{
     Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use pyroxene_client::{Client, TaskHandle};
+use futures::{StreamExt, stream};
+use pyroxene_client::{Client, Problem, TaskError, TaskHandle};
 use pyroxene_common::interfaces::tasks::{TaskFilter, TaskId, TaskPage, TaskState};
+use pyroxene_gateway::views::TaskJson;
 use serde_json::json;
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 use tokio::time::Instant;
 
 /// List, show, wait for, cancel and retry tasks
@@ -142,6 +144,9 @@ struct TaskIdsArguments {
     client: ClientArguments,
 }
 
+/// How many tasks are changed at a time.
+const CHANGES_AT_ONCE: usize = 16;
+
 /// The largest number of requests of one listing. A name server searches 10,000 tasks per request.
 const MOST_PAGES: usize = 100;
 
@@ -156,14 +161,21 @@ pub(crate) async fn run(arguments: TasksArguments) -> Result<(), Failure> {
         TasksCommand::Show(show) => show.run().await,
         TasksCommand::Wait(wait) => wait.run().await,
         TasksCommand::Cancel(TaskCancelArguments { tasks }) => {
-            let cancel = async |task: TaskHandle| Ok(task.cancel().await?);
+            let cancel = async |task: TaskHandle| task.cancel().await;
             tasks.change(TaskState::Cancelled, cancel).await
         }
         TasksCommand::Retry(TaskRetryArguments { tasks }) => {
-            let retry = async |task: TaskHandle| Ok(task.retry().await?);
+            let retry = async |task: TaskHandle| task.retry().await;
             tasks.change(TaskState::Queued, retry).await
         }
     }
+}
+
+/// The failure of a request that had until `deadline`. If a name server has answered that its store is away, that says
+/// more than that the time has passed.
+pub(crate) fn late_or_unavailable(error: TaskError, deadline: Instant) -> Failure {
+    let is_silence = error.problem() == Some(Problem::NoNameServer);
+    Failure::from(error).with_deadline(is_silence.then_some(deadline))
 }
 
 fn handle(client: &Client, id: &str) -> TaskHandle {
@@ -188,7 +200,9 @@ impl TaskListArguments {
         let mut filter = self.filter();
         let mut found = TaskPage::default();
         for _ in 0..MOST_PAGES {
-            let mut page = client.list_tasks(&filter).await?;
+            let deadline = Instant::now() + COMMAND_TIMEOUT;
+            let page = client.list_tasks(&filter).await;
+            let mut page = page.map_err(|error| late_or_unavailable(error, deadline))?;
             found.tasks.append(&mut page.tasks);
             found.next = page.next;
             let count = u32::try_from(found.tasks.len()).unwrap_or(u32::MAX);
@@ -202,11 +216,11 @@ impl TaskListArguments {
     }
 
     async fn run(&self) -> Result<(), Failure> {
-        let client = self.client.client_for_tasks()?;
+        let client = self.client.client()?;
         let TaskPage { tasks, next } = self.find(&client).await?;
         if self.client.json {
-            let listed: Result<Vec<_>, _> = tasks.iter().map(TaskJson::listed).collect();
-            return print_json(&listed?);
+            let listed: Vec<_> = tasks.iter().map(TaskJson::listed).collect();
+            return print_json(&listed);
         }
         if tasks.is_empty() {
             note("there are no such tasks");
@@ -229,10 +243,12 @@ impl TaskListArguments {
 
 impl TaskShowArguments {
     async fn run(&self) -> Result<(), Failure> {
-        let client = self.client.client_for_tasks()?;
-        let task = handle(&client, &self.id).show().await?;
+        let client = self.client.client()?;
+        let deadline = Instant::now() + COMMAND_TIMEOUT;
+        let task = handle(&client, &self.id).show().await;
+        let task = task.map_err(|error| late_or_unavailable(error, deadline))?;
         match self.client.json {
-            true => print_json(&TaskJson::new(&task)?),
+            true => print_json(&TaskJson::new(&task)),
             false => print(&describe(&task)),
         }
     }
@@ -240,7 +256,7 @@ impl TaskShowArguments {
 
 impl TaskWaitArguments {
     async fn run(self) -> Result<(), Failure> {
-        let client = self.client.client_for_tasks()?;
+        let client = self.client.client()?;
         let tasks = self.ids.iter().map(|id| handle(&client, id)).collect();
         let waiting = TaskWait {
             tasks,
@@ -256,9 +272,9 @@ impl TaskIdsArguments {
     async fn change(
         &self,
         wanted: TaskState,
-        change: impl AsyncFn(TaskHandle) -> Result<TaskState, Failure>,
+        change: impl AsyncFn(TaskHandle) -> Result<TaskState, TaskError>,
     ) -> Result<(), Failure> {
-        let client = self.client.client_for_tasks()?;
+        let client = self.client.client()?;
         let changed = StateChanges::all(&client, &self.ids, wanted, change).await;
         let text = changed.render(self.client.json)?;
         if !text.is_empty() {
@@ -281,12 +297,21 @@ impl StateChanges {
         client: &Client,
         ids: &[String],
         wanted: TaskState,
-        change: impl AsyncFn(TaskHandle) -> Result<TaskState, Failure>,
+        change: impl AsyncFn(TaskHandle) -> Result<TaskState, TaskError>,
     ) -> Self {
         let mut states = Vec::new();
         let mut failure = None;
-        for id in ids {
-            match change(handle(client, id)).await {
+        // Not one after the other: each may take as long as a command may.
+        let change = &change;
+        let changes = stream::iter(ids).map(|id| async move {
+            let deadline = Instant::now() + COMMAND_TIMEOUT;
+            let changed = change(handle(client, id)).await;
+            let changed = changed.map_err(|error| late_or_unavailable(error, deadline));
+            (id, changed)
+        });
+        let mut changes = pin!(changes.buffered(CHANGES_AT_ONCE));
+        while let Some((id, changed)) = changes.next().await {
+            match changed {
                 Ok(state) => {
                     states.push((id.clone(), state));
                     if state != wanted {

@@ -96,7 +96,7 @@ pub(crate) async fn run(arguments: TopArguments) -> Result<(), Failure> {
             let mut output = Output::new();
             if is_live {
                 // To the first place of an empty screen.
-                output.bytes(b"\x1b[H\x1b[2J")?;
+                output.control(b"\x1b[H\x1b[2J")?;
             }
             output.line(&to_text(&workers, &objects))?;
             output.flush()?;
@@ -137,7 +137,7 @@ fn rows(earlier: &Measurement, now: &Measurement) -> (Vec<Row>, Vec<Row>) {
         figures.in_flight = worker.load.in_flight.into();
         Row {
             name: worker.name.clone(),
-            state: crate::nameservers::state_name(worker.state),
+            state: worker.state.name(),
             figures,
             seconds,
             queue: Some(worker.load.queue),

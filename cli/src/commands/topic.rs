@@ -1,18 +1,21 @@
 //! `pyroxene topic`: durable logs from the command line.
 
 use crate::{
-    failure::{Exit, Failure, cannot_read},
-    flags::ClientArguments,
+    failure::{Exit, Failure, cannot_read, without_answer},
+    flags::{COMMAND_TIMEOUT, ClientArguments},
     messages::note,
     nameservers::{ask_nameservers, successful_answers},
-    output::{Output, print, print_json, rfc3339, to_json},
+    output::{Output, print, print_json, to_json},
     table::table,
     units::duration,
 };
 use clap::Subcommand;
 use futures::StreamExt;
-use pyroxene_client::{CallError, Client, Problem, TopicError};
-use pyroxene_common::interfaces::topics::{MAX_ENTRIES, TopicEntry, TopicSummary, TopicsError};
+use pyroxene_client::{CallError, Client, Problem, Topic, TopicError};
+use pyroxene_common::interfaces::topics::{
+    Entries, MAX_ENTRIES, TopicEntry, TopicSummary, TopicsError,
+};
+use pyroxene_gateway::views::rfc3339;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -21,6 +24,7 @@ use std::{
     pin::pin,
     time::Duration,
 };
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// Append to topics, read and follow them
@@ -157,8 +161,12 @@ impl TopicAppendArguments {
 
     async fn append(&self, client: &Client, body: Vec<u8>, key: String) -> Result<(), Failure> {
         let topic = client.topic(self.topic.as_str());
+        let deadline = Instant::now() + self.timeout;
         let appended = topic.append_once(key.clone(), body, self.timeout).await;
-        let sequence = appended.map_err(|error| maybe_appended(error, &key))?;
+        let sequence = appended.map_err(|error| {
+            let deadline = silent_until(&error, deadline);
+            maybe_appended(error, &key).with_deadline(deadline)
+        })?;
         match self.client.json {
             true => print_json(&json!({"sequence": sequence})),
             false => print(&sequence.to_string()),
@@ -206,9 +214,7 @@ impl TopicReadArguments {
         let (mut after, mut left) = (self.after, self.limit);
         while left > 0 {
             let limit = u32::try_from(left.min(MAX_ENTRIES as u64)).unwrap_or(u32::MAX);
-            let page = topic
-                .read(after, limit, Duration::ZERO, self.timeout)
-                .await?;
+            let page = read(&topic, after, limit, self.timeout).await?;
             if page.first > after.saturating_add(1) && after > 0 {
                 note(&format!("entries before {} are kept no longer", page.first));
             }
@@ -228,14 +234,12 @@ impl TopicReadArguments {
 
 impl TopicFollowArguments {
     async fn run(&self) -> Result<(), Failure> {
-        /// How long to wait for the newest sequence number of the topic.
-        const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
         let client = self.client.client()?;
         let topic = client.topic(self.topic.as_str());
         let after = match self.after {
             Some(after) => after,
             None => {
-                let beyond = topic.read(u64::MAX >> 1, 1, Duration::ZERO, HEAD_TIMEOUT);
+                let beyond = read(&topic, u64::MAX >> 1, 1, COMMAND_TIMEOUT);
                 beyond.await?.head
             }
         };
@@ -249,6 +253,26 @@ impl TopicFollowArguments {
         }
         Ok(())
     }
+}
+
+/// The entries after a sequence number that are there now.
+async fn read(
+    topic: &Topic,
+    after: u64,
+    limit: u32,
+    timeout: Duration,
+) -> Result<Entries, Failure> {
+    let deadline = Instant::now() + timeout;
+    let page = topic.read(after, limit, Duration::ZERO, timeout).await;
+    page.map_err(|error| {
+        let deadline = silent_until(&error, deadline);
+        Failure::from(error).with_deadline(deadline)
+    })
+}
+
+/// The deadline, if no name server has answered until then. One that answers that its store is away says more.
+fn silent_until(error: &TopicError, deadline: Instant) -> Option<Instant> {
+    matches!(error, TopicError::Call(_)).then_some(deadline)
 }
 
 fn print_entries(entries: &[TopicEntry], json: bool) -> Result<(), Failure> {
@@ -330,10 +354,22 @@ fn topics_failure(error: TopicsError) -> Failure {
     Failure::new(exit, error.to_string()).hint_at(is_limited.then_some(Problem::LimitReached))
 }
 
+/// The failure if no name server could be asked.
+fn nobody(error: CallError) -> Failure {
+    let last = error.attempts().last();
+    let place = last.map_or_else(String::new, |last| format!(": {}", last.endpoint));
+    let failure = without_answer(error).with_context(&format!("no name server answers{place}"));
+    match failure.hint {
+        Some(_) => failure,
+        None => failure.hint_at(Some(Problem::NoNameServer)),
+    }
+}
+
 impl From<TopicError> for Failure {
     fn from(error: TopicError) -> Self {
         let sentence = error.to_string();
         match error {
+            TopicError::Call(error @ CallError::Unavailable(_)) => nobody(error),
             TopicError::Call(error) => error.into(),
             TopicError::Topics { error, .. } => Self {
                 message: Some(sentence),
@@ -365,7 +401,8 @@ mod tests {
         );
         assert!(failure.hint.unwrap().contains("--key k1"));
         let error = CallError::Unavailable(Box::default());
-        assert!(maybe_appended(error.into(), "k1").hint.is_none());
+        let nobody = maybe_appended(error.into(), "k1").hint.unwrap();
+        assert!(!nobody.contains("--key"), "{nobody}");
     }
 
     #[test]

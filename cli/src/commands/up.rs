@@ -15,7 +15,8 @@ use crate::{
     output::to_json,
     security::{LoginArguments, UsersArguments, token_variable},
     store::{self, StoreArguments},
-    table::table,
+    table::{table, wrapped},
+    terminal,
     units::duration,
 };
 use child::Child;
@@ -26,6 +27,7 @@ use pyroxene_worker::MAX_THREADS;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::timeout;
+use unicode_width::UnicodeWidthStr;
 
 /// Start name servers and workers on this machine
 ///
@@ -61,6 +63,9 @@ pub(crate) struct UpArguments {
         hide_env_values = true
     )]
     accounts_db: Option<String>,
+    /// Let users use only accounts of their own name, and accounts that --allow account:NAME grants them
+    #[arg(long, env = "PYROXENE_ACCOUNTS_OWNER_RULE", value_parser = YesOrNo)]
+    accounts_owner_rule: bool,
     /// Refuse to start workers if there are no accounts in that database yet, instead of making empty tables
     #[arg(long, env = ACCOUNTS_MUST_EXIST_VARIABLE, value_parser = YesOrNo)]
     accounts_must_exist: bool,
@@ -239,6 +244,9 @@ impl LocalCluster {
             if let Some(threads) = arguments.threads {
                 flags.extend(["--threads".to_owned(), threads.to_string()]);
             }
+            if arguments.accounts_owner_rule {
+                flags.push("--accounts-owner-rule".to_owned());
+            }
             if arguments.accounts_must_exist {
                 flags.push("--accounts-must-exist".to_owned());
             }
@@ -307,11 +315,22 @@ impl LocalCluster {
                 format!("\n{tasks} tasks are left there from an earlier run, and continue.")
             }
         };
+        let columns = terminal::columns();
+        let state = format!("Tasks and topics are kept in {}{waiting}", self.store);
+        let commands = [
+            "call calculator factorial 30",
+            "describe calculator",
+            "workers",
+        ];
+        let commands = commands.map(|command| {
+            let command = format!("pyroxene {command}{flag}");
+            broken_command(&command, columns)
+        });
         format!(
-            "{}{dashboard}\nTasks and topics are kept in {}{waiting}\n\nTry:\n  pyroxene call calculator factorial 30{flag}\n  pyroxene describe calculator{flag}\n  \
-             pyroxene workers{flag}\n\nCtrl-C stops everything.",
+            "{}{dashboard}\n{}\n\nTry:\n{}\nCtrl-C stops everything.",
             table(["NAME", "PID", "ADDRESS"], &rows),
-            self.store,
+            wrapped(&state, columns, "  "),
+            commands.concat(),
         )
     }
 
@@ -334,6 +353,16 @@ impl LocalCluster {
             () = signals.next() => Err(Failure::quiet(Exit::Failed)),
         }
     }
+}
+
+/// A command to copy, as lines. If it is wider than the terminal, a shell reads the lines as one.
+fn broken_command(command: &str, columns: Option<usize>) -> String {
+    const END: &str = " \\";
+    let command = format!("  {command}");
+    let columns = columns.filter(|columns| command.width() > *columns);
+    let limit = columns.map(|columns| columns.saturating_sub(END.len()));
+    let lines = wrapped(&command, limit, "      ");
+    lines.replace('\n', &format!("{END}\n")) + "\n"
 }
 
 /// The number of tasks in a store that have not ended, if it can be read. The name servers are not asked: the
@@ -429,6 +458,17 @@ mod tests {
         assert_eq!(
             listed("unix:/tmp/ns", 2).unwrap(),
             ["unix:/tmp/ns", "unix:/tmp/ns.2"]
+        );
+    }
+
+    #[test]
+    fn a_command_that_is_broken_is_one_command_for_a_shell() {
+        let command = "pyroxene workers --nameserver 127.0.0.1:9090,127.0.0.1:9190";
+        assert_eq!(broken_command(command, None), format!("  {command}\n"));
+        assert_eq!(broken_command(command, Some(61)), format!("  {command}\n"));
+        assert_eq!(
+            broken_command(command, Some(60)),
+            "  pyroxene workers --nameserver \\\n      127.0.0.1:9090,127.0.0.1:9190\n"
         );
     }
 

@@ -4,7 +4,7 @@ use crate::{
     failure::{Exit, Failure},
     flags::YesOrNo,
     messages::write_message,
-    output::{print, print_json, rfc3339},
+    output::{print, print_json},
     table::table,
 };
 use clap::{
@@ -15,6 +15,7 @@ use pyroxene_common::{
     identity::{Pattern, Patterns, Role, Token},
     limits::{LimitChange, LimitOverrides},
 };
+use pyroxene_gateway::views::rfc3339;
 use pyroxene_nameserver::users::{User, Users, replace_domain_key};
 use serde::Serialize;
 use serde_json::json;
@@ -63,6 +64,10 @@ enum UsersCommand {
 /// see that tasks exist. With --allow observers also see the arguments and results of those objects' tasks,
 /// and workers may use topics: 'topic:NAME' allows one topic. An admin cannot be restricted.
 #[derive(Debug, clap::Args)]
+// The line break makes the usage fit a narrow terminal too.
+#[command(
+    override_usage = "pyroxene users add [OPTIONS] --users <FILE>\n       --role <ROLE> <NAME>"
+)]
 struct UserAddArguments {
     #[command(flatten)]
     place: UsersFileArguments,
@@ -104,6 +109,10 @@ struct TokenOutputArguments {
 /// Name servers read the new limits within a second, or on SIGHUP. 'pyroxene limits NAME' shows them. --json
 /// prints {"set": NAME, "limits": {…}}, with the limits that are not the defaults now.
 #[derive(Debug, clap::Args)]
+// The line break makes the usage fit a narrow terminal too.
+#[command(
+    override_usage = "pyroxene users set [OPTIONS] --users <FILE>\n       --limit <LIMIT> <NAME>"
+)]
 struct UserSetArguments {
     #[command(flatten)]
     place: UsersFileArguments,
@@ -310,8 +319,10 @@ impl TokenOutputArguments {
             return Ok(TokenOutput(None));
         };
         let cannot = |error: io::Error| cannot_write_token(&path, &error);
-        if !may_replace && path.try_exists().map_err(cannot)? {
-            return Err(cannot(io::ErrorKind::AlreadyExists.into()));
+        // A link exists even where it points to nothing.
+        if !may_replace && path.symlink_metadata().is_ok() {
+            let there = "there is a file of that name already";
+            return Err(cannot(io::Error::new(io::ErrorKind::AlreadyExists, there)));
         }
         let directory = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -22,7 +22,8 @@ use std::collections::BTreeMap;
 /// --json prints an array with one entry per name server that answers: {"nameserver", "authentication",
 /// "user", "role", "allow": […], "address", "limits": {"tasks", …}}. user, role and allow are null if
 /// authentication is off, and a limit is null if there is none. 'pyroxene limits' shows how much of them is
-/// in use. Exit code 3 if no name server answers, 4 if all refuse you.
+/// in use. Exit code 3 if no name server listens, 4 if all refuse you, 5 if none answers in
+/// time.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WhoamiArguments {
     #[command(flatten)]

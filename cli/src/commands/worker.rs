@@ -209,7 +209,7 @@ impl WorkerSecurity {
 }
 
 /// The name of the only built-in object that needs an option.
-const ACCOUNTS: &str = "accounts";
+pub(crate) const ACCOUNTS: &str = "accounts";
 
 /// The names of the objects to host, without `accounts`, and the object `accounts` with its database open.
 async fn objects(

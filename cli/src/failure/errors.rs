@@ -226,10 +226,10 @@ impl From<InvalidConfig> for Failure {
 
 /// The reason why a name server did not answer, without the name of the request.
 pub(crate) fn without_answer(error: CallError) -> Failure {
+    // Earlier attempts failed for the same reason, or for one that counts no longer.
     let reason = match error.attempts() {
-        [attempt] => causes(&attempt.error),
+        [.., last] => causes(&last.error),
         [] => error.last_reason(),
-        _ => error.to_string(),
     };
     let problem = error.problem();
     let exit = match Failure::from(error).exit {
@@ -254,7 +254,9 @@ fn causes(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_client::AttemptLog;
+    use pyroxene_client::{Attempt, AttemptLog};
+    use pyroxene_common::channel::{AttemptError, ConnectionLost};
+    use std::time::Duration;
 
     fn exit_of(error: impl Into<Failure>) -> u8 {
         error.into().exit as u8
@@ -356,6 +358,22 @@ mod tests {
         assert_eq!(refused.exit, Exit::Refused);
         assert!(refused.hint.unwrap().contains("pyroxene limits"));
         assert_eq!(exit_of(TaskError::Invalid { sentence }), 2);
+    }
+
+    #[test]
+    fn why_a_name_server_did_not_answer_is_said_once_however_often_it_was_asked() {
+        let attempt = || Attempt {
+            worker: "a:1".into(),
+            endpoint: "a:1".into(),
+            ended_after: Duration::ZERO,
+            error: AttemptError::NotSent(ConnectionLost::Closed),
+        };
+        let error = CallError::Unavailable(Box::new(AttemptLog {
+            attempts: vec![attempt(), attempt()],
+            ..AttemptLog::default()
+        }));
+        let said = without_answer(error).message.unwrap();
+        assert_eq!(said, ConnectionLost::Closed.to_string());
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn a_name_server_that_just_started_hides_nothing() {
         .iter()
         .flat_map(|object| {
             object.instances.iter().map(|instance| {
-                let state = state_name(instance.state);
+                let state = instance.state.name();
                 format!("{} {} {state}", object.name, instance.worker)
             })
         })
@@ -80,7 +80,7 @@ fn workers_are_merged_by_name_and_a_drain_counts_wherever_it_is_known() {
     let merged = merge_workers(vec![one, other]);
     let seen: Vec<String> = merged
         .iter()
-        .map(|worker| format!("{} {}", worker.name, state_name(worker.state)))
+        .map(|worker| format!("{} {}", worker.name, worker.state.name()))
         .collect();
     assert_eq!(seen, ["w1 draining", "w2 ready", "w3 ready"]);
 }
@@ -95,4 +95,7 @@ fn an_unknown_object_hints_at_what_there_is() {
     assert_eq!(hint("nothing", &objects), "there are calculator, text");
     assert!(hint("x", &[]).starts_with("no worker hosts any object"));
     assert!(hint("text", &objects).contains("pyroxene workers"));
+    assert!(hint("accounts", &objects).contains("--accounts-db"));
+    let hosted = [object("accounts", vec![])];
+    assert!(hint("accounts", &hosted).contains("pyroxene workers"));
 }

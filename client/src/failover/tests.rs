@@ -11,6 +11,7 @@ struct Desks {
     began: Instant,
     deadline: Option<Instant>,
     one_at_a_time: bool,
+    absence: Option<Duration>,
     asked: RefCell<Vec<(usize, u128)>>,
 }
 
@@ -22,6 +23,7 @@ impl Desks {
             began: Instant::now(),
             deadline: None,
             one_at_a_time: false,
+            absence: None,
             asked: RefCell::default(),
         }
     }
@@ -37,6 +39,7 @@ impl Desks {
         let repeat = self.deadline.map_or(Repeat::For(PATIENCE), Repeat::Until);
         let times = RequestTimes {
             one_at_a_time: self.one_at_a_time,
+            absence: self.absence,
             ..RequestTimes::quick(repeat)
         };
         let desks: Vec<usize> = (0..self.count).collect();
@@ -211,6 +214,61 @@ async fn with_a_deadline_a_request_is_repeated_until_then_and_no_longer() {
             "{asked:?}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_listens_a_request_ends_earlier_than_where_somebody_is_silent() {
+    let absent = || NoAnswer::new(Next::Absent, "refused");
+    let mut desks = Desks::new(2);
+    desks.absence = Some(3 * STAGGER);
+    let answer = desks.ask(async |_, _| Err(absent()));
+    assert_eq!(answer.await, Err(vec!["refused", "refused"]));
+    assert_eq!(desks.began.elapsed(), 3 * STAGGER);
+    // One that comes back is asked in that time.
+    desks.asked();
+    let answer = desks.ask(async |index, times| match (index, times) {
+        (1, 2) => Ok("back"),
+        _ => Err(absent()),
+    });
+    assert_eq!(answer.await, Ok("back"));
+
+    let mut desks = Desks::new(2);
+    desks.absence = Some(3 * STAGGER);
+    let answer = desks.ask(async |index, _| match index {
+        0 => Err(later()),
+        _ => Err(absent()),
+    });
+    assert_eq!(answer.await, Err(vec!["down", "refused"]));
+    assert_eq!(desks.began.elapsed(), PATIENCE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_request_is_counted_from_its_beginning() {
+    let desks = Desks::new(1);
+    let answer = desks.ask(async |_, _| {
+        sleep(ANSWER_TIMEOUT).await;
+        Err(later())
+    });
+    assert_eq!(answer.await, Err(vec!["down"]));
+    let passed = desks.began.elapsed();
+    let most = PATIENCE + ANSWER_TIMEOUT;
+    assert!((PATIENCE..=most).contains(&passed), "{passed:?}");
+    assert_eq!(desks.asked().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_name_server_said_is_told_rather_than_that_the_time_was_too_short_to_ask_again() {
+    let mut desks = Desks::new(1);
+    desks.deadline = Some(desks.began + PATIENCE);
+    let deadline = desks.began + PATIENCE;
+    let answer = desks.ask(async |_, times| match times {
+        0 => Err(NoAnswer::new(Next::Later, "the store is locked").answered()),
+        _ => {
+            sleep_until(deadline).await;
+            Err(NoAnswer::new(Next::Later, "the deadline passed"))
+        }
+    });
+    assert_eq!(answer.await, Err(vec!["the store is locked"]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ use crate::{
     error::CallError,
     failover::{Next, NoAnswer, RequestTimes, Unanswered},
     nameserver::NameServerService,
+    nameservers::next_of,
     problem::Problem,
 };
 use pyroxene_common::{
@@ -85,14 +86,13 @@ fn from_object(endpoint: &Endpoint, error: TasksError, limited: Next) -> NoAnswe
             (Next::Later, error)
         }
         TasksError::Broken { .. } => (Next::Unable, error.into()),
-        TasksError::Unknown { .. } => (Next::Elsewhere, error.into()),
-        TasksError::KeyTaken { .. } | TasksError::Denied { .. } | TasksError::Invalid { .. } => {
-            (Next::End, error.into())
-        }
+        // Each name server reads its own users file. Another one may be carrying out the request meanwhile.
+        TasksError::Unknown { .. } | TasksError::Denied { .. } => (Next::Elsewhere, error.into()),
+        TasksError::KeyTaken { .. } | TasksError::Invalid { .. } => (Next::End, error.into()),
         TasksError::Limited { .. } => (limited, error.into()),
     };
     let answered = true;
-    NoAnswer::new(next, Failure { error, answered })
+    NoAnswer::new(next, Failure { error, answered }).answered()
 }
 
 /// The meaning of an error of the call itself.
@@ -129,7 +129,11 @@ fn from_call(endpoint: &Endpoint, error: &CallError) -> NoAnswer<Failure> {
                 )
             });
             let sentence = format!("{endpoint}: {sentence}");
-            (Next::Later, unavailable(sentence, sent))
+            let next = match next_of(error) {
+                Next::Absent => Next::Absent,
+                _ => Next::Later,
+            };
+            (next, unavailable(sentence, sent))
         }
     };
     let answered = false;
@@ -138,9 +142,7 @@ fn from_call(endpoint: &Endpoint, error: &CallError) -> NoAnswer<Failure> {
 
 /// The error of a request that no name server answered. `sent` says whether any attempt may have reached one.
 fn task_error(Unanswered(failures): Unanswered<Failure>, sent: bool) -> TaskError {
-    let lasting = failures
-        .iter()
-        .filter(|failure| failure.next != Next::Later);
+    let lasting = failures.iter().filter(|failure| !failure.next.may_change());
     let lasting = lasting.max_by_key(|failure| {
         // A name server that names a limit knows the user, and would answer later.
         let is_limit = failure.error.error.problem() == Some(Problem::LimitReached);
@@ -230,6 +232,16 @@ mod tests {
             said.starts_with("no name server can answer now: "),
             "{said}"
         );
+    }
+
+    #[test]
+    fn what_one_name_server_denies_another_may_be_carrying_out() {
+        let sentence = "no".to_owned();
+        let denied = at(TasksError::Denied {
+            sentence: sentence.clone(),
+        });
+        assert_eq!(denied.next, Next::Elsewhere);
+        assert_eq!(at(TasksError::Invalid { sentence }).next, Next::End);
     }
 
     #[test]

@@ -31,19 +31,20 @@ fn down() -> TopicError {
 #[test]
 fn only_an_error_of_the_request_itself_ends_it_at_every_name_server() {
     let invalid = topics(TopicsError::Invalid { sentence: SENTENCE });
+    assert_eq!(invalid.next(), Next::End);
+    // Each name server has its own limits, users and faults. Another one may be carrying out the request.
     let not_sent = TopicError::Call(CallError::NotSent(Box::default()));
+    let failed = TopicError::Call(CallError::Failed(Box::default()));
     assert_eq!(
-        [invalid, not_sent].map(|error| error.next()),
-        [Next::End; 2]
+        [limited(), broken(), not_sent, failed].map(|error| error.next()),
+        [Next::Unable; 4]
     );
+    let denied = topics(TopicsError::Denied { sentence: SENTENCE });
     assert_eq!(
-        [limited(), broken()].map(|error| error.next()),
-        [Next::Unable; 2]
+        [refused(), denied].map(|error| error.next()),
+        [Next::Elsewhere; 2]
     );
-    assert_eq!(
-        (refused().next(), down().next()),
-        (Next::Elsewhere, Next::Later)
-    );
+    assert_eq!(down().next(), Next::Later);
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub enum ConnectionLost {
     #[error(transparent)]
     Insecure(TlsFailure),
     /// The peer sent nothing for longer than the keepalive allows.
-    #[error("the peer was silent for {0:?}")]
+    #[error("the peer was silent for {:.1} s", .0.as_secs_f64())]
     Silent(Duration),
     /// The peer announced that it is about to stop.
     #[error("the peer is about to stop")]

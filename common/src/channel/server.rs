@@ -8,7 +8,9 @@ mod callbacks;
 mod calls;
 mod context;
 mod dispatch;
+mod future_slot;
 mod intake;
+mod not_run;
 mod progress;
 mod response;
 mod sessions;
@@ -38,9 +40,10 @@ use crate::{
 };
 use bytes::{Buf, Bytes};
 use calls::ServerCalls;
+use future_slot::FutureSlot;
 use intake::{Intake, IntakeDecision};
 use sessions::Sessions;
-use start::{CallStarter, FutureSlot};
+use start::CallStarter;
 use std::{
     pin::Pin,
     sync::Arc,

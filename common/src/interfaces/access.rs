@@ -186,8 +186,8 @@ pub enum AccessError {
         /// The name.
         name: String,
     },
-    /// The store cannot be reached now.
-    #[error("the store cannot be reached: {0}")]
+    /// The store does not answer now, or is locked.
+    #[error("the store is unavailable: {0}")]
     Unavailable(String),
     /// The request would exceed a limit of the caller.
     #[error("{0}")]

@@ -161,6 +161,16 @@ pub enum InstanceState {
     Draining,
 }
 
+impl InstanceState {
+    /// The name of the state in JSON and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+        }
+    }
+}
+
 /// An instance of an object at one worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Instance {

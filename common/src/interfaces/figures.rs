@@ -1,6 +1,7 @@
 //! Figures of calls: the object that every name server hosts under the name [`OBJECT`]. Workers report what they
 //! have measured, and whoever shows statistics reads the sums. They are kept in memory alone.
 
+use super::tasks::AttemptResult;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -53,7 +54,47 @@ crate::interface! {
         /// The sums over all workers since the name server started.
         #[idempotent]
         async fn read() -> FigureSums;
+        /// What this name server has done since it started.
+        #[idempotent]
+        async fn nameserver() -> NameServerFigures;
     }
+}
+
+/// The figures of one name server. Apart from the connections they only grow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NameServerFigures {
+    /// The connections that are open now, those of the process to itself included.
+    pub connections: u64,
+    /// The attempts of tasks that have ended here, by their result. Those that were cut off, because their task
+    /// was cancelled or another name server took it over, are not counted.
+    pub task_attempts: Vec<(AttemptResult, u64)>,
+    /// How long tasks waited here for their first attempt.
+    pub task_waits: WaitFigures,
+    /// The transactions that wrote to the store; `None` without a store.
+    pub store: Option<StoreFigures>,
+}
+
+/// How long something waited: the number of waits in each bucket, and their sum. The bounds of the buckets are
+/// those of [`bucket_bound_us`], but in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitFigures {
+    /// The number of waits in each bucket. Empty if there were none.
+    pub buckets: Vec<u64>,
+    /// The sum of the waits, in milliseconds.
+    pub sum_ms: u64,
+}
+
+/// The transactions that wrote to a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StoreFigures {
+    /// How many were committed.
+    pub written: u64,
+    /// How many failed.
+    pub failed: u64,
+    /// The sum of the time that all of them took, in microseconds.
+    pub time_us: u64,
+    /// Whether the last one failed.
+    pub is_failing: bool,
 }
 
 /// What was measured of one method of an object.

@@ -324,6 +324,30 @@ pub enum AttemptResult {
     Cancelled,
 }
 
+impl AttemptResult {
+    /// Every result.
+    pub const ALL: [Self; 6] = [
+        Self::Succeeded,
+        Self::Failed,
+        Self::Lost,
+        Self::Refused,
+        Self::Late,
+        Self::Cancelled,
+    ];
+
+    /// The name of the result in JSON and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Lost => "lost",
+            Self::Refused => "refused",
+            Self::Late => "late",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// Which tasks to list. An empty filter matches all.
 ///
 /// ```
@@ -374,8 +398,8 @@ pub enum TasksError {
         /// The id.
         id: String,
     },
-    /// The store cannot be reached now. The requested change may have been written.
-    #[error("the store cannot be reached: {sentence}")]
+    /// The store does not answer now, or is locked. The requested change may have been written.
+    #[error("the store is unavailable: {sentence}")]
     Unavailable {
         /// The reason.
         sentence: String,

@@ -119,8 +119,8 @@ pub struct Retention {
 /// Why the topics object refused something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum TopicsError {
-    /// The store cannot be reached now. The requested change may have been written.
-    #[error("the store cannot be reached: {sentence}")]
+    /// The store does not answer now, or is locked. The requested change may have been written.
+    #[error("the store is unavailable: {sentence}")]
     Unavailable {
         /// The reason.
         sentence: String,

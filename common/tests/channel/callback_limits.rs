@@ -2,8 +2,8 @@
 
 use crate::{
     callbacks::{
-        Client, Ear, EarRequest, EarResponse, Listener, Object, Request, Response, called_back,
-        called_back_with, hand_over, handed_over, hear, refused, serve_on,
+        Client, Ear, EarRequest, EarResponse, Listener, Object, Request, Response, call,
+        called_back, called_back_with, hand_over, handed_over, hear, refused, serve_on,
     },
     harness::{Raw, decode, encode, frame, id_of, lasting, minutes, session, within},
 };
@@ -15,14 +15,9 @@ use pyroxene_common::{
     message::{EncodedRequest, Refusal, RefusalReason, RefusedCall},
     wire::FrameKind,
 };
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 use tarpc::context;
-use tokio::{io::duplex, time::sleep};
-
-/// In paused time this returns when no task has anything left to do.
-async fn settle() {
-    sleep(Duration::from_millis(1)).await;
-}
+use tokio::io::{AsyncReadExt, duplex};
 
 /// A request that hands a callback over, and the callback's number.
 fn handing_over(ear: &Remote<Ear>) -> (EncodedRequest, StreamInputs, u64) {
@@ -94,15 +89,35 @@ async fn a_call_that_is_refused_takes_its_callback_back() {
     }
 }
 
-/// A client with little space for what it writes, and a server that does not read.
+/// The id of a call that lingers until the server cancels it.
+const MARK: u64 = 1_000_000;
+
+/// A client with little space for what it writes, and a server that does not read. A call with the id [`MARK`]
+/// lingers.
 async fn cramped(listener: &Listener) -> (Client, Raw, Remote<Ear>, u64) {
     let ear = Remote::hosted(listener.clone());
     let settings = Settings {
         max_buffered: 1000,
         ..Settings::CLIENT
     };
-    let (client, server, number) = hand_over(&ear, settings, 256).await;
+    let (client, mut server, number) = hand_over(&ear, settings, 256).await;
+    let mark = called_back_with(number, MARK, &EarRequest::Linger {});
+    server.send(FrameKind::Callback, &mark).await;
+    listener.lingers(1).await;
     (client, server, ear, number)
+}
+
+async fn cancel(server: &mut Raw, number: u64, id: u64) {
+    let cancel = envelope::cancel(id, context::current().trace_context);
+    let body = [&number.to_le_bytes()[..], &cancel].concat();
+    server.send(FrameKind::Callback, &body).await;
+}
+
+/// Waits until the client has handled everything that the server has sent: it handles one frame after the other, and
+/// the last one ends the call that lingers.
+async fn all_is_handled(server: &mut Raw, listener: &Listener, number: u64) {
+    cancel(server, number, MARK).await;
+    listener.lingers(0).await;
 }
 
 fn waiting(number: u64, id: u64) -> Vec<u8> {
@@ -112,12 +127,14 @@ fn waiting(number: u64, id: u64) -> Vec<u8> {
 
 /// Calls back with an answer that the client has no space for after it.
 async fn fill(server: &mut Raw, listener: &Listener, number: u64) {
-    listener.open();
     server.send(FrameKind::Callback, &waiting(number, 1)).await;
-    settle().await;
+    listener.lingers(2).await;
+    listener.open();
+    // It queues its answer when it ends.
+    listener.lingers(1).await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_worker_that_does_not_read_is_refused_and_hears_of_it() {
     let listener = Listener::default();
     let (_client, mut server, _ear, number) = cramped(&listener).await;
@@ -126,7 +143,7 @@ async fn a_worker_that_does_not_read_is_refused_and_hears_of_it() {
         let body = called_back(number, id);
         server.send(FrameKind::Callback, &body).await;
     }
-    settle().await;
+    all_is_handled(&mut server, &listener, number).await;
     let answer: tarpc::Response<EarResponse> = decode(&server.expect(FrameKind::Callback).await);
     assert_eq!(answer.request_id, 1);
     for id in 2..20 {
@@ -138,7 +155,7 @@ async fn a_worker_that_does_not_read_is_refused_and_hears_of_it() {
     assert!(hosts(&mut server, number).await);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_worker_that_never_reads_and_calls_on_is_left() {
     let listener = Listener::default();
     let (client, mut server, _ear, number) = cramped(&listener).await;
@@ -147,11 +164,14 @@ async fn a_worker_that_never_reads_and_calls_on_is_left() {
         let body = called_back(number, id);
         server.send(FrameKind::Callback, &body).await;
     }
-    settle().await;
+    all_is_handled(&mut server, &listener, number).await;
     assert!(client.is_open());
+    // It cannot be sent, and ends with the connection.
+    let mut unsent = pin!(call(&client, Request::Number {}));
+    assert!(poll!(&mut unsent).is_pending());
     let body = called_back(number, 9999);
     server.send(FrameKind::Callback, &body).await;
-    settle().await;
+    assert!(unsent.await.is_err());
     let lost = client.lost_reason();
     assert!(
         matches!(lost, Some(ConnectionLost::Protocol(_))),
@@ -159,7 +179,7 @@ async fn a_worker_that_never_reads_and_calls_on_is_left() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn the_answers_for_a_worker_that_does_not_read_wait() {
     let listener = Listener::default();
     let (_client, mut server, _ear, number) = cramped(&listener).await;
@@ -167,16 +187,14 @@ async fn the_answers_for_a_worker_that_does_not_read_wait() {
         let body = waiting(number, id);
         server.send(FrameKind::Callback, &body).await;
     }
-    listener.lingers(20).await;
+    listener.lingers(21).await;
     listener.open();
-    settle().await;
+    listener.lingers(1).await;
     // One was sent. Of the others nothing is queued: half of them can still be cancelled.
     for id in (1..=20).step_by(2) {
-        let cancel = envelope::cancel(id, context::current().trace_context);
-        let body = [&number.to_le_bytes()[..], &cancel].concat();
-        server.send(FrameKind::Callback, &body).await;
+        cancel(&mut server, number, id).await;
     }
-    settle().await;
+    all_is_handled(&mut server, &listener, number).await;
     let mut odd = 0;
     let mut even = 0;
     while even < 10 {
@@ -196,7 +214,7 @@ async fn the_answers_for_a_worker_that_does_not_read_wait() {
     server.expect(FrameKind::Pong).await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_callback_that_waits_for_space_ends_with_the_connection() {
     let object = Object::default();
     let mut context = session();
@@ -221,9 +239,11 @@ async fn a_callback_that_waits_for_space_ends_with_the_connection() {
     let (kept, context, text) = (object.kept(), minutes(5), "x".repeat(3000));
     // The first is being written, the second waits to be written, and the third waits for space.
     let mut calls = [(); 3].map(|()| Box::pin(hear(&kept, &context, &text)));
-    for call in &mut calls {
+    for (index, call) in calls.iter_mut().enumerate() {
         assert!(poll!(call).is_pending());
-        settle().await;
+        if index == 0 {
+            client.0.read_u8().await.unwrap();
+        }
     }
     drop(client);
     let [first, second, third] = calls;

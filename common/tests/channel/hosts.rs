@@ -144,6 +144,18 @@ async fn a_shutdown_waits_for_calls_that_run() {
 }
 
 #[tokio::test]
+async fn the_file_of_a_unix_socket_is_gone_when_its_host_has_stopped() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("host.sock");
+    let config = HostConfig::new(Endpoint::Unix(path.clone()), "h1");
+    let (host, _) = host(config).await;
+    assert!(path.exists());
+    // The process may end at once after this.
+    host.shutdown(Duration::ZERO).await;
+    assert!(!path.exists());
+}
+
+#[tokio::test]
 async fn a_shutdown_gives_up_in_time_and_says_on_what() {
     let (host, object) = host(config()).await;
     let clients = [

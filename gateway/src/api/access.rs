@@ -2,20 +2,20 @@
 
 use super::{answered, json};
 use crate::{
-    body,
+    body::{EmptyBody, JsonText},
     caller::short_context,
     connection::ConnectionInfo,
     extract::{AnyCaller, COOKIE, cookie, require_private},
     problem::{Problem, ProblemKind},
-    query::Query,
+    query::NoQuery,
     state::GatewayState,
-    times::{millis, now_ms, rfc3339},
+    times::{millis, now_ms},
+    views::rfc3339,
 };
 use axum::{
     Extension,
-    body::Body,
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use pyroxene_client::CallerCredentials;
@@ -26,9 +26,8 @@ pub(crate) async fn whoami(
     State(gateway): State<GatewayState>,
     Extension(connection): Extension<ConnectionInfo>,
     caller: Result<AnyCaller, Problem>,
-    uri: Uri,
+    NoQuery: NoQuery,
 ) -> Result<Response, Problem> {
-    Query::read(&uri, &[])?;
     let callers = gateway.callers()?;
     let AnyCaller(caller) = caller?;
     let identity = caller.as_ref().and_then(|caller| caller.identity());
@@ -66,12 +65,9 @@ struct LoginJson {
 pub(crate) async fn login(
     State(gateway): State<GatewayState>,
     Extension(connection): Extension<ConnectionInfo>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    NoQuery: NoQuery,
+    body: JsonText,
 ) -> Result<Response, Problem> {
-    Query::read(&uri, &[])?;
-    let body = body::read(&gateway, &headers, body).await?;
     let given: LoginJson = body.parse()?;
     let callers = gateway.callers()?;
     if !callers.requires_login() {
@@ -103,12 +99,10 @@ pub(crate) async fn login(
 pub(crate) async fn logout(
     State(gateway): State<GatewayState>,
     Extension(connection): Extension<ConnectionInfo>,
-    uri: Uri,
     headers: HeaderMap,
-    body: Body,
+    NoQuery: NoQuery,
+    EmptyBody: EmptyBody,
 ) -> Result<Response, Problem> {
-    Query::read(&uri, &[])?;
-    body::read(&gateway, &headers, body).await?.check_empty()?;
     if let Some(secret) = cookie(&headers) {
         gateway.sessions().end(secret);
     }

@@ -1,16 +1,21 @@
 //! `POST /v1/objects/{object}/{method}`: one call.
 
-use super::{PathParts, integers::normalised, json_text, objects};
+use super::{
+    PathParts,
+    integers::normalised,
+    json_text, objects,
+    streams::{self, ItemFormat},
+};
 use crate::{
-    body::{self, JsonText},
+    body::JsonText,
     caller::{Principal, context_of},
     extract::Caller,
     problem::{Problem, ProblemKind},
     query::Query,
+    sse,
     state::GatewayState,
 };
 use axum::{
-    body::Body,
     extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri},
     response::Response,
@@ -21,7 +26,7 @@ use pyroxene_common::{
     interfaces::invoke::InvokeError,
 };
 use serde_json::value::RawValue;
-use std::{borrow::Cow, collections::BTreeMap, time::Instant};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Instant};
 use tarpc::context;
 
 const WORKER: HeaderName = HeaderName::from_static("pyroxene-worker");
@@ -35,35 +40,54 @@ pub(crate) async fn call(
     PathParts([name, method]): PathParts<2>,
     uri: Uri,
     headers: HeaderMap,
-    body: Body,
+    body: JsonText,
 ) -> Result<Response, Problem> {
     let query = Query::read(&uri, &["timeout", "policy"])?;
     let timeout = query.duration("timeout", objects::MAX_TIMEOUT)?;
     let context = context_of(timeout.unwrap_or(objects::DEFAULT_TIMEOUT));
     let policy = query.parsed::<Policy>("policy")?.unwrap_or_default();
-    let body = body::read(&gateway, &headers, body).await?;
     let began = Instant::now();
     let object = caller.object(&name, policy, context).await?;
-    let arguments = arguments(object.description(), &method, &body)?.into_owned();
-    drop(body);
-    let called = call_object(&caller, &name, &object, context, &method, arguments).await;
-    let answered = called.inspect_err(|problem| {
-        // The object may be gone, and then the next call should say so.
+    let described = find(object.description(), &method)?;
+    let arguments = arguments(described, &body)?.into_owned();
+    // The object may be gone, and then the next call should say so.
+    let forget_if_gone = |problem: &Problem| {
         if problem.kind == ProblemKind::Unavailable {
             caller.forget(&name);
         }
-    })?;
+    };
+    if described.streams() {
+        // Before the call: one that has run must not be answered as one that has not.
+        let slot = described.answers_stream().then(|| sse::take_slot(&gateway));
+        let slot = slot.transpose()?;
+        let body = Arc::new(body);
+        let called = streams::call(&object, context, described, &arguments, &body).await;
+        let answer = called.inspect_err(forget_if_gone)?;
+        let (worker, attempts) = (answer.worker.clone(), answer.attempts);
+        let format = ItemFormat::accepted(&headers);
+        let mut response = streams::respond(&gateway, &caller, format, slot, answer);
+        add_headers(&mut response, &worker, attempts, began);
+        return Ok(response);
+    }
+    drop(body);
+    let called = call_object(&caller, &name, &object, context, &method, arguments).await;
+    let answered = called.inspect_err(forget_if_gone)?;
     let mut response = json_text(StatusCode::OK, answered.response);
+    add_headers(&mut response, &answered.worker, answered.attempts, began);
+    Ok(response)
+}
+
+/// Says who answered, after how many attempts and how much time.
+fn add_headers(response: &mut Response, worker: &str, attempts: usize, began: Instant) {
     let headers = response.headers_mut();
-    if let Ok(worker) = HeaderValue::from_str(&answered.worker) {
+    if let Ok(worker) = HeaderValue::from_str(worker) {
         headers.insert(WORKER, worker);
     }
-    headers.insert(ATTEMPTS, answered.attempts.into());
+    headers.insert(ATTEMPTS, attempts.into());
     let elapsed = format!("{:.3}", began.elapsed().as_secs_f64() * 1000.0);
     if let Ok(elapsed) = HeaderValue::from_str(&elapsed) {
         headers.insert(ELAPSED, elapsed);
     }
-    Ok(response)
 }
 
 async fn call_object(
@@ -97,20 +121,19 @@ async fn call_object(
     }
 }
 
-/// The arguments by name. Those in a list are taken in the order of the parameters.
-fn arguments<'a>(
-    description: &Description,
-    method: &str,
-    body: &'a JsonText,
-) -> Result<Cow<'a, str>, Problem> {
-    let text = body.text()?;
-    let method = description.method(method).ok_or_else(|| {
+fn find<'a>(description: &'a Description, method: &str) -> Result<&'a MethodDescription, Problem> {
+    description.method(method).ok_or_else(|| {
         let interface = &description.interface;
         Problem::not_found(format!(
             "{interface} has no method '{}'",
             method.escape_debug()
         ))
-    })?;
+    })
+}
+
+/// The arguments by name. Those in a list are taken in the order of the parameters.
+fn arguments<'a>(method: &MethodDescription, body: &'a JsonText) -> Result<Cow<'a, str>, Problem> {
+    let text = body.text()?;
     match text.bytes().next() {
         None => Ok(Cow::Borrowed("{}")),
         Some(b'{') => {

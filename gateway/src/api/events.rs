@@ -4,24 +4,19 @@ use crate::{
     event::ServerEvent,
     extract::Caller,
     problem::Problem,
-    query::Query,
+    query::NoQuery,
     sse::{self, last_event_id},
     state::GatewayState,
 };
-use axum::{
-    extract::State,
-    http::{HeaderMap, Uri},
-    response::Response,
-};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use futures::{StreamExt, stream};
 
 pub(crate) async fn events(
     State(gateway): State<GatewayState>,
     Caller(caller): Caller,
-    uri: Uri,
+    NoQuery: NoQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    Query::read(&uri, &[])?;
     let latest = ServerEvent {
         id: None,
         event: "stats",

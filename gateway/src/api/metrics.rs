@@ -18,14 +18,14 @@ use axum::{
 };
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text::encode},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text::encode},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
 use pyroxene_common::{
     interfaces::{
         directory::{InstanceState, ObjectEntry, ObjectFilter, WorkerEntry},
-        figures::{FigureSums, MethodFigures, bucket_bound_us},
+        figures::{FigureSums, MethodFigures, NameServerFigures, bucket_bound_us},
         tasks::TaskState,
     },
     message::Load,
@@ -66,17 +66,20 @@ struct BrokerMetrics {
     workers: Vec<WorkerEntry>,
     objects: Vec<ObjectEntry>,
     tasks: Option<Vec<(TaskState, u64)>>,
+    own: NameServerFigures,
 }
 
 impl BrokerMetrics {
     async fn take(own: &Principal) -> Result<Self, Problem> {
         let nameserver = own.nameserver()?;
         let (directory, tasks) = (nameserver.directory(), nameserver.tasks());
-        let (sums, workers, objects, tasks) = tokio::join!(
+        let figures = nameserver.figures();
+        let (sums, workers, objects, tasks, own) = tokio::join!(
             sums(own),
             directory.workers(short_context()),
             directory.list(short_context(), ObjectFilter::default()),
             tasks.counts(short_context()),
+            figures.nameserver(short_context()),
         );
         Ok(Self {
             sums: sums?,
@@ -84,6 +87,7 @@ impl BrokerMetrics {
             objects: answered(objects)??,
             // Without a store there are no tasks.
             tasks: tasks.ok().and_then(Result::ok),
+            own: answered(own)?,
         })
     }
 }
@@ -174,8 +178,78 @@ impl Collector for BrokerMetrics {
             "Tasks, by state",
             tasks.map(|(state, count)| ([("state", state.name())], gauge(*count))),
         )?;
+        nameserver(encoder, &self.own)?;
         process(encoder)
     }
+}
+
+/// Figures of the name server itself.
+fn nameserver(encoder: &mut DescriptorEncoder<'_>, own: &NameServerFigures) -> fmt::Result {
+    family(
+        encoder,
+        "pyroxene_connections",
+        "Open connections to the name server's port, and those of its process to itself",
+        [([], gauge(own.connections))],
+    )?;
+    family(
+        encoder,
+        "pyroxene_task_attempts",
+        "Attempts of tasks that have ended at this name server, by their result; not those that were cut off",
+        own.task_attempts
+            .iter()
+            .map(|(result, count)| ([("outcome", result.name())], ConstCounter::new(*count))),
+    )?;
+    let waits = &own.task_waits;
+    if !waits.buckets.is_empty() {
+        let family = encoder.encode_descriptor(
+            "pyroxene_task_wait",
+            "How long tasks waited for their first attempt, delays included",
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
+        histogram(family, waits.sum_ms as f64 / 1e3, &waits.buckets, 1e3)?;
+    }
+    let Some(store) = own.store else {
+        return Ok(());
+    };
+    let up = gauge(u64::from(!store.is_failing));
+    let help = "Whether the last transaction that wrote to the store succeeded";
+    family(encoder, "pyroxene_store_up", help, [([], up)])?;
+    family(
+        encoder,
+        "pyroxene_store_transactions",
+        "Transactions that wrote to the store, by their outcome",
+        [("ok", store.written), ("error", store.failed)]
+            .map(|(outcome, count)| ([("outcome", outcome)], ConstCounter::new(count))),
+    )?;
+    let seconds = ConstCounter::new(store.time_us as f64 / 1e6);
+    let help = "The sum of the time that these transactions took, with their waits for the disk";
+    family(
+        encoder,
+        "pyroxene_store_transaction_seconds",
+        help,
+        [([], seconds)],
+    )
+}
+
+/// One histogram. `per_second` is how many units of the bounds of the buckets make a second.
+fn histogram(
+    mut encoder: MetricEncoder<'_>,
+    sum: f64,
+    counts: &[u64],
+    per_second: f64,
+) -> fmt::Result {
+    let buckets: Vec<(f64, u64)> = counts
+        .iter()
+        .enumerate()
+        .map(|(bucket, count)| {
+            let bound =
+                bucket_bound_us(bucket).map_or(f64::INFINITY, |bound| bound as f64 / per_second);
+            (bound, *count)
+        })
+        .collect();
+    let count = counts.iter().sum();
+    encoder.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)
 }
 
 /// What a worker shows of itself.
@@ -251,19 +325,8 @@ fn durations(encoder: &mut DescriptorEncoder<'_>, methods: &[MethodFigures]) -> 
     )?;
     for row in measured {
         let labels = [("object", &*row.object), ("method", &*row.method)];
-        let buckets: Vec<(f64, u64)> = row
-            .latency
-            .iter()
-            .enumerate()
-            .map(|(bucket, count)| {
-                let bound = bucket_bound_us(bucket).map_or(f64::INFINITY, |us| us as f64 / 1e6);
-                (bound, *count)
-            })
-            .collect();
-        let count = row.latency.iter().sum();
         let sum = row.latency_sum_us as f64 / 1e6;
-        let mut one = family.encode_family(&labels)?;
-        one.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)?;
+        histogram(family.encode_family(&labels)?, sum, &row.latency, 1e6)?;
     }
     Ok(())
 }

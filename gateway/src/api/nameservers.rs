@@ -5,12 +5,9 @@ use crate::{
     caller::{context_of, short_context},
     extract::Caller,
     problem::Problem,
-    query::Query,
+    query::NoQuery,
 };
-use axum::{
-    http::{StatusCode, Uri},
-    response::Response,
-};
+use axum::{http::StatusCode, response::Response};
 use serde_json::{Value, json as value};
 use std::time::Duration;
 use tokio::{net::TcpStream, time::timeout};
@@ -18,8 +15,7 @@ use tokio::{net::TcpStream, time::timeout};
 /// How long another name server may take to accept a connection.
 const REACH_TIMEOUT: Duration = Duration::from_millis(500);
 
-pub(crate) async fn list(Caller(caller): Caller, uri: Uri) -> Result<Response, Problem> {
-    Query::read(&uri, &[])?;
+pub(crate) async fn list(Caller(caller): Caller, NoQuery: NoQuery) -> Result<Response, Problem> {
     let own = caller.nameserver()?;
     let status = answered(own.directory().status(short_context()).await)?;
     let address = own.endpoint().to_string();

@@ -4,17 +4,15 @@ mod methods;
 mod paths;
 mod schemas;
 
-use super::{answered, json};
+use super::answered;
 use crate::{
     caller::{context_of, short_context},
+    compress,
     extract::Caller,
     problem::{Problem, ProblemKind},
-    query::Query,
+    query::NoQuery,
 };
-use axum::{
-    http::{StatusCode, Uri},
-    response::Response,
-};
+use axum::{http::HeaderMap, response::Response};
 use futures::{StreamExt, stream};
 use pyroxene_client::Policy;
 use pyroxene_common::interfaces::directory::ObjectFilter;
@@ -27,8 +25,11 @@ const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How many objects are asked at a time.
 const CONCURRENT: usize = 16;
 
-pub(crate) async fn openapi(Caller(caller): Caller, uri: Uri) -> Result<Response, Problem> {
-    Query::read(&uri, &[])?;
+pub(crate) async fn openapi(
+    Caller(caller): Caller,
+    NoQuery: NoQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let directory = caller.nameserver()?.directory();
     let listed = directory
         .list(short_context(), ObjectFilter::default())
@@ -49,7 +50,7 @@ pub(crate) async fn openapi(Caller(caller): Caller, uri: Uri) -> Result<Response
     for (name, object) in described.into_iter().flatten() {
         methods::add(&mut paths, &mut schemas, &name, object.description());
     }
-    json(StatusCode::OK, &document(paths, schemas))
+    compress::json(&headers, || document(paths, schemas)).await
 }
 
 fn document(paths: Map<String, Value>, schemas: Map<String, Value>) -> Value {

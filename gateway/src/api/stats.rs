@@ -1,10 +1,11 @@
 //! `GET /v1/stats`: the history.
 
-use super::json;
-use crate::{extract::Caller, history::Range, problem::Problem, query::Query, state::GatewayState};
+use crate::{
+    compress, extract::Caller, history::Range, problem::Problem, query::Query, state::GatewayState,
+};
 use axum::{
     extract::State,
-    http::{StatusCode, Uri},
+    http::{HeaderMap, Uri},
     response::Response,
 };
 
@@ -12,6 +13,7 @@ pub(crate) async fn stats(
     State(gateway): State<GatewayState>,
     Caller(_): Caller,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let query = Query::read(&uri, &["range"])?;
     let name = query.text("range").unwrap_or(Range::Minutes.name());
@@ -19,5 +21,5 @@ pub(crate) async fn stats(
     let range = range.ok_or_else(|| {
         Problem::bad_request("the query parameter 'range' is not one of 5m, 1h and 24h")
     })?;
-    json(StatusCode::OK, &gateway.recorder().stats(range))
+    compress::json(&headers, move || gateway.recorder().stats(range)).await
 }

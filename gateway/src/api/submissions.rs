@@ -2,18 +2,15 @@
 
 use super::{answered, calls::named, integers::normalised, json, objects};
 use crate::{
-    body::{self, JsonText},
+    body::JsonText,
     caller::{Principal, context_of},
     extract::Caller,
     problem::Problem,
-    query::{Query, duration},
-    state::GatewayState,
+    query::{NoQuery, duration},
     times::millis,
 };
 use axum::{
-    body::Body,
-    extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderValue, StatusCode, header},
     response::Response,
 };
 use pyroxene_client::Policy;
@@ -55,14 +52,10 @@ struct NewTask<'a> {
 }
 
 pub(crate) async fn submit(
-    State(gateway): State<GatewayState>,
     Caller(caller): Caller,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    NoQuery: NoQuery,
+    body: JsonText,
 ) -> Result<Response, Problem> {
-    Query::read(&uri, &[])?;
-    let body = body::read(&gateway, &headers, body).await?;
     if !body.text()?.starts_with('[') {
         let task = submission(&caller, read_one(&body)?).await?;
         let ids = store(&caller, vec![task]).await?;

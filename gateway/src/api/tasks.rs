@@ -2,19 +2,16 @@
 
 use super::{PathParts, answered, json};
 use crate::{
-    body,
+    body::EmptyBody,
     caller::{Principal, context_of, short_context},
     extract::Caller,
     problem::{Problem, ProblemKind},
-    query::Query,
-    state::GatewayState,
+    query::{NoQuery, Query},
     times::millis,
     views::{TaskJson, counts_json},
 };
 use axum::{
-    body::Body,
-    extract::State,
-    http::{HeaderMap, StatusCode, Uri},
+    http::{StatusCode, Uri},
     response::Response,
 };
 use pyroxene_common::interfaces::tasks::{TaskFilter, TaskId, TaskState};
@@ -66,8 +63,7 @@ pub(crate) async fn list(Caller(caller): Caller, uri: Uri) -> Result<Response, P
     json(StatusCode::OK, &value!({"tasks": tasks, "next": page.next}))
 }
 
-pub(crate) async fn counts(Caller(caller): Caller, uri: Uri) -> Result<Response, Problem> {
-    Query::read(&uri, &[])?;
+pub(crate) async fn counts(Caller(caller): Caller, NoQuery: NoQuery) -> Result<Response, Problem> {
     let service = caller.nameserver()?.tasks();
     let counts = answered(service.counts(short_context()).await)??;
     json(StatusCode::OK, &counts_json(&counts))
@@ -96,15 +92,11 @@ async fn task(caller: &Principal, id: String) -> Result<Response, Problem> {
 }
 
 pub(crate) async fn cancel(
-    State(gateway): State<GatewayState>,
     Caller(caller): Caller,
     PathParts([id]): PathParts<1>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    NoQuery: NoQuery,
+    EmptyBody: EmptyBody,
 ) -> Result<Response, Problem> {
-    Query::read(&uri, &[])?;
-    body::read(&gateway, &headers, body).await?.check_empty()?;
     let service = caller.nameserver()?.tasks();
     let state = answered(service.cancel(short_context(), TaskId(id.clone())).await)??;
     expect(&id, state, state == TaskState::Cancelled)?;
@@ -112,15 +104,11 @@ pub(crate) async fn cancel(
 }
 
 pub(crate) async fn retry(
-    State(gateway): State<GatewayState>,
     Caller(caller): Caller,
     PathParts([id]): PathParts<1>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    NoQuery: NoQuery,
+    EmptyBody: EmptyBody,
 ) -> Result<Response, Problem> {
-    Query::read(&uri, &[])?;
-    body::read(&gateway, &headers, body).await?.check_empty()?;
     let service = caller.nameserver()?.tasks();
     let state = answered(service.retry(short_context(), TaskId(id.clone())).await)??;
     expect(&id, state, !state.is_final())?;

@@ -2,18 +2,18 @@
 
 use super::{PathParts, answered, json};
 use crate::{
-    body,
+    body::JsonText,
     caller::{Principal, context_of, short_context},
     event::ServerEvent,
     extract::Caller,
     problem::{Problem, ProblemKind},
-    query::Query,
+    query::{NoQuery, Query},
     sse::{self, last_event_id},
     state::GatewayState,
-    times::{millis, rfc3339},
+    times::millis,
+    views::rfc3339,
 };
 use axum::{
-    body::Body,
     extract::State,
     http::{HeaderMap, StatusCode, Uri},
     response::Response,
@@ -63,15 +63,11 @@ struct NewEntryJson<'a> {
 }
 
 pub(crate) async fn append(
-    State(gateway): State<GatewayState>,
     Caller(caller): Caller,
     PathParts([topic]): PathParts<1>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    NoQuery: NoQuery,
+    body: JsonText,
 ) -> Result<Response, Problem> {
-    Query::read(&uri, &[])?;
-    let body = body::read(&gateway, &headers, body).await?;
     let entry: NewEntryJson<'_> = body.parse()?;
     let content = match (entry.text, entry.json, entry.base64) {
         (Some(text), None, None) => text.into_bytes(),

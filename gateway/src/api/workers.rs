@@ -2,19 +2,13 @@
 
 use super::{PathParts, answered, json};
 use crate::{
-    body, caller::short_context, extract::Caller, problem::Problem, query::Query,
-    state::GatewayState, views,
+    body::EmptyBody, caller::short_context, extract::Caller, problem::Problem, query::NoQuery,
+    views,
 };
-use axum::{
-    body::Body,
-    extract::State,
-    http::{HeaderMap, StatusCode, Uri},
-    response::Response,
-};
+use axum::{http::StatusCode, response::Response};
 use serde_json::{Value, json as value};
 
-pub(crate) async fn list(Caller(caller): Caller, uri: Uri) -> Result<Response, Problem> {
-    Query::read(&uri, &[])?;
+pub(crate) async fn list(Caller(caller): Caller, NoQuery: NoQuery) -> Result<Response, Problem> {
     let directory = caller.nameserver()?.directory();
     let workers = answered(directory.workers(short_context()).await)?;
     let workers: Vec<Value> = workers.iter().map(views::worker).collect();
@@ -22,15 +16,11 @@ pub(crate) async fn list(Caller(caller): Caller, uri: Uri) -> Result<Response, P
 }
 
 pub(crate) async fn drain(
-    State(gateway): State<GatewayState>,
     Caller(caller): Caller,
     PathParts([worker]): PathParts<1>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    NoQuery: NoQuery,
+    EmptyBody: EmptyBody,
 ) -> Result<Response, Problem> {
-    Query::read(&uri, &[])?;
-    body::read(&gateway, &headers, body).await?.check_empty()?;
     let directory = caller.nameserver()?.directory();
     answered(
         directory

@@ -201,6 +201,7 @@ impl Dispatcher {
         let worker = Arc::<CurrentWorker>::default();
         let (listener, progress) = watch::channel(None);
         let since = Instant::now();
+        self.shared.counters.started(&task);
         let (client, sender, at) = (
             self.client.clone(),
             self.sender.clone(),

@@ -86,8 +86,8 @@ pub(super) async fn keep(status: Arc<TaskLeaseStatus>, store: Store) {
             LeaseRenewal::Failed(StoreError::Closed) => return,
             LeaseRenewal::Failed(error) => status.went_wrong(error),
             LeaseRenewal::TimedOut => {
-                let message = "it does not answer".to_owned();
-                status.went_wrong(StoreError::Unavailable(message));
+                let silent = || StoreError::Unavailable("it does not answer".to_owned());
+                status.went_wrong(store.failure().unwrap_or_else(silent));
             }
         }
         if let Some(next) = keeper.next() {

@@ -1,6 +1,6 @@
 //! Writes the results of attempts in batches, and keeps each until the store has it.
 
-use super::TaskContext;
+use super::{TaskContext, counters::TaskCounters};
 use pyroxene_store::{AttemptEnding, FinishOutcome, FinishedAttempt, StoreError, StoredTaskState};
 use std::{
     sync::{
@@ -26,6 +26,7 @@ const RETRY_LAST: Duration = Duration::from_secs(1);
 pub(super) struct ResultWriter {
     sender: mpsc::UnboundedSender<FinishedAttempt>,
     kept: Arc<AtomicUsize>,
+    counters: Arc<TaskCounters>,
     writing: AbortOnDropHandle<()>,
 }
 
@@ -58,10 +59,12 @@ impl ResultWriter {
         // Bounded by the number of the dispatcher's tasks: it claims no more while the store is away.
         let (sender, receiver) = mpsc::unbounded_channel();
         let kept = Arc::<AtomicUsize>::default();
+        let counters = Arc::clone(&shared.counters);
         let writing = tokio::spawn(write_all(receiver, shared, Arc::clone(&kept)));
         Self {
             sender,
             kept,
+            counters,
             writing: AbortOnDropHandle::new(writing),
         }
     }
@@ -69,6 +72,7 @@ impl ResultWriter {
     /// Adds the end of an attempt.
     pub(super) fn add(&self, finish: FinishedAttempt) {
         let finish = within_bounds(finish, self.kept.load(Ordering::Relaxed));
+        self.counters.ended(&finish.ending);
         self.kept.fetch_add(self::size(&finish), Ordering::Relaxed);
         // The receiver is gone only after the store was closed.
         let _ = self.sender.send(finish);

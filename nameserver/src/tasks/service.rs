@@ -34,27 +34,35 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct TasksService(pub(super) TaskContext);
 
-/// A request to the store with a timeout.
-fn ask<T>(
-    question: impl Future<Output = Result<T, StoreError>>,
-) -> impl Future<Output = Result<T, TasksError>> {
-    ask_within(TASK_STORE_TIMEOUT, question)
-}
+impl TasksService {
+    /// A request to the store with a timeout.
+    fn ask<T>(
+        &self,
+        question: impl Future<Output = Result<T, StoreError>>,
+    ) -> impl Future<Output = Result<T, TasksError>> {
+        self.ask_within(TASK_STORE_TIMEOUT, question)
+    }
 
-/// A request to the store with a timeout. The database driver's future is large, so it is boxed here, and
-/// not in an `async fn`: the future of that would have it as a parameter, and every call would move it, also
-/// those that do not use it.
-fn ask_within<T>(
-    timeout: Duration,
-    question: impl Future<Output = Result<T, StoreError>>,
-) -> impl Future<Output = Result<T, TasksError>> {
-    let question = Box::pin(question);
-    async move {
-        match tokio::time::timeout(timeout, question).await {
-            Ok(answer) => answer.map_err(store_failed),
-            Err(_) => Err(TasksError::Unavailable {
-                sentence: "the store does not answer".to_owned(),
-            }),
+    /// A request to the store with a timeout. The database driver's future is large, so it is boxed here, and
+    /// not in an `async fn`: the future of that would have it as a parameter, and every call would move it, also
+    /// those that do not use it.
+    fn ask_within<T>(
+        &self,
+        timeout: Duration,
+        question: impl Future<Output = Result<T, StoreError>>,
+    ) -> impl Future<Output = Result<T, TasksError>> {
+        let (store, question) = (self.0.store.clone(), Box::pin(question));
+        async move {
+            match tokio::time::timeout(timeout, question).await {
+                Ok(answer) => answer.map_err(store_failed),
+                // A write that waits behind others that fail has their reason.
+                Err(_) => Err(match store.failure() {
+                    Some(reason @ StoreError::Unavailable(_)) => store_failed(reason),
+                    _ => TasksError::Unavailable {
+                        sentence: "the store does not answer".to_owned(),
+                    },
+                }),
+            }
         }
     }
 }
@@ -83,7 +91,7 @@ impl TasksService {
     }
 
     async fn brief(&self, id: store::StoredTaskId) -> Result<store::StoredTask, TasksError> {
-        let task = ask(self.0.store.task_summary(id)).await?;
+        let task = self.ask(self.0.store.task_summary(id)).await?;
         let id = TaskId(id.to_string());
         task.ok_or_else(|| unknown(&id))
     }
@@ -94,7 +102,7 @@ impl TasksService {
             return Ok(id);
         }
         let range = store::StoredTaskId::with_prefix(&id.0).ok_or_else(|| unknown(id))?;
-        match ask(self.0.store.first_two(&range)).await?.as_slice() {
+        match self.ask(self.0.store.first_two(&range)).await?.as_slice() {
             [] => Err(unknown(id)),
             [only] => Ok(*only),
             _ => Err(TasksError::Invalid {
@@ -145,7 +153,9 @@ impl TasksService {
             .map(|task| task.idempotency_key.clone())
             .collect();
         let allowance = self.0.limiter.allowance(caller);
-        let submitted = ask_within(patience, self.write(tasks, allowance)).await?;
+        let submitted = self
+            .ask_within(patience, self.write(tasks, allowance))
+            .await?;
         let too_much = submitted.iter().find_map(|one| match one.submission {
             store::SubmissionOutcome::TooMuch(quota) => Some(quota),
             _ => None,
@@ -272,10 +282,10 @@ impl tasks::Tasks for TasksService {
         let answers = scope::answers();
         let _turn = answers.wait_for_turn().await;
         let known = self.find(&id).await?;
-        let sizes = ask(self.0.store.task_sizes(known)).await?;
+        let sizes = self.ask(self.0.store.task_sizes(known)).await?;
         let (arguments, result) = sizes.ok_or_else(|| unknown(&id))?;
         reserve_memory(&context, &answers, arguments.saturating_add(result)).await?;
-        let task = ask(self.0.store.task(known)).await?;
+        let task = self.ask(self.0.store.task(known)).await?;
         let task = task.ok_or_else(|| unknown(&id))?;
         check_read(caller.identity.as_deref(), task.id, &task.submitter)?;
         let view = TaskVisibility::of(caller.identity.as_deref(), &task.object, &task.method);
@@ -302,7 +312,7 @@ impl tasks::Tasks for TasksService {
         let _turn = answers.wait_for_turn().await;
         let most = usize::try_from(limit).unwrap_or(usize::MAX);
         reserve_memory(&context, &answers, most.saturating_mul(LISTED)).await?;
-        let found = ask(self.0.store.tasks_page(&filter, limit)).await?;
+        let found = self.ask(self.0.store.tasks_page(&filter, limit)).await?;
         let shown = found.tasks.into_iter().map(|task| {
             let view = TaskVisibility::of(caller.identity.as_deref(), &task.object, &task.method);
             view.task(convert::task(task))
@@ -315,7 +325,7 @@ impl tasks::Tasks for TasksService {
 
     async fn cancel(self, _: Context, id: TaskId) -> Result<TaskState, TasksError> {
         let known = self.find_changeable(&id).await?;
-        match only(ask(self.0.store.cancel(vec![known])).await?)? {
+        match only(self.ask(self.0.store.cancel(vec![known])).await?)? {
             store::CancelOutcome::Cancelled => Ok(TaskState::Cancelled),
             store::CancelOutcome::AlreadyEnded(state) => Ok(convert::state(state)),
             store::CancelOutcome::Unknown => Err(unknown(&id)),
@@ -327,7 +337,10 @@ impl tasks::Tasks for TasksService {
         let caller = caller.identity.as_deref();
         let known = self.find_changeable(&id).await?;
         let allowance = self.0.limiter.allowance(caller);
-        match only(ask(self.0.store.retry_with_allowance(vec![known], allowance)).await?)? {
+        match only(
+            self.ask(self.0.store.retry_with_allowance(vec![known], allowance))
+                .await?,
+        )? {
             store::RetryOutcome::TooMuch(quota) => Err(self.too_much(caller, quota)),
             store::RetryOutcome::Queued => Ok(TaskState::Queued),
             store::RetryOutcome::NotRetryable(state) => Ok(convert::state(state)),
@@ -340,7 +353,7 @@ impl tasks::Tasks for TasksService {
         let counts = self
             .0
             .cached_counts
-            .get(|| ask(self.0.store.counts()))
+            .get(|| self.ask(self.0.store.counts()))
             .await?;
         let mut by_state: HashMap<TaskState, u64> = HashMap::new();
         for (state, count) in [

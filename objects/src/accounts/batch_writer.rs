@@ -253,6 +253,10 @@ impl AccountsConnection {
 /// The error for a caller whose operation was not carried out in time.
 fn refusal(fault: &Fault) -> AccountsError {
     match fault.kind {
+        // The database is there, and the caller is told who keeps it.
+        _ if fault.is_locked() => AccountsError::Broken {
+            sentence: fault.full_message(),
+        },
         FaultKind::Unavailable | FaultKind::Closed => AccountsError::Unavailable,
         _ => AccountsError::Broken {
             sentence: fault.full_message(),

@@ -45,7 +45,8 @@ fn scaled_sum(values: &[f64]) -> Result<(f64, f64), CalculatorError> {
 /// The sum, with the rounding errors summed separately and added at the end (Neumaier's variant of Kahan's
 /// algorithm, in Knuth's form without a branch).
 fn compensated_sum(values: impl Iterator<Item = f64>) -> f64 {
-    let mut sum = 0.0;
+    // Of the two zeros only this one changes no value that is added to it.
+    let mut sum = -0.0;
     let mut lost = 0.0;
     for value in values {
         let next = sum + value;
@@ -53,8 +54,9 @@ fn compensated_sum(values: impl Iterator<Item = f64>) -> f64 {
         lost += (sum - (next - added)) + (value - added);
         sum = next;
     }
-    // Infinite values make the error term NaN; then the plain sum is right.
-    if sum.is_finite() { sum + lost } else { sum }
+    // Infinite values make the error term NaN; then the plain sum is right. A sum of zeros keeps its sign.
+    let has_lost = lost != 0.0 && sum.is_finite();
+    if has_lost { sum + lost } else { sum }
 }
 
 /// The result, or an error if it overflowed: finite operands and a result that is not finite.

@@ -48,6 +48,19 @@ fn the_interface_serves_the_object() {
 }
 
 #[test]
+fn the_sum_of_negative_zeros_is_one_and_any_other_sum_of_zeros_is_not() {
+    let sign = |values: &[f64]| {
+        let [sum, mean] = [call!(sum(numbers(values))), call!(average(numbers(values)))];
+        [sum, mean].map(|zero| zero.unwrap().0.to_bits() == (-0.0_f64).to_bits())
+    };
+    assert_eq!(sign(&[-0.0]), [true; 2]);
+    assert_eq!(sign(&[-0.0, -0.0]), [true; 2]);
+    for values in [&[0.0][..], &[-0.0, 0.0], &[1.0, -1.0], &[-1.0, 1.0, -0.0]] {
+        assert_eq!(sign(values), [false; 2], "{values:?}");
+    }
+}
+
+#[test]
 fn sums_lose_nothing_to_rounding() {
     assert_eq!(call!(sum(numbers(&[0.1; 10]))), Ok(Number(1.0)));
     assert_eq!(

@@ -100,8 +100,8 @@ pub enum AccountsError {
          request id"
     )]
     Unavailable,
-    /// The database answers but cannot be used: its disk is full or fails, or something else is wrong with
-    /// it. The request may have been carried out, as with [`Unavailable`](Self::Unavailable).
+    /// The database cannot be used although it is there: another process has locked it, its disk is full or fails,
+    /// or something else is wrong with it. The request may have been carried out, as with [`Unavailable`](Self::Unavailable).
     #[error(
         "the accounts' database does not work: {sentence}; it is safe to repeat the request with the \
          same request id"

@@ -148,7 +148,7 @@ pub enum ChatError {
     },
     /// The store of messages cannot be reached. A message may have been stored; with an id it is safe to send
     /// it again.
-    #[error("the store of messages cannot be reached: {sentence}")]
+    #[error("the store of messages is unavailable: {sentence}")]
     Unavailable {
         /// Why.
         sentence: String,

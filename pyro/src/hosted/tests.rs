@@ -136,7 +136,7 @@ async fn errors_are_those_that_python_would_raise() {
         (
             vec![tea(), tea()],
             vec![],
-            "TypeError: buy: invalid type: string \"tea\", expected u32",
+            "TypeError: buy: invalid type: string \"tea\", expected an integer from 0 to 4294967295",
         ),
     ] {
         assert_eq!(ask("buy", positional, named).await, error);

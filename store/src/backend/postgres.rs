@@ -5,6 +5,7 @@
 //! and the server must give each connection its own session.
 
 mod listen;
+mod pool_reasons;
 mod writers;
 
 pub(crate) use listen::{listen, notify};
@@ -22,7 +23,8 @@ use crate::{
     timekeeper::{Timekeeper, step_watch::ClockReading},
     transaction::{Effects, Transaction},
 };
-use sqlx::{PgPool, Row as _, postgres::PgPoolOptions};
+use pool_reasons::PoolReasons;
+use sqlx::{PgPool, Postgres, Row as _, pool::PoolConnection, postgres::PgPoolOptions};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use writers::{PostgresWriter, PostgresWriters};
@@ -37,6 +39,7 @@ pub(crate) struct PostgresStore {
     usage_cache: UsageCache,
     /// The timeout of one attempt to write a batch.
     write_timeout: Duration,
+    reasons: PoolReasons,
 }
 
 /// The start of each transaction: it reads the time and applies settings, in one round trip.
@@ -94,7 +97,7 @@ impl PostgresStore {
         let pool = schema
             .pin_all(PgPoolOptions::new())
             .max_connections(others)
-            .acquire_timeout(options.timeout)
+            .acquire_timeout(options.wait_timeout())
             // A dead connection is noticed when it is used; then another one is tried.
             .test_before_acquire(false)
             .connect_lazy_with(connect);
@@ -104,6 +107,7 @@ impl PostgresStore {
             time: Timekeeper::new(options.clock.clone()),
             usage_cache: UsageCache::default(),
             write_timeout: options.timeout.saturating_mul(4),
+            reasons: PoolReasons::default(),
         };
         let made = store.make(&schema, options.create).await;
         made.map_err(|error| error.at(place))?;
@@ -113,7 +117,10 @@ impl PostgresStore {
     async fn make(&self, schema: &Schema, create: bool) -> Result<(), StoreError> {
         // At any other level, changes that others committed during the wait for the lock would be invisible.
         let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
-        let mut begun = self.pool.begin_with(begin).await?;
+        let mut begun = match self.pool.begin_with(begin).await {
+            Ok(begun) => begun,
+            Err(error) => return Err(self.explained(error).await),
+        };
         let mut sql = SqlConnection::Postgres(&mut begun);
         sql.rows("SELECT pg_advisory_xact_lock($1)", &[MIGRATION_LOCK.into()])
             .await?;
@@ -149,7 +156,7 @@ impl PostgresStore {
         if let Some(now) = self.time.manual() {
             return Ok(now);
         }
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.connection().await?;
         let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
         let row = SqlConnection::Postgres(&mut connection)
             .row(sql, &[])
@@ -158,7 +165,23 @@ impl PostgresStore {
     }
 
     pub(super) async fn reader(&self) -> Result<StoreReader<'_>, StoreError> {
-        Ok(StoreReader::Postgres(self.pool.acquire().await?))
+        Ok(StoreReader::Postgres(self.connection().await?))
+    }
+
+    /// A connection of the pool.
+    async fn connection(&self) -> Result<PoolConnection<Postgres>, StoreError> {
+        match self.pool.acquire().await {
+            Ok(connection) => Ok(connection),
+            Err(error) => Err(self.explained(error).await),
+        }
+    }
+
+    /// The pool keeps to itself why it could not make a connection.
+    async fn explained(&self, error: sqlx::Error) -> StoreError {
+        match error {
+            sqlx::Error::PoolTimedOut => self.reasons.why_none_is_free(&self.pool).await.into(),
+            error => error.into(),
+        }
     }
 
     pub(super) async fn write(&self, batch: &mut Batch) -> Result<Effects, StoreError> {
@@ -175,7 +198,7 @@ impl PostgresStore {
                 Err(WriteFailure::MayBeCommitted(error)) => return Err(error.into()),
                 Err(WriteFailure::RolledBack(error)) => {
                     if tries >= MAX_WRITE_ATTEMPTS || !is_worth_repeating(&error) {
-                        return Err(self.judge(error));
+                        return Err(self.judge(error).await);
                     }
                     // A random pause, so that conflicting transactions do not collide again.
                     let pause = rand::random_range(1..20 * u64::from(tries));
@@ -187,8 +210,8 @@ impl PostgresStore {
 
     /// A server that has become a standby stays one, and a connection that is shared between clients stays
     /// shared. So the next write uses a new connection, which may lead to another server.
-    fn judge(&self, error: sqlx::Error) -> StoreError {
-        let error = StoreError::from(error);
+    async fn judge(&self, error: sqlx::Error) -> StoreError {
+        let error = self.explained(error).await;
         if matches!(error, StoreError::ReadOnly(_) | StoreError::Protocol(_)) {
             self.writers.close_idle();
         }

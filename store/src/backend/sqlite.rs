@@ -68,7 +68,7 @@ impl SqliteStore {
     pub(crate) async fn open(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
         create::prepare(path, options.create).await?;
         let connect = connect_options(path, options)?;
-        let opened = open_writer(path, &connect, options.timeout).await;
+        let opened = open_writer(path, &connect, options.wait_timeout()).await;
         let (connection, log) =
             opened.map_err(|error| error.on_disk_of(path).at(path.display()))?;
         let readers = SqlitePoolOptions::new()
@@ -256,7 +256,7 @@ fn connect_options(
     const PAGE: u64 = 4096;
     let connect = sqlite::connect_options(path)
         .map_err(|error| Fault::from(&error))?
-        .busy_timeout(options.timeout)
+        .busy_timeout(options.wait_timeout())
         .foreign_keys(false)
         .pragma("cache_size", "-65536")
         .pragma("temp_store", "memory")

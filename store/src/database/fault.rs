@@ -1,5 +1,6 @@
 //! Classification of database errors, by what can be done about them.
 
+use super::sqlite::lock;
 use rustix::fs::statvfs;
 use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
 use std::{
@@ -18,6 +19,9 @@ const FULL_BELOW: u64 = 64 << 10;
 /// How often at most a trial file is written to a directory. A disk that fails makes many errors, and the threads
 /// that notice them have other work.
 const TRIAL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What is said of a SQLite file in which this process may not write now.
+const LOCKED: &str = "its file is locked by another process";
 
 /// What SQLite did when an error occurred that no lack of space explains.
 const READING: &str = "reading the file";
@@ -77,11 +81,22 @@ impl Fault {
         }
     }
 
+    /// Whether another process has locked the database.
+    pub fn is_locked(&self) -> bool {
+        self.kind == FaultKind::Unavailable && self.message.contains("its file is locked by")
+    }
+
     /// This fault of the SQLite database `file`, as one of a full disk if that is the cause: where SQLite
     /// cannot make the files beside a database, or make them larger, or a quota is used up, it says "disk I/O
-    /// error" or "unable to open", and keeps the number of the error to itself.
+    /// error" or "unable to open", and keeps the number of the error to itself. If another process has locked the
+    /// file, that process is named, if it is known.
     #[must_use]
     pub fn on_disk_of(self, file: &Path) -> Self {
+        if self.is_locked() {
+            let holder = lock::holder(file).map(|holder| format!("its file is locked by {holder}"));
+            let message = holder.map(|holder| self.message.replace(LOCKED, &holder));
+            return Self::new(self.kind, message.unwrap_or(self.message));
+        }
         let needs_room = match self.kind {
             FaultKind::Io => !self.message.ends_with(READING),
             FaultKind::Missing => file.is_file(),
@@ -219,7 +234,7 @@ fn from_sqlite(code: u32, message: String) -> Fault {
     let kind = match code & 0xff {
         3 | 23 => FaultKind::Refused,
         5 | 6 => {
-            let message = format!("another process is writing: {message}");
+            let message = format!("{LOCKED}: {message}");
             return Fault::new(FaultKind::Unavailable, message);
         }
         8 => FaultKind::ReadOnly,

@@ -1,5 +1,6 @@
 //! SQLite: a file, and the write-ahead log beside it.
 
+pub(crate) mod lock;
 mod log;
 
 pub use log::WriteAheadLog;

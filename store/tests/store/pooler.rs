@@ -167,3 +167,49 @@ async fn that_no_connection_is_free_is_said_as_such() {
         "{error}"
     );
 }
+
+/// The pool itself says no more than that it waited in vain.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_no_connection_became_free_is_said_while_the_store_is_open() {
+    let server = Server::own().await;
+    for statement in ["CREATE ROLE two LOGIN", "CREATE DATABASE two OWNER two"] {
+        server.execute("postgres", statement.to_owned()).await;
+    }
+    let url: StoreUrl = server
+        .url("two")
+        .replace("pyroxene@", "two@")
+        .parse()
+        .unwrap();
+    let place = Place::at(url);
+    let hurried = StoreOptions {
+        timeout: Duration::from_secs(1),
+        ..place.options()
+    };
+    let store = place.open_with(hurried).await;
+    for statement in [
+        "ALTER ROLE two CONNECTION LIMIT 0",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'two'",
+    ] {
+        server.execute("postgres", statement.to_owned()).await;
+    }
+    let said = "the store is unavailable: no connection became free: too many connections for role";
+    let end = Instant::now() + PATIENCE;
+    // First the connections are found out to be dead.
+    for is_read in [true, false] {
+        let error = loop {
+            let error = match is_read {
+                true => store.counts().await.map(drop).unwrap_err(),
+                false => store
+                    .submit(vec![call("calc")])
+                    .await
+                    .map(drop)
+                    .unwrap_err(),
+            };
+            assert!(error.is_transient(), "{error:?}");
+            if error.to_string().contains("became free") || end < Instant::now() {
+                break error;
+            }
+        };
+        assert!(error.to_string().starts_with(said), "{error}");
+    }
+}

@@ -3,7 +3,13 @@
 use crate::harness::{LONG, Place, call, claim_one, dispatcher, submit, unprivileged};
 use pyroxene_store::{NewStoredTask, Store, StoreError, StoreOptions, StoreUrl};
 use sqlx::{Connection as _, SqliteConnection};
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 fn file(place: &Place) -> PathBuf {
     let StoreUrl::Sqlite(path) = &place.url else {
@@ -252,4 +258,50 @@ async fn another_process_that_writes_for_too_long_makes_it_unavailable() {
     submit(&store, call("calc")).await;
     let owner = dispatcher(&store, LONG).await;
     claim_one(&store, owner, "calc").await;
+}
+
+const LOCKED_FILE: &str = "PYROXENE_TEST_LOCKED_STORE";
+
+/// The process that locks a file until its standard input ends.
+#[tokio::test]
+async fn the_process_that_locks() {
+    let Ok(file) = std::env::var(LOCKED_FILE) else {
+        return;
+    };
+    let mut other = SqliteConnection::connect(&format!("sqlite:{file}"))
+        .await
+        .unwrap();
+    let begin = sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other);
+    begin.await.unwrap();
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n> locked")
+        .and_then(|()| out.flush())
+        .unwrap();
+    std::io::stdin().lines().last();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_keeps_a_file_locked_is_named() {
+    let place = Place::sqlite().await;
+    let hurried = StoreOptions {
+        timeout: std::time::Duration::from_millis(500),
+        ..place.options()
+    };
+    let store = place.open_with(hurried).await;
+    let mut locker = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "sqlite::the_process_that_locks", "--nocapture"])
+        .env(LOCKED_FILE, file(&place))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(locker.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "> locked"));
+    let error = store.submit(vec![call("calc")]).await.unwrap_err();
+    let said = format!("its file is locked by process {} (", locker.id());
+    assert!(error.to_string().contains(&said), "{error}");
+    assert!(error.is_transient(), "{error:?}");
+    drop(locker.stdin.take());
+    assert!(locker.wait().unwrap().success());
+    submit(&store, call("calc")).await;
 }

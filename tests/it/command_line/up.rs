@@ -150,6 +150,23 @@ async fn up_goes_on_without_a_worker_that_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_passes_the_owner_rule_of_accounts_on_to_its_workers() {
+    let dir = TempDir::new().unwrap();
+    let database = format!("sqlite:{}", dir.path().join("accounts.db").display());
+    let rule = ["--accounts-db", &database, "--accounts-owner-rule"];
+    for (flags, is_on) in [(&rule[..], true), (&rule[..2], false)] {
+        let (_up, told) = up_with(&dir, flags).await;
+        for worker in told["workers"].as_array().unwrap() {
+            let words = fs::read_to_string(format!("/proc/{}/cmdline", worker["pid"])).unwrap();
+            let has = words
+                .split('\0')
+                .any(|word| word == "--accounts-owner-rule");
+            assert_eq!(has, is_on, "{words:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn up_says_where_its_state_is_what_is_left_there_and_who_speaks() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("state.db");

@@ -26,6 +26,8 @@ async fn an_empty_variable_is_none_unless_it_protects_something() {
     }
     let ran = Ran::with(broker.dir(), &[("PYROXENE_TLS_CA", "")], &list[..3]).await;
     assert!(ran.error(2).contains("PYROXENE_TLS_CA is empty"), "{ran:?}");
+    let ran = Ran::with(broker.dir(), &[("PYROXENE_TOKEN", "")], &list[..3]).await;
+    assert!(ran.error(2).contains("PYROXENE_TOKEN is empty"), "{ran:?}");
     for (variable, value) in [
         ("PYROXENE_CERTIFICATES", ""),
         ("PYROXENE_TICKET_LIFE", ""),

@@ -38,12 +38,25 @@ async fn calls_errors_and_latencies_are_shown_by_object_and_by_worker() {
         }
     })
     .await;
+    let task = r#"{"object": "echo", "method": "echo", "args": [1]}"#;
+    let submit = request(&broker, "POST", "/v1/tasks").json(task);
+    let id = submit.send().await.json()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let path = format!("/v1/tasks/{id}?wait=20s");
+    let ended = request(&broker, "GET", &path).send().await.json();
+    assert_eq!(ended["state"], "succeeded");
     eventually("the metrics", || async {
         let metrics = request(&broker, "GET", "/metrics").send().await;
         let lines = [
             r#"pyroxene_calls_total{object="echo",method="fail",outcome="error"} 5"#,
             r#"pyroxene_instances{object="calculator"} 1"#,
             "pyroxene_tasks{state=\"queued\"} 0",
+            "pyroxene_task_attempts_total{outcome=\"succeeded\"} 1",
+            "pyroxene_task_wait_seconds_count 1",
+            "pyroxene_store_up 1",
+            "pyroxene_store_transactions_total{outcome=\"error\"} 0",
             "# EOF",
         ];
         match lines.iter().find(|line| !metrics.body.contains(**line)) {
@@ -52,6 +65,17 @@ async fn calls_errors_and_latencies_are_shown_by_object_and_by_worker() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_long_answer_is_compressed_for_those_who_can_read_it() {
+    let broker = Broker::start().workers(1).await;
+    let stats = request(&broker, "GET", "/v1/stats?range=24h");
+    let plain = stats.send().await;
+    assert_eq!(plain.headers.get("content-encoding"), None);
+    let compressed = stats.header("accept-encoding", "gzip").send().await;
+    assert_eq!(compressed.headers["content-encoding"], "gzip");
+    assert!(compressed.body.len() < plain.body.len() / 4);
 }
 
 #[tokio::test]

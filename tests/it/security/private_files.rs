@@ -126,15 +126,19 @@ async fn a_token_goes_to_a_private_file_and_to_no_other_place() {
     let first = fs::read_to_string(&token).unwrap();
     broker.is_let_in("uma").await;
     // A user who is added takes nobody's file, and one who gets a new token its own.
-    let ran = broker
-        .keys
-        .users(&["add", "eve", "--role", "user", "--token-out", &token])
-        .await;
-    assert!(
-        ran.error(1).contains("cannot write the token to"),
-        "{ran:?}"
-    );
-    assert!(!broker.keys.users(&["list"]).await.out().contains("eve"));
+    let link = broker.keys.path("link.token");
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    for taken in [&token, &link] {
+        let ran = broker
+            .keys
+            .users(&["add", "eve", "--role", "user", "--token-out", taken])
+            .await;
+        assert!(
+            ran.error(1).contains("cannot write the token to"),
+            "{ran:?}"
+        );
+        assert!(!broker.keys.users(&["list"]).await.out().contains("eve"));
+    }
     let ran = broker
         .keys
         .users(&["rotate", "uma", "--token-out", &token])

@@ -42,7 +42,12 @@ impl OutputTarget {
         // A symbolic link stays, and the file that it points to is replaced.
         let path = fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
         let mode = match fs::metadata(&path) {
-            Ok(there) if there.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            Ok(there) if there.is_dir() => {
+                return Err(io::Error::new(
+                    io::ErrorKind::IsADirectory,
+                    "it is a directory",
+                ));
+            }
             Ok(there) if !there.is_file() => {
                 let file = OpenOptions::new().write(true).open(&path)?;
                 return Ok(Self::Special { file, path });

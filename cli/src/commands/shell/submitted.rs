@@ -6,15 +6,13 @@ use super::{
     tally::{between, duration_text},
 };
 use crate::{
-    commands::{
-        call::result_text,
-        tasks::{TaskJson, shortened},
-    },
+    commands::{call::result_text, tasks::shortened},
     failure::{Exit, Failure},
     output::to_json,
 };
 use pyroxene_client::{TaskError, TaskHandle};
 use pyroxene_common::interfaces::tasks::{Task, TaskId};
+use pyroxene_gateway::views::TaskJson;
 use std::sync::{Arc, PoisonError};
 use tokio::{
     sync::Semaphore,
@@ -124,7 +122,7 @@ impl TaskEnd {
     /// `task 0193… succeeded on w2 in 12 ms: 120`, or the task as JSON.
     fn line(&self, screen: &ShellScreen, json: bool) -> Result<String, Failure> {
         if let (true, Some(task)) = (json, &self.task) {
-            return to_json(&TaskJson::new(task)?);
+            return to_json(&TaskJson::new(task));
         }
         let result = self.outcome.as_ref().map_err(Clone::clone)?;
         let text = result_text(result);

@@ -11,7 +11,7 @@ use crate::{
     commands::{
         call::result_text,
         submit::read_arguments,
-        tasks::{HEADINGS, StateChanges, TaskJson, describe, row, short_ids, shortened},
+        tasks::{HEADINGS, StateChanges, describe, row, short_ids, shortened},
     },
     failure::{Exit, Failure, cannot_read},
     objects::ObjectLookup,
@@ -21,6 +21,7 @@ use crate::{
 use futures::{StreamExt, TryStreamExt, stream};
 use pyroxene_client::{Client, NewTask, TaskHandle};
 use pyroxene_common::interfaces::tasks::{Task, TaskId, TaskState};
+use pyroxene_gateway::views::TaskJson;
 use serde_json::json;
 use std::fs;
 use tokio::time::Instant;
@@ -127,8 +128,8 @@ impl ShellSession {
         let tasks = stream::iter(handles).map(|task| async move { task.show().await });
         let tasks: Vec<Task> = tasks.buffered(16).try_collect().await?;
         if self.json {
-            let shown: Result<Vec<_>, _> = tasks.iter().map(TaskJson::new).collect();
-            return self.screen.print(&to_json(&shown?)?);
+            let shown: Vec<_> = tasks.iter().map(TaskJson::new).collect();
+            return self.screen.print(&to_json(&shown)?);
         }
         if !all {
             let texts: Vec<String> = tasks.iter().map(describe).collect();
@@ -146,7 +147,7 @@ impl ShellSession {
 
     /// `/cancel`.
     pub(super) async fn cancel(&self, ids: &[String]) -> Result<(), Failure> {
-        let cancel = async |task: TaskHandle| Ok(task.cancel().await?);
+        let cancel = async |task: TaskHandle| task.cancel().await;
         let changed = StateChanges::all(&self.client, ids, TaskState::Cancelled, cancel).await;
         let text = changed.render(self.json)?;
         if !text.is_empty() {

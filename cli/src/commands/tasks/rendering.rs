@@ -1,109 +1,12 @@
-//! Tasks as JSON and as text.
+//! Tasks as text.
 
-use crate::{
-    commands::call::raw_json,
-    failure::Failure,
-    output::{local, rfc3339},
-};
+use crate::{output::local, table::labelled};
 use pyroxene_common::{
     clean,
-    interfaces::tasks::{AttemptResult, DEFAULT_RUN_LIMIT_MS, Task, TaskAttempt, TaskState},
+    interfaces::tasks::{DEFAULT_RUN_LIMIT_MS, Task, TaskAttempt, TaskState},
     message::Progress,
 };
-use serde::Serialize;
-use serde_json::value::RawValue;
 use std::fmt::Write;
-
-/// A task as `--json` prints it. Times are RFC 3339.
-#[derive(Debug, Serialize)]
-pub(crate) struct TaskJson<'a> {
-    id: &'a str,
-    object: &'a str,
-    method: &'a str,
-    /// Left out in a list, like the result.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    args: Option<Option<&'a RawValue>>,
-    state: TaskState,
-    attempts: Vec<AttemptJson<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<Option<&'a RawValue>>,
-    /// The error message.
-    error: Option<&'a str>,
-    /// The object's own error.
-    error_value: Option<&'a RawValue>,
-    submitted: String,
-    submitter: &'a str,
-    due: String,
-    deadline: Option<String>,
-    ended: Option<String>,
-    priority: i32,
-    max_attempts: u32,
-    tries: u32,
-    run_limit_ms: u64,
-    /// The only worker that may run the task.
-    worker: Option<&'a str>,
-    progress: Option<&'a Progress>,
-}
-
-#[derive(Debug, Serialize)]
-struct AttemptJson<'a> {
-    number: u32,
-    worker: Option<&'a str>,
-    started: String,
-    ended: Option<String>,
-    outcome: Option<AttemptResult>,
-    reason: Option<&'a str>,
-}
-
-impl<'a> TaskJson<'a> {
-    /// Everything about a task.
-    pub(crate) fn new(task: &'a Task) -> Result<Self, Failure> {
-        let value = |text: &'a Option<String>| text.as_deref().map(raw_json).transpose();
-        Ok(Self {
-            args: Some(value(&task.arguments)?),
-            result: Some(value(&task.result)?),
-            ..Self::listed(task)?
-        })
-    }
-
-    /// A task in a list.
-    pub(crate) fn listed(task: &'a Task) -> Result<Self, Failure> {
-        let error_value = task.error.as_ref().and_then(|error| error.value.as_deref());
-        Ok(Self {
-            id: &task.id.0,
-            object: &task.object,
-            method: &task.method,
-            args: None,
-            state: task.state,
-            attempts: task.attempts.iter().map(attempt_json).collect(),
-            result: None,
-            error: task.error.as_ref().map(|error| error.sentence.as_str()),
-            error_value: error_value.map(raw_json).transpose()?,
-            submitted: rfc3339(task.submitted_ms),
-            submitter: &task.submitter,
-            due: rfc3339(task.due_ms),
-            deadline: task.deadline_ms.map(rfc3339),
-            ended: task.ended_ms.map(rfc3339),
-            priority: task.priority,
-            max_attempts: task.max_attempts,
-            tries: task.tries,
-            run_limit_ms: task.run_limit_ms,
-            worker: task.worker.as_deref(),
-            progress: task.progress.as_ref(),
-        })
-    }
-}
-
-fn attempt_json(attempt: &TaskAttempt) -> AttemptJson<'_> {
-    AttemptJson {
-        number: attempt.number,
-        worker: attempt.worker.as_deref(),
-        started: rfc3339(attempt.started_ms),
-        ended: attempt.ended_ms.map(rfc3339),
-        outcome: attempt.outcome,
-        reason: attempt.reason.as_deref(),
-    }
-}
 
 /// The headings of the table. AGE is the time since a task was submitted, TOOK the duration of its last
 /// attempt so far.
@@ -213,10 +116,8 @@ pub(crate) fn shortened(text: &str, longest: usize) -> String {
 pub(crate) fn describe(task: &Task) -> String {
     /// Longer values are cut; --json and 'tasks wait' print them whole.
     const LONGEST: usize = 500;
-    let mut text = format!("{} {}\n", clean::line(&task.id.0), task.state);
-    let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "  {name:<10} {}", clean::line(value));
-    };
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    let mut line = |label: &'static str, value: &str| lines.push((label, value.to_owned()));
     line("call", &format!("{}.{}", task.object, task.method));
     if let Some(arguments) = &task.arguments {
         line("args", &shortened(arguments, LONGEST));
@@ -269,7 +170,8 @@ pub(crate) fn describe(task: &Task) -> String {
     if let Some(error) = &task.error {
         line("error", &shortened(&error.sentence, LONGEST));
     }
-    text
+    let title = format!("{} {}", clean::line(&task.id.0), task.state);
+    format!("{title}\n{}", labelled("  ", &lines))
 }
 
 /// `w1, from 2026-01-02 03:04:05.678, after 1.2s lost: worker w1 is gone`.
@@ -283,20 +185,9 @@ fn attempt_text(attempt: &TaskAttempt) -> String {
         let took = short_duration(ended.saturating_sub(attempt.started_ms));
         let _ = write!(text, ", after {took}");
     }
-    let _ = write!(text, " {}", outcome_name(outcome));
+    let _ = write!(text, " {}", outcome.name());
     if let Some(reason) = &attempt.reason {
         let _ = write!(text, ": {}", shortened(reason, 200));
     }
     text
-}
-
-fn outcome_name(outcome: AttemptResult) -> &'static str {
-    match outcome {
-        AttemptResult::Succeeded => "succeeded",
-        AttemptResult::Failed => "failed",
-        AttemptResult::Lost => "lost",
-        AttemptResult::Refused => "refused",
-        AttemptResult::Late => "late",
-        AttemptResult::Cancelled => "cancelled",
-    }
 }

@@ -65,10 +65,10 @@ fn to_value(shown: &TaskJson<'_>) -> Value {
 #[test]
 fn a_task_has_the_documented_json() {
     let task = failed();
-    let text = serde_json::to_string(&TaskJson::new(&task).unwrap()).unwrap();
+    let text = serde_json::to_string(&TaskJson::new(&task)).unwrap();
     // All digits are kept.
     assert!(text.contains(r#""args":{"item":"tea","count":12345678901234567890123}"#));
-    let shown = to_value(&TaskJson::new(&task).unwrap());
+    let shown = to_value(&TaskJson::new(&task));
     let expected = json!({
         "id": "0190-1", "object": "shop", "method": "buy", "args": shown["args"],
         "state": "failed",
@@ -102,12 +102,12 @@ fn a_result_is_json_and_a_list_has_neither_it_nor_the_arguments() {
         error: None,
         ..failed()
     };
-    let shown = to_value(&TaskJson::new(&task).unwrap());
+    let shown = to_value(&TaskJson::new(&task));
     assert_eq!(
         (&shown["result"], &shown["error"]),
         (&json!([1, 2.5]), &Value::Null)
     );
-    let listed = to_value(&TaskJson::listed(&task).unwrap());
+    let listed = to_value(&TaskJson::listed(&task));
     assert!(listed.get("args").is_none() && listed.get("result").is_none());
     assert_eq!(listed["state"], "succeeded");
 }

@@ -1,6 +1,6 @@
 //! Waiting for tasks to end.
 
-use super::{progress::TaskProgressBar, rendering::TaskJson};
+use super::progress::TaskProgressBar;
 use crate::{
     commands::call::print_result,
     failure::{Exit, Failure},
@@ -10,6 +10,7 @@ use crate::{
 use futures::{Stream, StreamExt, stream};
 use pyroxene_client::{TaskError, TaskHandle};
 use pyroxene_common::interfaces::tasks::{Task, TaskStatus};
+use pyroxene_gateway::views::TaskJson;
 use tokio::time::{Instant, timeout_at};
 
 /// Tasks to wait for.
@@ -108,7 +109,7 @@ impl TaskWait {
                 .show()
                 .await
                 .map_err(|error| of_task(task, error.into()))?;
-            progress.with_bar_suspended(|| print_json(&TaskJson::new(&whole)?))?;
+            progress.with_bar_suspended(|| print_json(&TaskJson::new(&whole)))?;
         }
         let result = outcome?;
         match self.json {

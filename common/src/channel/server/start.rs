@@ -4,6 +4,8 @@ use super::{
     calls::{FinishedCall, RunningCall, ServerCalls},
     context::RenewHandler,
     dispatch::Dispatch,
+    future_slot::{CatchPanics, FutureSlot, panicked, poll_caught},
+    not_run::{deadline_passed, draining, no_memory, overloaded, undecodable},
     progress::ProgressReport,
     response::push_answer,
     sessions::Sessions,
@@ -16,26 +18,24 @@ use crate::{
         outbox::Outbox,
         session_limits::SessionLimits,
         settings::Settings,
-        streams::{Kept, Received, SentStreams, StreamTable, receiving, take_kept},
+        streams::{Received, SentStreams, StreamTable, receiving, take_kept},
     },
     codec::{self, CodecError},
     envelope::{ClientMessage, Envelope},
     frame::{BATCH_PREFIX_LEN, split_batch},
-    message::{Refusal, RefusalReason, SessionAnswer, SessionId},
+    message::{SessionAnswer, SessionId},
     scope::{CallSession, Scope, take_reserved},
     wire::{FrameKind, SESSION_LEN},
 };
 use bytes::Bytes;
 use std::{
-    any::Any,
     cell::Cell,
-    fmt, io,
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
-use tarpc::{ServerError, context};
+use tarpc::context;
 use tokio::time::{Instant, timeout_at};
 
 /// A call to start: its id, envelope and message.
@@ -54,35 +54,6 @@ struct IncomingCall<'a> {
 /// Messages of at least this size, in bytes, count against the memory while their call runs. Smaller ones are
 /// bounded by the number of calls in flight.
 const MIN_COUNTED_REQUEST: usize = 4 * 1024;
-
-/// The memory in which a method's future is polled on the connection's task. It is allocated when a call
-/// needs it, and reused until a call has to wait: the task of that call takes it.
-pub(super) struct FutureSlot<F>(Option<Pin<Box<Option<F>>>>);
-
-/// The memory of a future larger than this, in bytes, is not kept: most connections are idle, and their kept
-/// memory adds up.
-const MAX_KEPT_FUTURE: usize = 2304;
-
-impl<F> FutureSlot<F> {
-    pub(super) fn new() -> Self {
-        Self(None)
-    }
-
-    fn fill(&mut self, future: F) {
-        match &mut self.0 {
-            Some(place) => place.set(Some(future)),
-            empty => *empty = Some(Box::pin(Some(future))),
-        }
-    }
-
-    /// Drops the future, which may hold resources.
-    fn clear(&mut self) {
-        match &mut self.0 {
-            Some(place) if size_of::<F>() <= MAX_KEPT_FUTURE => place.set(None),
-            place => *place = None,
-        }
-    }
-}
 
 /// Starts the calls of a round of frames.
 pub(super) struct CallStarter<'a, D, B, F> {
@@ -489,90 +460,5 @@ where
                 watched,
             },
         );
-    }
-}
-
-/// A method's future. If the method panics, the answer is an error. It also returns the memory that was
-/// reserved for the answer, and what is kept while the streams of the answer run.
-struct CatchPanics<F> {
-    future: Pin<Box<Option<F>>>,
-    reserved: Vec<BytePermit>,
-}
-
-impl<F, R> Future for CatchPanics<F>
-where
-    F: Future<Output = Result<R, CallFailure>>,
-{
-    type Output = (F::Output, Vec<BytePermit>, Kept);
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let polled = poll_caught(&mut this.future, context);
-        this.reserved.append(&mut take_reserved());
-        polled.map(|answer| (answer, std::mem::take(&mut this.reserved), take_kept()))
-    }
-}
-
-fn poll_caught<F, R>(
-    slot: &mut Pin<Box<Option<F>>>,
-    context: &mut Context<'_>,
-) -> Poll<Result<R, CallFailure>>
-where
-    F: Future<Output = Result<R, CallFailure>>,
-{
-    let Some(future) = slot.as_mut().as_pin_mut() else {
-        return Poll::Pending;
-    };
-    catch_unwind(AssertUnwindSafe(|| future.poll(context)))
-        .unwrap_or_else(|panic| Poll::Ready(Err(panicked(&*panic))))
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> CallFailure {
-    let what = panic
-        .downcast_ref::<&str>()
-        .map(|what| (*what).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned());
-    let detail = match what {
-        Some(what) => format!("the method panicked: {what}"),
-        None => "the method panicked".to_owned(),
-    };
-    CallFailure::Failed(ServerError::new(io::ErrorKind::Other, detail))
-}
-
-fn undecodable(error: &CodecError) -> CallFailure {
-    let detail = format!("the request cannot be decoded: {error}");
-    CallFailure::Failed(ServerError::new(io::ErrorKind::InvalidData, detail))
-}
-
-fn overloaded() -> Refusal {
-    Refusal {
-        reason: RefusalReason::Overloaded,
-        retry_after_ms: 0,
-        message: "the connection's limit of calls in flight is reached".to_owned(),
-    }
-}
-
-fn no_memory(memory: &ByteBudget) -> Refusal {
-    Refusal {
-        reason: RefusalReason::Overloaded,
-        retry_after_ms: 200,
-        message: format!(
-            "messages use {} of {} bytes of memory here (--message-memory)",
-            memory.used(),
-            memory.limit()
-        ),
-    }
-}
-
-pub(super) fn deadline_passed() -> ServerError {
-    let detail = "the deadline passed".to_owned();
-    ServerError::new(io::ErrorKind::TimedOut, detail)
-}
-
-fn draining() -> Refusal {
-    Refusal {
-        reason: RefusalReason::Draining,
-        retry_after_ms: 0,
-        message: "the worker is about to stop".to_owned(),
     }
 }

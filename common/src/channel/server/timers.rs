@@ -1,7 +1,7 @@
 //! The deadlines, the keepalive and the end of a drain of a server's connection.
 
 use super::{
-    Dispatch, ServerConnection, response::push_failure, start::deadline_passed,
+    Dispatch, ServerConnection, not_run::deadline_passed, response::push_failure,
     unread_answers::UnreadAnswers,
 };
 use crate::{

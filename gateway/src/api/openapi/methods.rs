@@ -17,8 +17,7 @@ pub(super) fn add(
             schemas.insert(key, translated(description, schema));
         }
     }
-    // Methods with streams cannot be called over HTTP.
-    for method in description.methods.iter().filter(|one| !one.streams()) {
+    for method in &description.methods {
         let path = format!("/v1/objects/{}/{}", encoded(object), encoded(&method.name));
         let operation = operation(object, description, method);
         paths.insert(path, json!({"post": operation}));
@@ -27,8 +26,10 @@ pub(super) fn add(
 
 fn operation(object: &str, description: &Description, method: &MethodDescription) -> Value {
     let summary = method.doc.lines().next().unwrap_or_default();
-    let result = translated(description, &method.result);
-    let mut success = json_answer("The result", result);
+    let mut success = match method.answers_stream() {
+        true => items_answer(description, &method.result),
+        false => json_answer("The result", translated(description, &method.result)),
+    };
     if let Some(fields) = success.as_object_mut() {
         let text = |about: &str| json!({"description": about, "schema": {"type": "string"}});
         let headers = json!({
@@ -60,6 +61,36 @@ fn operation(object: &str, description: &Description, method: &MethodDescription
         "responses": responses("200", success),
         "x-pyroxene-idempotent": method.repeatable,
     })
+}
+
+/// An answer whose items leave as they come. A line and an event are described as an object each.
+fn items_answer(description: &Description, result: &Value) -> Value {
+    let item = result.get("items").unwrap_or(&Value::Bool(true));
+    let item = translated(description, item);
+    let object = |properties: Value| {
+        let required: Vec<&String> = properties
+            .as_object()
+            .into_iter()
+            .flat_map(Map::keys)
+            .collect();
+        json!({"type": "object", "properties": properties, "required": required})
+    };
+    let count = json!({"type": "integer", "minimum": 0});
+    let text = json!({"type": "string"});
+    let problem = json!({"$ref": "#/components/schemas/Problem"});
+    let line = json!({"anyOf": [
+        object(json!({"item": item})),
+        object(json!({"done": {"const": true}, "items": count, "worker": text})),
+        object(json!({"error": problem, "items": count})),
+    ]});
+    let event = object(json!({
+        "event": {"enum": ["item", "done", "problem"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    }));
+    json!({"description": "The items as they come; the last line or event says whether all did", "content": {
+        "application/x-ndjson": {"schema": text, "x-item-schema": line},
+        "text/event-stream": {"schema": text, "x-item-schema": event},
+    }})
 }
 
 /// The arguments: an object by name, or a list in the order of the parameters.

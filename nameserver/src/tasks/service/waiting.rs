@@ -1,6 +1,6 @@
 //! Calls that wait for a task, and the memory for their answers.
 
-use super::{TasksService, ask, limited, wait_limit};
+use super::{TasksService, limited, wait_limit};
 use crate::{
     limits::LimitPermit,
     tasks::convert::{self, unknown},
@@ -42,7 +42,9 @@ impl TasksService {
         }
         let answers = scope::answers();
         let _turn = answers.wait_for_turn().await;
-        let ended = ask(self.0.store.small_task_results(&[task.id])).await?;
+        let ended = self
+            .ask(self.0.store.small_task_results(&[task.id]))
+            .await?;
         let ended = ended.into_iter().next();
         // It may have been purged by now.
         let ended = ended.ok_or_else(|| unknown(&convert::task_id(task.id)))?;
@@ -78,10 +80,10 @@ impl TasksService {
             reserve_memory(context, answers, size).await?;
             return Ok(convert::ended_status(ended));
         }
-        let sizes = ask(self.0.store.task_sizes(id)).await?;
+        let sizes = self.ask(self.0.store.task_sizes(id)).await?;
         let (_, size) = sizes.ok_or_else(forgotten)?;
         reserve_memory(context, answers, size).await?;
-        let settled = ask(self.0.store.task_results(&[id])).await?;
+        let settled = self.ask(self.0.store.task_results(&[id])).await?;
         let settled = settled.into_iter().next().map(convert::ended_status);
         settled.ok_or_else(forgotten)
     }
