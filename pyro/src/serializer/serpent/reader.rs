@@ -3,7 +3,7 @@
 use crate::{
     PyValue,
     limits::{ReadBudget, check_digits},
-    serializer::revive_float,
+    serializer::{check_hashable, revive_float},
 };
 use std::borrow::Cow;
 
@@ -389,17 +389,6 @@ impl<'a> Reader<'a> {
             .ok_or("truncated escape")?;
         self.rest = rest;
         u32::from_str_radix(text, 16).map_err(|error| error.to_string())
-    }
-}
-
-/// Python cannot look for these in a dictionary or a set.
-fn check_hashable(value: &PyValue) -> Result<(), String> {
-    match value {
-        PyValue::List(_) | PyValue::Dict(_) | PyValue::Set(_) => {
-            Err(format!("unhashable type: '{}'", value.type_name()))
-        }
-        PyValue::Tuple(items) => items.iter().try_for_each(check_hashable),
-        _ => Ok(()),
     }
 }
 
