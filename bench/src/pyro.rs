@@ -1,6 +1,7 @@
 //! Pyro's protocol: this project's worker and name server beside Pyro5's own daemon and name server, called by
 //! clients at the level of the wire and by unmodified ones.
 
+mod literals;
 mod python;
 mod wire;
 
@@ -100,8 +101,9 @@ impl Figures {
 /// Measures and prints. Progress goes to standard error.
 pub(crate) async fn run(options: PyroBenchOptions) -> Result<()> {
     let python = PyroPython::find(&options.python).await?;
-    let servers = Servers::start(&python).await?;
     let mut figures = Figures::default();
+    literals::measure(&mut figures)?;
+    let servers = Servers::start(&python).await?;
     null_calls(&mut figures, &servers, options.seconds).await?;
     unmodified(&mut figures, &python, &servers, options.seconds).await?;
     batches(&mut figures, &servers, options.seconds).await?;
