@@ -1,0 +1,63 @@
+# Calls objects by way of the name server. Each line of the output is one thing that was seen; between "calls" and the
+# end of standard input one proxy calls `echo` as fast as it can.
+import sys
+import threading
+
+import Pyro5.api
+from Pyro5 import config
+
+
+def raised(call):
+    try:
+        return call()
+    except Exception as error:
+        return type(error).__name__ + ": " + str(error)
+
+
+ns = Pyro5.api.locate_ns()
+own = ns._pyroUri.location
+print("a tag:", ns.lookup("echo").location == own, ns.list(prefix="echo")["echo"].endswith("@" + own))
+ns.register("plain", "PYRO:o@host.example:1")
+print("without:", ns.lookup("plain").location == own)
+asked = Pyro5.api.Proxy("PYROMETA:calculator,pyroxene.balanced")
+print("asked for:", asked.sum([1, 2, 3.5]), asked._pyroConnection.sock.getpeername()[1] == int(own.split(":")[1]))
+for serializer in ("serpent", "json", "msgpack", "marshal"):
+    config.SERIALIZER = serializer
+    with Pyro5.api.Proxy("PYRO:calculator@" + own) as calculator:
+        print(
+            serializer,
+            calculator.sum(values=[1, 2]),
+            calculator.factorial(30),
+            raised(lambda: calculator.factorial(10 ** 12)).split(":")[0],
+            raised(lambda: calculator.sum()),
+            raised(lambda: calculator._pyroInvoke("nosuch", (), {})),
+        )
+config.SERIALIZER = "serpent"
+echo = Pyro5.api.Proxy("PYRONAME:echo")
+print("items", list(echo.count(3)), echo.collect([1, "two"])["items"], raised(lambda: echo.fail("no")))
+batch = Pyro5.api.BatchProxy(echo)
+batch.echo(1)
+batch.fail("no")
+results = iter(batch())
+print("batch", next(results), raised(lambda: next(results)))
+print("unknown", raised(lambda: Pyro5.api.Proxy("PYRO:zz@" + own)._pyroBind()).split("rejected: ")[-1])
+echo._pyroBind()
+opened = echo._pyroConnection
+seen = set()
+for _ in range(1000):
+    seen.add(echo.whoami()["worker"])
+    if len(seen) == 3:
+        break
+print("seen", sorted(seen), flush=True)
+
+done = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
+calls, last = 0, set()
+echo._pyroMaxRetries = 0
+while not done.is_set():
+    last.add(echo.whoami()["worker"])
+    calls += 1
+    if calls % 100 == 0:
+        print("calls", " ".join(sorted(last)), flush=True)
+        last.clear()
+print("one connection", opened is echo._pyroConnection, flush=True)
