@@ -315,7 +315,7 @@ async fn a_compressed_request_has_a_plain_answer() {
     client.send(Kind::Invoke, payload, FLAG_COMPRESSED).await;
     let mut head = [0; 40];
     client.stream.read_exact(&mut head).await.unwrap();
-    assert_eq!(head[9], FLAG_CORRELATION as u8);
+    assert_eq!(head[9], u8::try_from(FLAG_CORRELATION).unwrap());
 }
 
 #[tokio::test]

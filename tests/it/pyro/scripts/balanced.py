@@ -1,5 +1,5 @@
-# Calls objects by way of the name server. Each line of the output is one thing that was seen; between "calls" and the
-# end of standard input one proxy calls `echo` as fast as it can.
+# Calls objects by way of the name server. Each line of the output is one thing that was seen; until standard input
+# ends, some proxies call `echo` at the same time.
 import sys
 import threading
 
@@ -43,21 +43,43 @@ print("batch", next(results), raised(lambda: next(results)))
 print("unknown", raised(lambda: Pyro5.api.Proxy("PYRO:zz@" + own)._pyroBind()).split("rejected: ")[-1])
 echo._pyroBind()
 opened = echo._pyroConnection
-seen = set()
-for _ in range(1000):
-    seen.add(echo.whoami()["worker"])
-    if len(seen) == 3:
-        break
-print("seen", sorted(seen), flush=True)
 
-done = threading.Event()
+done, lock, failures, seen = threading.Event(), threading.Lock(), [], set()
+
+
+def call(proxy):
+    # A refused connection, or a lost one, would be an error: nothing is tried again here.
+    proxy._pyroClaimOwnership()
+    while not (done.is_set() or failures):
+        try:
+            worker = proxy.whoami()["worker"]
+        except Exception as error:
+            failures.append(repr(error))
+            return
+        with lock:
+            seen.add(worker)
+
+
+def workers():
+    with lock:
+        found = sorted(seen)
+        seen.clear()
+    return found
+
+
+# Calls at the same time go to the instances that are least busy.
+proxies = [echo] + [Pyro5.api.Proxy("PYRONAME:echo") for _ in range(8)]
+threads = [threading.Thread(target=call, args=[proxy]) for proxy in proxies]
+for thread in threads:
+    thread.start()
+while len(seen) < 3 and not failures:
+    done.wait(0.1)
+print("seen", workers(), flush=True)
 threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
-calls, last = 0, set()
-echo._pyroMaxRetries = 0
-while not done.is_set():
-    last.add(echo.whoami()["worker"])
-    calls += 1
-    if calls % 100 == 0:
-        print("calls", " ".join(sorted(last)), flush=True)
-        last.clear()
+while not (done.wait(0.5) or failures):
+    print("calls", " ".join(workers()), flush=True)
+for thread in threads:
+    thread.join()
+if failures:
+    sys.exit(" ".join(failures))
 print("one connection", opened is echo._pyroConnection, flush=True)

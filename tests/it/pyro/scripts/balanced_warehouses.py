@@ -13,8 +13,6 @@ def raised(call):
 
 ns = Pyro5.api.locate_ns()
 warehouse = Pyro5.api.Proxy("PYRO:Example.warehouse@" + ns._pyroUri.location)
-warehouse._pyroBind()
-opened = warehouse._pyroConnection
 values = ((1, None), {2, 3}, {(1, 2): 2 ** 100, 5: 1.5}, "é\n")
 print("values", warehouse.echo(*values, x=values) == [list(values), {"x": values}])
 print("bytes", warehouse.values()["bytes"])
@@ -45,5 +43,6 @@ def seen(count):
 
 
 print("seen", seen(3), flush=True)
+opened = warehouse._pyroConnection
 for line in sys.stdin:
     print("seen", seen(2), opened is warehouse._pyroConnection, flush=True)
