@@ -51,11 +51,7 @@ pub(super) fn look_up(name: &str) -> Result<Message> {
 /// The message that registers a name.
 pub(super) fn register(name: &str) -> Result<Message> {
     let uri = PyValue::str("PYRO:object@host.example:1");
-    let call = invocation(
-        "Pyro.NameServer",
-        "register",
-        vec![PyValue::str(name), uri],
-    );
+    let call = invocation("Pyro.NameServer", "register", vec![PyValue::str(name), uri]);
     let payload = SERIALIZER.write_invocation(call)?;
     Ok(Message::new(Kind::Invoke, SERIALIZER.number(), 1, payload))
 }

@@ -210,7 +210,7 @@ async fn a_method_finds_what_came_beside_its_arguments() {
     let Ok(PyroAnswer::Value(said)) = objects.call(call).await else {
         panic!("no value");
     };
-    assert_eq!(said, "name [1, 2] hello".into());
+    assert_eq!(said, "'name' [1, 2] hello".into());
     assert_eq!(envelope.take_answered(), [(*b"BACK", b"yes".to_vec())]);
 }
 

@@ -86,6 +86,17 @@ impl<'a> Reader<'a> {
         taken
     }
 
+    /// Takes what a text has up to its closing quote, an escape or the end of the line. All of these are ASCII, so
+    /// that bytes are looked at, not characters.
+    fn take_plain(&mut self, quote: char) -> &'a str {
+        let mut bytes = self.rest.bytes();
+        let end = bytes.position(|byte| matches!(byte, b'\\' | b'\n') || char::from(byte) == quote);
+        let end = end.unwrap_or(self.rest.len());
+        let (taken, rest) = self.rest.split_at_checked(end).unwrap_or((self.rest, ""));
+        self.rest = rest;
+        taken
+    }
+
     /// A value, or the sum of a real and an imaginary number.
     fn expression(&mut self) -> Result<PyValue, String> {
         let first = self.value()?;
@@ -292,7 +303,7 @@ impl<'a> Reader<'a> {
     fn text(&mut self, is_raw: bool, out: &mut String) -> Result<(), String> {
         let quote = self.open_quote();
         loop {
-            out.push_str(self.take_while(|c| c != quote && c != '\\' && c != '\n'));
+            out.push_str(self.take_plain(quote));
             match self.take_char() {
                 Some(c) if c == quote => return Ok(()),
                 Some('\\') if is_raw => {
@@ -314,7 +325,7 @@ impl<'a> Reader<'a> {
     fn bytes(&mut self, is_raw: bool, out: &mut Vec<u8>) -> Result<(), String> {
         let quote = self.open_quote();
         loop {
-            let plain = self.take_while(|c| c != quote && c != '\\' && c != '\n');
+            let plain = self.take_plain(quote);
             if !plain.is_ascii() {
                 return Err("bytes can only contain ASCII literal characters".to_owned());
             }
