@@ -175,6 +175,19 @@ fn depth_digits_and_lengths_are_bounded() {
 }
 
 #[test]
+fn bytes_that_are_keys_are_literals() {
+    let text = "{b'k':{'data': 'AAE=', 'encoding': 'base64'},(1,b'x'):{b'y'}}";
+    let value = serpent("{b'k':b'\\0\\1',(1,b'x'):{b'y'}}").unwrap();
+    let written = Serializer::Serpent.write(&value).unwrap();
+    let (_, body) = std::str::from_utf8(&written)
+        .unwrap()
+        .split_once('\n')
+        .unwrap();
+    assert_eq!(body, text);
+    assert!(serpent(body).is_ok());
+}
+
+#[test]
 fn serpent_is_read_in_linear_time() {
     let texts = [
         format!("[{}]", "1,".repeat(1 << 18)),
