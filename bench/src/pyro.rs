@@ -1,6 +1,7 @@
 //! Pyro's protocol: this project's worker and name server beside Pyro5's own daemon and name server, called by
 //! clients at the level of the wire and by unmodified ones.
 
+mod literals;
 mod python;
 mod wire;
 
@@ -14,7 +15,7 @@ use self::python::PyroPython;
 use crate::{
     daemon,
     figure::{self, Figure, FigureTarget},
-    load::{self, Measurement},
+    load::{self, LoadOperation, Measurement},
     process::ChildServer,
     rpc::{self, System, parse_seconds, systems::pyroxene::OBJECT},
 };
@@ -100,8 +101,9 @@ impl Figures {
 /// Measures and prints. Progress goes to standard error.
 pub(crate) async fn run(options: PyroBenchOptions) -> Result<()> {
     let python = PyroPython::find(&options.python).await?;
-    let servers = Servers::start(&python).await?;
     let mut figures = Figures::default();
+    literals::measure(&mut figures)?;
+    let servers = Servers::start(&python).await?;
     null_calls(&mut figures, &servers, options.seconds).await?;
     unmodified(&mut figures, &python, &servers, options.seconds).await?;
     batches(&mut figures, &servers, options.seconds).await?;
@@ -217,12 +219,18 @@ async fn batches(figures: &mut Figures, servers: &Servers, seconds: Duration) ->
 
 async fn look_ups(figures: &mut Figures, servers: &Servers, seconds: Duration) -> Result<()> {
     const NAME_SERVER: &str = "Pyro.NameServer";
+    const NAME: &str = "bench.name";
     let what = format!("look-ups over {LOOK_UPS} connections");
-    let call = wire::look_up(NAME_SERVER)?;
+    let (register, call) = (wire::register(NAME)?, wire::look_up(NAME)?);
     let (ours, theirs) = (
         servers.nameserver.address(),
         servers.pyro_nameserver.address(),
     );
+    for address in [ours, theirs] {
+        for mut client in wire::connect(address, NAME_SERVER, &register, 1).await? {
+            client.once().await?;
+        }
+    }
     let theirs = repeat(theirs, NAME_SERVER, &call, LOOK_UPS, seconds).await?;
     let ours = repeat(ours, NAME_SERVER, &call, LOOK_UPS, seconds).await?;
     figures.rates(&what, ours.per_second(), theirs.per_second(), 10.0);

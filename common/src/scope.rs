@@ -10,7 +10,7 @@ mod session;
 pub use answers::{ANSWER_MEMORY_TIMEOUT, AnswerQueue, AnswerTurn, NoAnswerMemory};
 pub(crate) use answers::{AnswerBuffer, take_reserved};
 pub(crate) use session::ObjectSession;
-pub use session::{CallSession, SessionEnded, session_state};
+pub use session::{CallSession, ForeignSession, SessionEnded, session_state};
 
 use crate::{
     identity::{HolderId, Identity, LoginChallenge},
@@ -18,6 +18,7 @@ use crate::{
     tls::CertificateHolder,
 };
 use std::{
+    any::Any,
     cell::RefCell,
     fmt::{self, Write},
     future::Future,
@@ -60,6 +61,8 @@ pub struct Scope {
     pub fence: Option<u64>,
     /// The session that the call belongs to, if it belongs to one.
     pub session: Option<Arc<CallSession>>,
+    /// What another protocol carries beside the call's arguments, in a type of that protocol's own.
+    pub envelope: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// Takes a method's progress reports. Clones may be moved to other threads. Reports to the default value are

@@ -137,6 +137,7 @@ impl NameServer {
             advertise,
             pyro,
             pyro_broadcast,
+            pyro_balanced,
         } = config;
         // A store in memory belongs to this name server alone, and so do its exclusive names.
         let is_shared = store.as_ref().is_some_and(|url| *url != StoreUrl::Memory);
@@ -204,9 +205,11 @@ impl NameServer {
             objects.insert(interfaces::topics::OBJECT.to_owned(), topics);
         }
         let stop = CancellationToken::new();
-        let python =
-            pyro.then(|| pyro::name_server(directory.clone(), workers.clone(), stop.clone()));
-        if let Some(python) = &python {
+        let python = pyro.then(|| {
+            let (directory, tls) = (directory.clone(), workers.clone());
+            pyro::name_server(directory, tls, stop.clone(), pyro_balanced)
+        });
+        if let Some((python, _)) = &python {
             let protocol = PyroProtocol::new(Arc::new(python.clone()), host.max_message)
                 .door(authority.clone().map(access::pyro_door));
             host.protocols.push(Arc::new(protocol));
@@ -226,7 +229,7 @@ impl NameServer {
         });
         let own = own_address(host.local_addr(), advertise.as_ref());
         directory.set_own_addresses(host.local_addr(), own.clone());
-        if let Some(python) = python {
+        if let Some((python, _)) = &python {
             python.listens_at(own.clone().unwrap_or_else(|| host.local_addr().clone()));
             if let (Some(address), Some(uri)) = (pyro_broadcast, python.uri()) {
                 let socket = UdpSocket::bind(address)
@@ -242,6 +245,9 @@ impl NameServer {
             authority: authority.clone(),
             workers: workers.clone(),
         });
+        if let Some((_, relay)) = &python {
+            relay.call_by(Arc::clone(&callers));
+        }
         let dispatching = tasks.map(|tasks| {
             let client = client_of_workers(&host, workers, authority.clone());
             DispatcherHandle::start(tasks, client, directory.clone(), task_retention)

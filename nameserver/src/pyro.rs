@@ -1,6 +1,7 @@
 //! Pyro's names over the directory: what Python's programs register and what workers host are one list.
 
 mod instances;
+mod relay;
 
 use crate::directory::{DirectoryService, check_may_host, may_call};
 use futures::future::BoxFuture;
@@ -20,22 +21,27 @@ use pyroxene_pyro::{
     tags::INSTANCE_TAG,
     uri::{PyroUri, SCHEME},
 };
+pub(crate) use relay::DirectoryRelay;
 use std::sync::Arc;
 use tarpc::context;
 use tokio_util::sync::CancellationToken;
 
 /// The object `Pyro.NameServer` over a directory. Its background tasks end with `stop`. They speak TLS to Python's
-/// programs that do, with `tls`.
+/// programs that do, with `tls`. `relays_all` gives out every object by way of the relay.
 pub(crate) fn name_server(
     directory: DirectoryService,
     tls: Option<TlsClient>,
     stop: CancellationToken,
-) -> PyroNameServer {
+    relays_all: bool,
+) -> (PyroNameServer, DirectoryRelay) {
+    let relay = DirectoryRelay::new(directory.clone());
     let instances = PythonInstances::new(directory.clone(), tls, stop);
-    PyroNameServer::new(Arc::new(DirectoryNames {
+    let names = Arc::new(DirectoryNames {
         directory,
         instances,
-    }))
+    });
+    let object = PyroNameServer::with_relay(names, Arc::new(relay.clone()), relays_all);
+    (object, relay)
 }
 
 #[derive(Debug)]

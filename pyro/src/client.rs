@@ -6,7 +6,10 @@ use crate::{
     serializer::{Invocation, Serializer},
     transport::{TransportError, read_message, write_message},
     uri::PyroUri,
-    wire::{FLAG_EXCEPTION, FLAG_ONEWAY, FLAG_STREAM, Kind, Message, STREAM_ANNOTATION},
+    wire::{
+        BROKER_ANNOTATION, FLAG_EXCEPTION, FLAG_ONEWAY, FLAG_STREAM, Kind, Message,
+        STREAM_ANNOTATION,
+    },
 };
 use futures::FutureExt;
 use pyroxene_common::{
@@ -37,7 +40,7 @@ pub struct PyroConnection {
     stream: Stream,
     object: String,
     sequence: u16,
-    methods: Vec<String>,
+    meta: PyValue,
 }
 
 /// Why a call has no result.
@@ -94,7 +97,8 @@ impl PyroConnection {
         let payload = SERIALIZER
             .write(&greeting)
             .map_err(|error| PyroClientError::Argument(error.to_string()))?;
-        let connect = Message::new(Kind::Connect, SERIALIZER.number(), 0, payload);
+        let mut connect = Message::new(Kind::Connect, SERIALIZER.number(), 0, payload);
+        connect.annotations = vec![(BROKER_ANNOTATION, Vec::new())];
         let shaken = exchange(&mut stream, &connect).await;
         let (answer, value) = shaken.map_err(|error| match error {
             PyroClientError::Lost(TransportError::Io(error)) => unreachable(error),
@@ -105,25 +109,22 @@ impl PyroConnection {
             let uri = uri.to_string();
             return Err(PyroClientError::Refused { uri, reason });
         }
-        let methods = value.get("meta").and_then(|meta| meta.get("methods"));
-        match methods.and_then(PyValue::as_sequence) {
-            Some(methods) if answer.header.kind == Kind::ConnectOk.number() => Ok(Self {
+        let is_welcome = answer.header.kind == Kind::ConnectOk.number();
+        match value.get("meta") {
+            Some(meta @ PyValue::Dict(_)) if is_welcome => Ok(Self {
+                meta: meta.clone(),
                 stream,
                 object: uri.object.clone(),
                 sequence: 0,
-                methods: methods
-                    .iter()
-                    .filter_map(PyValue::as_str)
-                    .map(str::to_owned)
-                    .collect(),
             }),
             _ => Err(PyroClientError::Unexpected("no handshake".to_owned())),
         }
     }
 
-    /// The methods of the object, as it told them when the connection began.
-    pub fn methods(&self) -> &[String] {
-        &self.methods
+    /// The members of the object, as its daemon told them when the connection began: a dictionary with the lists
+    /// `methods`, `oneway` and `attrs`.
+    pub fn meta(&self) -> &PyValue {
+        &self.meta
     }
 
     /// Calls a method of the object.

@@ -7,16 +7,22 @@
 //! - [`uri`] has Pyro's addresses, [`exception`] its errors, [`tags`] the tags with a meaning here.
 //! - [`server`] answers a connection for [`server::PyroObjects`]: those of a host ([`hosted`]), or a name
 //!   server ([`naming`]).
+//! - [`envelope`] is what a call carries beside its arguments.
 //! - [`login`] lets clients in where callers have to log in.
 //! - [`client`] calls an object of a Pyro daemon, and [`bridge`] lets this broker's clients do so as if it were
 //!   an object of a worker.
 
 pub mod bridge;
 pub mod client;
+#[cfg(feature = "serve")]
+pub mod described;
+#[cfg(feature = "serve")]
+pub mod envelope;
 pub mod exception;
 #[cfg(feature = "serve")]
 pub mod hosted;
 pub mod limits;
+pub mod literal;
 #[cfg(feature = "serve")]
 pub mod login;
 #[cfg(feature = "serve")]

@@ -8,11 +8,15 @@ pub use broadcast::{BROADCAST_PORT, answer_broadcasts};
 use crate::{
     PyValue,
     exception::PyException,
-    server::{CallError, Members, PyroAnswer, PyroCall, PyroObjects},
+    server::{CallError, Members, PyroAnswer, PyroCall, PyroCaller, PyroObjects},
+    tags::BALANCED_TAG,
     uri::{self, PyroUri},
 };
 use arguments::Arguments;
-use futures::{FutureExt, future::BoxFuture};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, ready},
+};
 use pyroxene_common::{endpoint::Endpoint, scope::Scope};
 use regex::{Regex, RegexBuilder};
 use std::{
@@ -91,6 +95,19 @@ pub trait Names: fmt::Debug + Send + Sync + 'static {
     fn remove(&self, name: String) -> BoxFuture<'_, Result<bool, PyException>>;
 }
 
+/// Objects that the name server calls for its clients, at its own address: each call is balanced by itself.
+pub trait Relay: fmt::Debug + Send + Sync + 'static {
+    /// The members of an object, if there is one of this name. The error says why the caller may not use it.
+    fn find(
+        &self,
+        name: String,
+        caller: Arc<PyroCaller>,
+    ) -> BoxFuture<'static, Result<Option<Arc<Members>>, PyException>>;
+
+    /// Calls a method of an object.
+    fn call(&self, call: PyroCall) -> BoxFuture<'static, Result<PyroAnswer, CallError>>;
+}
+
 /// The object.
 #[derive(Clone, Debug)]
 pub struct PyroNameServer(Arc<NameServerInner>);
@@ -98,6 +115,9 @@ pub struct PyroNameServer(Arc<NameServerInner>);
 #[derive(Debug)]
 struct NameServerInner {
     names: Arc<dyn Names>,
+    relay: Option<Arc<dyn Relay>>,
+    /// Whether every object that has a relay is given out by it.
+    relays_all: bool,
     members: Arc<Members>,
     /// The name server's address, once it listens.
     own: OnceLock<PyroUri>,
@@ -108,8 +128,20 @@ struct NameServerInner {
 impl PyroNameServer {
     /// The object over a directory.
     pub fn new(names: Arc<dyn Names>) -> Self {
+        Self::made(names, None, false)
+    }
+
+    /// The same, which also calls objects for its clients. All are given out so, or those with the tag
+    /// [`BALANCED_TAG`] alone.
+    pub fn with_relay(names: Arc<dyn Names>, relay: Arc<dyn Relay>, relays_all: bool) -> Self {
+        Self::made(names, Some(relay), relays_all)
+    }
+
+    fn made(names: Arc<dyn Names>, relay: Option<Arc<dyn Relay>>, relays_all: bool) -> Self {
         Self(Arc::new(NameServerInner {
             names,
+            relay,
+            relays_all,
             members: Arc::new(Members {
                 methods: METHODS.map(str::to_owned).to_vec(),
                 ..Members::default()
@@ -143,8 +175,24 @@ impl PyroObjects for PyroNameServer {
         (object == OBJECT).then(|| Arc::clone(&self.0.members))
     }
 
+    fn find(
+        &self,
+        object: &str,
+        caller: &Arc<PyroCaller>,
+    ) -> BoxFuture<'static, Result<Option<Arc<Members>>, PyException>> {
+        match &self.0.relay {
+            Some(relay) if object != OBJECT => relay.find(object.to_owned(), Arc::clone(caller)),
+            _ => ready(Ok(None)).boxed(),
+        }
+    }
+
     fn call(&self, call: PyroCall) -> BoxFuture<'static, Result<PyroAnswer, CallError>> {
         let inner = Arc::clone(&self.0);
+        if call.object != OBJECT
+            && let Some(relay) = &inner.relay
+        {
+            return relay.call(call);
+        }
         let scope = Scope {
             caller: Arc::new(call.caller.to_caller()),
             ..Scope::default()
@@ -209,7 +257,7 @@ impl NameServerInner {
                 let entries = self
                     .entries(filter.prefix.as_deref(), filter.regex.as_ref())
                     .await?;
-                Ok(self.shown(&entries, with_tags))
+                Ok(self.shown(&entries, with_tags, false))
             }
             "yplookup" => {
                 let (all, any) = (given.optional("meta_all"), given.optional("meta_any"));
@@ -290,10 +338,28 @@ impl NameServerInner {
         free.get(place).copied()
     }
 
+    /// The address for the next client: that of an instance, or the name server's own one, where each call is
+    /// balanced by itself.
+    fn address(&self, entry: &NameEntry, wants_balanced: bool) -> Option<String> {
+        let next = self.next(entry)?;
+        if self.relay.is_some()
+            && entry.name != OBJECT
+            && (wants_balanced || self.relays_all || has_tag(entry, BALANCED_TAG))
+            // An address that has to be looked up again leads to another name.
+            && PyroUri::parse(&next.uri).is_ok()
+            && let Some(own) = self.own.get()
+            && let Ok(uri) = PyroUri::parse(&format!("PYRO:{}@h:1", entry.name))
+        {
+            let endpoint = own.endpoint.clone();
+            return Some(PyroUri { endpoint, ..uri }.to_string());
+        }
+        Some(next.uri.clone())
+    }
+
     /// A dictionary of names with their addresses, and their tags if they are wanted.
-    fn shown(&self, entries: &[NameEntry], with_tags: bool) -> PyValue {
+    fn shown(&self, entries: &[NameEntry], with_tags: bool, wants_balanced: bool) -> PyValue {
         let shown = entries.iter().filter_map(|entry| {
-            let uri = PyValue::str(&self.next(entry)?.uri);
+            let uri = PyValue::Str(self.address(entry, wants_balanced)?);
             let value = match with_tags {
                 true => PyValue::Tuple(vec![uri, tags_value(entry)]),
                 false => uri,
@@ -311,8 +377,8 @@ impl NameServerInner {
             )));
         };
         let entry = self.find(name).await?;
-        let next = self.next(&entry).ok_or_else(|| unknown(name))?;
-        let uri = uri::value_of(&next.uri);
+        let address = self.address(&entry, false);
+        let uri = uri::value_of(&address.ok_or_else(|| unknown(name))?);
         Ok(match with_tags {
             true => PyValue::Tuple(vec![uri, tags_value(&entry)]),
             false => uri,
@@ -413,18 +479,30 @@ impl NameServerInner {
             _ => return Ok(PyValue::Dict(Vec::new())),
         };
         let mut entries = self.entries(None, None).await?;
+        // Whoever asks for this tag asks for a name, or for other tags, by way of the name server.
+        let wants_balanced = needs_all && wanted.iter().any(|tag| tag == BALANCED_TAG);
         for entry in &mut entries {
+            let name = &entry.name;
+            let has = |instance: &NamedInstance, tag: &String| {
+                instance.tags.contains(tag)
+                    || (wants_balanced && wanted.len() > 1 && (tag == name || tag == BALANCED_TAG))
+            };
             entry.instances.retain(|instance| {
                 let mut wanted = wanted.iter();
                 match needs_all {
-                    true => wanted.all(|tag| instance.tags.contains(tag)),
-                    false => wanted.any(|tag| instance.tags.contains(tag)),
+                    true => wanted.all(|tag| has(instance, tag)),
+                    false => wanted.any(|tag| has(instance, tag)),
                 }
             });
         }
         entries.retain(|entry| !entry.instances.is_empty());
-        Ok(self.shown(&entries, with_tags))
+        Ok(self.shown(&entries, with_tags, wants_balanced))
     }
+}
+
+fn has_tag(entry: &NameEntry, tag: &str) -> bool {
+    let mut instances = entry.instances.iter();
+    instances.any(|instance| instance.tags.iter().any(|known| known == tag))
 }
 
 /// The tags of all instances of a name.

@@ -106,23 +106,7 @@ impl Serializer {
     ///
     /// The bytes are no call.
     pub fn read_invocation(self, bytes: &[u8]) -> Result<Invocation, SerializerError> {
-        let not_a_call = || SerializerError::from("the message is not a call");
-        let (object, method, positional, named) = match self.read(bytes)? {
-            call @ PyValue::Dict(_) if self == Self::Json => {
-                let part = |key| call.get(key).cloned().ok_or_else(not_a_call);
-                (
-                    part("object")?,
-                    part("method")?,
-                    part("params")?,
-                    part("kwargs")?,
-                )
-            }
-            call => {
-                let parts = call.into_sequence().map_err(|_| not_a_call())?;
-                let parts: [PyValue; 4] = parts.try_into().map_err(|_| not_a_call())?;
-                parts.into()
-            }
-        };
+        let [object, method, positional, named] = self.read_parts(bytes)?;
         let positional = match positional {
             // Python takes the letters of a text one by one.
             PyValue::Str(text) => text.chars().map(PyValue::str).collect(),
@@ -136,6 +120,62 @@ impl Serializer {
                 named,
             }),
             _ => Err(not_a_call()),
+        }
+    }
+
+    /// Reads a call whose only argument is a `SerializedBlob`: what is said of it, and the call with the blob's
+    /// data as its argument. The object and the method are in the annotation; those of the payload are of the call
+    /// for which it was serialized.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no such call.
+    pub fn read_blob_invocation(
+        self,
+        bytes: &[u8],
+        annotation: &[u8],
+    ) -> Result<(PyValue, Invocation), SerializerError> {
+        let about = marshal::read(annotation)?.into_sequence();
+        let about: Option<[PyValue; 3]> = about.ok().and_then(|parts| parts.try_into().ok());
+        let Some([info, PyValue::Str(object), PyValue::Str(method)]) = about else {
+            return Err(not_a_call());
+        };
+        let [_, _, data, _] = self.read_parts(bytes)?;
+        let call = Invocation {
+            object,
+            method,
+            positional: vec![data],
+            named: PyValue::Dict(Vec::new()),
+        };
+        Ok((info, call))
+    }
+
+    /// The four parts of a call.
+    fn read_parts(self, bytes: &[u8]) -> Result<[PyValue; 4], SerializerError> {
+        match self.read(bytes)? {
+            PyValue::Dict(entries) if self == Self::Json => {
+                let mut parts = [const { None }; 4];
+                for (key, value) in entries {
+                    let place = CALL_KEYS
+                        .iter()
+                        .position(|known| key.as_str() == Some(known));
+                    if let Some(part) = place.and_then(|place| parts.get_mut(place)) {
+                        *part = Some(value);
+                    }
+                }
+                let [object, method, positional, named] = parts;
+                let part = |part: Option<PyValue>| part.ok_or_else(not_a_call);
+                Ok([
+                    part(object)?,
+                    part(method)?,
+                    part(positional)?,
+                    part(named)?,
+                ])
+            }
+            call => {
+                let parts = call.into_sequence().map_err(|_| not_a_call())?;
+                parts.try_into().map_err(|_| not_a_call())
+            }
         }
     }
 
@@ -166,6 +206,24 @@ impl Serializer {
         };
         self.write(&call)
     }
+}
+
+/// Python cannot look for these in a dictionary or a set.
+fn check_hashable(value: &PyValue) -> Result<(), String> {
+    match value {
+        PyValue::List(_) | PyValue::Dict(_) | PyValue::Set(_) => {
+            Err(format!("unhashable type: '{}'", value.type_name()))
+        }
+        PyValue::Tuple(items) => items.iter().try_for_each(check_hashable),
+        _ => Ok(()),
+    }
+}
+
+/// The members of a call in JSON.
+const CALL_KEYS: [&str; 4] = ["object", "method", "params", "kwargs"];
+
+fn not_a_call() -> SerializerError {
+    SerializerError::from("the message is not a call")
 }
 
 /// The float of Pyro's dictionary for `nan`, or the dictionary as it is.

@@ -5,12 +5,15 @@ mod context;
 mod daemon;
 mod handshake;
 mod protocol;
+mod sessions;
 mod streams;
 
+pub use sessions::ConnectionSessions;
 pub use streams::{PyroItem, PyroItems};
 
 use crate::{
     PyValue,
+    envelope::Envelope,
     exception::{PyException, TRACEBACK},
     login::{Arrival, LetIn, PyroDoor},
     serializer::{Serializer, SerializerError},
@@ -20,7 +23,7 @@ use crate::{
     },
 };
 use context::CallContext;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt, ready};
 use pyroxene_common::{identity::Identity, scope::Caller, wire::HELLO_TIMEOUT};
 use std::{fmt, io, sync::Arc};
 use streams::{ItemStreams, StreamUser};
@@ -65,6 +68,8 @@ pub struct PyroCaller {
     pub address: String,
     /// Its identity, where callers have to log in.
     pub identity: Option<Arc<Identity>>,
+    /// Whether it is a client of this broker, which balances its calls itself.
+    pub is_of_broker: bool,
 }
 
 impl PyroCaller {
@@ -92,6 +97,10 @@ pub struct PyroCall {
     pub named: Vec<(String, PyValue)>,
     /// The client.
     pub caller: Arc<PyroCaller>,
+    /// What the call carries beside its arguments.
+    pub envelope: Arc<Envelope>,
+    /// The sessions of its connection.
+    pub sessions: Arc<ConnectionSessions>,
 }
 
 /// The result of a call.
@@ -131,6 +140,16 @@ pub trait PyroObjects: fmt::Debug + Send + Sync + 'static {
 
     /// The members of an object; `None` if there is no such object.
     fn members(&self, object: &str) -> Option<Arc<Members>>;
+
+    /// The members of an object that [`members`](Self::members) does not know, if it is found elsewhere; the error
+    /// says why this caller may not use it.
+    fn find(
+        &self,
+        _object: &str,
+        _caller: &Arc<PyroCaller>,
+    ) -> BoxFuture<'static, Result<Option<Arc<Members>>, PyException>> {
+        ready(Ok(None)).boxed()
+    }
 
     /// Calls a method.
     fn call(&self, call: PyroCall) -> BoxFuture<'static, Result<PyroAnswer, CallError>>;
@@ -187,6 +206,7 @@ impl PyroProtocol {
                 objects: self.objects,
                 streams: self.streams,
                 user: StreamUser::default(),
+                sessions: Arc::default(),
             }),
             door: self.door,
             arrival,
@@ -264,6 +284,7 @@ impl<S: PyroStream> Connection<S> {
             self.caller = Arc::new(PyroCaller {
                 address: self.arrival.address.clone(),
                 identity: Some(Arc::clone(login.identity())),
+                is_of_broker: self.caller.is_of_broker,
             });
         }
         true
@@ -302,9 +323,11 @@ impl<S: PyroStream> Connection<S> {
         &mut self,
         request: &Message,
         serializer: Serializer,
+        envelope: &Envelope,
         result: Result<PyroAnswer, PyException>,
         flags: u16,
     ) -> Result<(), TransportError> {
+        let is_value = matches!(result, Ok(PyroAnswer::Value(_)));
         let result = match result {
             Ok(PyroAnswer::Value(value)) => Ok(value),
             Ok(PyroAnswer::Items(items)) => match self.context.begin_stream(items) {
@@ -314,11 +337,17 @@ impl<S: PyroStream> Connection<S> {
             Err(raised) => Err(raised),
         };
         let written = result.map(|value| serializer.write(&value));
+        let annotations = match is_value {
+            true => envelope.take_answered(),
+            false => Vec::new(),
+        };
+        let beside = annotations.iter().map(|(_, value)| 8 + value.len());
+        let beside: usize = beside.sum();
         let (payload, flags) = match written {
-            Ok(Ok(payload)) if payload.len() <= self.max_message => (payload, flags),
+            Ok(Ok(payload)) if payload.len() + beside <= self.max_message => (payload, flags),
             Ok(Ok(payload)) => {
                 let error = WireError::TooLarge {
-                    size: payload.len() as u64,
+                    size: (payload.len() + beside) as u64,
                     limit: self.max_message,
                 };
                 let raised = PyException::pyro("ProtocolError", error.to_string());
@@ -330,7 +359,8 @@ impl<S: PyroStream> Connection<S> {
             }
             Err(raised) => (exception_payload(serializer, &raised), FLAG_EXCEPTION),
         };
-        let answer = reply(request, Kind::Result, payload).flags(flags);
+        let mut answer = reply(request, Kind::Result, payload).flags(flags);
+        answer.annotations = annotations;
         Ok(write_message(&mut self.stream, &answer).await?)
     }
 

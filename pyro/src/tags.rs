@@ -3,6 +3,10 @@
 /// The tag of a registration that is one of several instances of its name.
 pub const INSTANCE_TAG: &str = "pyroxene.instance";
 
+/// The tag of an object whose calls go by way of the name server, which balances each of them by itself. A client may
+/// also ask for any object so, by `PYROMETA:NAME,pyroxene.balanced`.
+pub const BALANCED_TAG: &str = "pyroxene.balanced";
+
 /// How the tag begins that lists the methods of an object that may run twice, separated by commas.
 pub const IDEMPOTENT_TAG: &str = "pyroxene.idempotent=";
 

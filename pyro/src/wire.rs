@@ -31,6 +31,13 @@ pub const FLAG_CORRELATION: u16 = 64;
 /// The annotation with the id of a stream.
 pub const STREAM_ANNOTATION: [u8; 4] = *b"STRM";
 
+/// The annotation of a CONNECT by a client of this broker. A name server makes no calls on its behalf: such a client
+/// balances its calls itself, and names that lead to each other would lead around for ever.
+pub const BROKER_ANNOTATION: [u8; 4] = *b"PXNE";
+
+/// The annotation of a call whose argument is a blob: what is said of it, the object and the method, in marshal.
+pub const BLOB_ANNOTATION: [u8; 4] = *b"BLBI";
+
 /// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

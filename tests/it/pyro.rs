@@ -1,12 +1,15 @@
 //! Programs in Python with the real Pyro5: its tools, its tutorial, its clients over workers, and its objects
 //! for clients of this broker.
 
+mod balanced;
 mod foreign;
 mod names;
 mod python;
 mod security;
 mod streams;
+mod table;
 mod test_objects;
+mod tools;
 
 use crate::harness::{
     Broker, Process, Ran, SecuredBroker, eventually_within, in_time, seconds, turn, within,
@@ -121,6 +124,17 @@ async fn what_surprises_with_pyro_is_as_the_documentation_says() {
         "None as a key: TypeError: one of the keys in a dict or set is not of a primitive hashable type: \
          <class 'NoneType'>. Use simple types as keys or use a list or tuple as container.",
         "a timed-out call with two retries: TimeoutError: receiving: timeout True",
+        "a private method in a batch: 1 AttributeError: attempt to access private attribute '_secret'",
+        "a named tuple: [1, 2]",
+        "bytes as a key: ValueError: unhashable type: 'dict'",
+        "a batch of another thread: [[1]] PyroError",
+        "sessions: [1, 2, 2] [1, 2, 2]",
+        "after a bind: False True",
+        "a number as a key: ValueError",
+        "a space in an id: PyroError: invalid uri",
+        "a second at: b@host.example",
+        "a space in a name: NamingError",
+        "a blob: [1, 2]",
         "prefix: ['trap.a_c'] 1 ['trap.abc', 'trap.plain']",
         "regex: ['trap.abc'] []",
         "empty name: NamingError",
@@ -223,6 +237,8 @@ async fn three_programs_in_python_are_one_object_and_one_may_die() {
     };
     let _turn = turn().await;
     let broker = Broker::start().workers(1).await;
+    // What nobody can use does no harm to others.
+    let _odd = python.server(&broker, "odd_registrations.py", &[]).await;
     let mut warehouses: Vec<Process> = Vec::new();
     for name in ["p1", "p2", "p3"] {
         warehouses.push(python.server(&broker, "warehouse.py", &[name]).await);
@@ -249,6 +265,13 @@ async fn three_programs_in_python_are_one_object_and_one_may_die() {
     assert!(
         taken.stderr.contains("ValueError: there is no boat"),
         "{taken:?}"
+    );
+    // Arguments of an exception that are objects are dictionaries.
+    let odd = pyroxene(&broker, &["call", "Example.warehouse", "odd_error"]).await;
+    assert!(
+        odd.stderr.contains("'__class__': 'Pyro5.core.URI'")
+            && odd.stderr.contains("nan, {'v': 5})"),
+        "{odd:?}"
     );
     let items = pyroxene(&broker, &["call", "Example.warehouse", "items_one_by_one"]).await;
     assert_eq!(items.out(), "chair\nbike");

@@ -35,5 +35,6 @@ pub use compute::MAX_THREADS;
 pub use error::WorkerError;
 pub use hosted::WorkerContext;
 pub use probe::WorkerProbe;
+pub use pyroxene_pyro::envelope::Envelope;
 pub use runtime::runtime;
 pub use worker::{Worker, WorkerBuilder};

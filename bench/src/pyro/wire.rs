@@ -48,6 +48,14 @@ pub(super) fn look_up(name: &str) -> Result<Message> {
     Ok(Message::new(Kind::Invoke, SERIALIZER.number(), 1, payload))
 }
 
+/// The message that registers a name.
+pub(super) fn register(name: &str) -> Result<Message> {
+    let uri = PyValue::str("PYRO:object@host.example:1");
+    let call = invocation("Pyro.NameServer", "register", vec![PyValue::str(name), uri]);
+    let payload = SERIALIZER.write_invocation(call)?;
+    Ok(Message::new(Kind::Invoke, SERIALIZER.number(), 1, payload))
+}
+
 /// The message of a batch of null calls.
 pub(super) fn batch(object: &str, method: &str, calls: usize) -> Result<Message> {
     let call = PyValue::Tuple(vec![

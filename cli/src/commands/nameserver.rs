@@ -3,7 +3,7 @@
 use crate::{
     daemon::{self, ConnectionWork, ParentProcess},
     failure::{Exit, Failure},
-    flags::{DEFAULT_NAMESERVER, DaemonArguments},
+    flags::{DEFAULT_NAMESERVER, DaemonArguments, YesOrNo},
     http::{HttpArguments, HttpService},
     security::{PortProtection, UsersArguments, watch_hangups},
     start::retry_transient,
@@ -66,6 +66,10 @@ pub(crate) struct NameServerCommandArguments {
     /// port 9091 of every interface
     #[arg(long, value_name = "ADDRESS", env = "PYROXENE_PYRO_BROADCAST", num_args = 0..=1, default_missing_value = "0.0.0.0:9091")]
     pyro_broadcast: Option<SocketAddr>,
+    /// Pyro's clients reach every object by way of this name server, which balances each call by itself; otherwise
+    /// only objects with the tag 'pyroxene.balanced'
+    #[arg(long, env = "PYROXENE_PYRO_BALANCED", value_parser = YesOrNo)]
+    pyro_balanced: bool,
     #[command(flatten)]
     pub(crate) daemon: DaemonArguments,
     #[command(flatten)]
@@ -202,7 +206,9 @@ async fn start(
         .task_retention(arguments.store.task_retention)
         .user_limits(arguments.limits.limit.iter().copied().collect())
         .total_limits(arguments.limits.total_limit.iter().copied().collect());
-    config = config.pyro(arguments.daemon.pyro);
+    config = config
+        .pyro(arguments.daemon.pyro)
+        .pyro_balanced(arguments.pyro_balanced);
     if let Some(address) = arguments.pyro_broadcast {
         config = config.pyro_broadcast(address);
     }

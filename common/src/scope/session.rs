@@ -93,6 +93,29 @@ impl ObjectSession {
     }
 }
 
+/// A session of a client that speaks another protocol. It begins and ends with this value.
+#[derive(Debug)]
+pub struct ForeignSession(Arc<ObjectSession>);
+
+impl Default for ForeignSession {
+    fn default() -> Self {
+        Self(ObjectSession::new(Instant::now(), ()))
+    }
+}
+
+impl ForeignSession {
+    /// The session for a call of its object.
+    pub fn call(&self) -> Arc<CallSession> {
+        self.0.begin_call()
+    }
+}
+
+impl Drop for ForeignSession {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 impl Drop for CallSession {
     fn drop(&mut self) {
         let now = self.0.micros(Instant::now());
@@ -179,6 +202,26 @@ mod tests {
         drop(scope.enter(|| session_state(|| Selfish(Arc::new(kept)))));
         session.end();
         assert_eq!(Arc::strong_count(&probe), 1);
+    }
+
+    #[tokio::test]
+    async fn a_foreign_session_ends_with_its_value() {
+        let session = ForeignSession::default();
+        let state = |session: &ForeignSession, value: u32| {
+            let scope = Scope {
+                session: Some(session.call()),
+                ..Scope::default()
+            };
+            scope.enter(|| session_state(|| value))
+        };
+        assert_eq!((state(&session, 1), state(&session, 2)), (Ok(1), Ok(1)));
+        let late = session.call();
+        drop(session);
+        let scope = Scope {
+            session: Some(late),
+            ..Scope::default()
+        };
+        assert_eq!(scope.enter(|| session_state(|| 3)), Err(SessionEnded));
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use super::Verdict;
 use pyroxene_pyro::{
     serializer::Serializer,
-    wire::{HEADER_LEN, Header, Message},
+    wire::{BLOB_ANNOTATION, HEADER_LEN, Header, Message},
 };
 
 /// The limit of a message's size, in bytes.
@@ -28,6 +28,7 @@ pub fn run(bytes: &[u8]) -> Verdict {
 fn value(serializer: Serializer, bytes: &[u8]) -> Verdict {
     // Reading a call is the same, and may refuse what is a value.
     let _ = serializer.read_invocation(bytes);
+    let _ = serializer.read_blob_invocation(bytes, bytes);
     let Ok(value) = serializer.read(bytes) else {
         return Verdict::Refused;
     };
@@ -67,7 +68,14 @@ fn message(bytes: &[u8]) -> Verdict {
         (&again.annotations, &again.payload),
         (&message.annotations, &message.payload)
     );
+    let blob = message.annotation(BLOB_ANNOTATION).unwrap_or_default();
     match Serializer::from_number(message.header.serializer) {
+        Some(serializer) if !blob.is_empty() => {
+            match serializer.read_blob_invocation(&message.payload, blob) {
+                Ok(_) => Verdict::Accepted,
+                Err(_) => Verdict::Refused,
+            }
+        }
         Some(serializer) => value(serializer, &message.payload),
         None => Verdict::Accepted,
     }

@@ -31,6 +31,21 @@ impl LocalCallers {
     }
 }
 
+impl LocalCallers {
+    /// The settings of a client for a caller whom this name server has let in already. Its rights are those that the
+    /// caller has whenever a ticket is issued.
+    pub(crate) fn config_for(&self, caller: Caller) -> ClientConfig {
+        let tickets = self.authority.clone().zip(caller.identity.clone());
+        let tickets = tickets.map(|(authority, identity)| {
+            TicketSource::new(move |holder| {
+                let identity = authority.identity_of(&identity.name, Some(identity.role))?;
+                authority.admission(identity, holder)
+            })
+        });
+        self.config(caller, tickets)
+    }
+}
+
 impl CallerAccess for LocalCallers {
     fn requires_login(&self) -> bool {
         self.authority.is_some()

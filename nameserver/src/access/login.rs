@@ -111,7 +111,11 @@ impl TicketAuthority {
         }
     }
 
-    fn admission(&self, identity: Identity, holder: HolderId) -> Result<LoginTicket, AccessError> {
+    pub(super) fn admission(
+        &self,
+        identity: Identity,
+        holder: HolderId,
+    ) -> Result<LoginTicket, AccessError> {
         let ticket = self
             .ticket_for(&identity, holder, Audience::Domain, self.ticket_life)
             .map_err(AccessError::Broken)?;

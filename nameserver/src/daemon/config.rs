@@ -44,6 +44,7 @@ pub struct NameServerConfig {
     pub(super) advertise: Option<Endpoint>,
     pub(super) pyro: bool,
     pub(super) pyro_broadcast: Option<SocketAddr>,
+    pub(super) pyro_balanced: bool,
 }
 
 /// How long a topic keeps its entries by default: 30 days, and at most a gibibyte.
@@ -76,6 +77,7 @@ impl NameServerConfig {
             advertise: None,
             pyro: true,
             pyro_broadcast: None,
+            pyro_balanced: false,
         }
     }
 
@@ -84,6 +86,14 @@ impl NameServerConfig {
     #[must_use]
     pub fn pyro(mut self, is_on: bool) -> Self {
         self.pyro = is_on;
+        self
+    }
+
+    /// Whether Pyro's clients reach every object by way of this name server, which balances each of their calls by
+    /// itself. Otherwise that is so for objects with the tag `pyroxene.balanced`.
+    #[must_use]
+    pub fn pyro_balanced(mut self, is_on: bool) -> Self {
+        self.pyro_balanced = is_on;
         self
     }
 

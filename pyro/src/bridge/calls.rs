@@ -4,12 +4,14 @@ use super::{
     PyroTarget,
     items::{collected, listed_items, quoted, remote_items},
     pool::ConnectionPool,
-    values::{raised_json, split, to_json, with_traceback},
+    values::{Form, raised_json, split, with_traceback},
 };
 use crate::{
+    PyValue,
     client::{PyroClientError, PyroConnection, PyroResult},
     exception::PyException,
     limits::MAX_BATCH,
+    literal,
 };
 use futures::{StreamExt, TryStreamExt};
 use pyroxene_common::{
@@ -35,7 +37,8 @@ const RETRY_AFTER_MS: u32 = 500;
 /// Answers the calls of an interface.
 pub(super) struct BridgeDispatch<I> {
     pool: Arc<ConnectionPool>,
-    methods: Vec<String>,
+    /// The members of the object, as its daemon told them.
+    meta: PyValue,
     /// The description of the interface, if it was needed.
     description: OnceLock<Description>,
     interface: PhantomData<fn() -> I>,
@@ -67,7 +70,7 @@ fn unreadable(error: impl ToString) -> CallFailure {
 impl<I: Interface> BridgeDispatch<I> {
     pub(super) fn new(target: PyroTarget, first: PyroConnection) -> Self {
         Self {
-            methods: first.methods().to_vec(),
+            meta: first.meta().clone(),
             pool: Arc::new(ConnectionPool::new(target, first)),
             description: OnceLock::new(),
             interface: PhantomData,
@@ -87,8 +90,20 @@ impl<I: Interface> BridgeDispatch<I> {
         arguments: &str,
         is_repeatable: bool,
     ) -> Result<PyroResult, PyroFailure> {
+        let split = split(arguments).map_err(|sentence| PyroFailure::Other(invalid(sentence)));
+        let (positional, named) = split?;
+        self.call_with(method, positional, named, is_repeatable)
+            .await
+    }
+
+    async fn call_with(
+        &self,
+        method: &str,
+        positional: Vec<PyValue>,
+        named: PyValue,
+        is_repeatable: bool,
+    ) -> Result<PyroResult, PyroFailure> {
         let refused_arguments = |sentence| PyroFailure::Other(invalid(sentence));
-        let (positional, named) = split(arguments).map_err(refused_arguments)?;
         let called = self.pool.call(method, positional, named).await;
         called.map_err(|error| match error {
             PyroClientError::Raised(raised) => PyroFailure::Raised(raised),
@@ -110,10 +125,19 @@ impl<I: Interface> BridgeDispatch<I> {
     }
 
     /// The answer for a caller that takes streams, or does not.
-    async fn answer(&self, result: PyroResult, as_stream: bool) -> Result<Answer, CallFailure> {
+    async fn answer(
+        &self,
+        result: PyroResult,
+        as_stream: bool,
+        form: Form,
+    ) -> Result<Answer, CallFailure> {
         let value = match result {
             PyroResult::Stream(id) if as_stream => {
-                return Ok(Answer::Items(remote_items(Arc::clone(&self.pool), id)));
+                return Ok(Answer::Items(remote_items(
+                    Arc::clone(&self.pool),
+                    id,
+                    form,
+                )));
             }
             PyroResult::Stream(id) => {
                 let list = collected(Arc::clone(&self.pool), id).await;
@@ -121,7 +145,7 @@ impl<I: Interface> BridgeDispatch<I> {
             }
             PyroResult::Value(value) => value,
         };
-        to_json(&value).map(Answer::Value).map_err(invalid)
+        form.write(&value).map(Answer::Value).map_err(invalid)
     }
 
     /// Answers a call of `Invoke`, given as its method and the JSON of its arguments.
@@ -134,11 +158,23 @@ impl<I: Interface> BridgeDispatch<I> {
         }
         let wanted: Map<String, Value> = serde_json::from_str(arguments).map_err(unreadable)?;
         let text = |key: &str| wanted.get(key).and_then(Value::as_str).unwrap_or_default();
-        let called = self
-            .call(text("method"), text("arguments"), invoke.repeatable)
-            .await;
+        let (method, arguments) = (text("method"), text("arguments"));
+        let (called, form) = match literal::read_arguments(arguments) {
+            None => {
+                let called = self.call(method, arguments, invoke.repeatable);
+                (called.await, Form::Json)
+            }
+            Some(_) if method == literal::METADATA => {
+                (Ok(PyroResult::Value(self.meta.clone())), Form::Literal)
+            }
+            Some(read) => {
+                let (positional, named) = read.map_err(invalid)?;
+                let called = self.call_with(method, positional, named, invoke.repeatable);
+                (called.await, Form::Literal)
+            }
+        };
         match called {
-            Ok(result) => match self.answer(result, invoke.answers_stream).await? {
+            Ok(result) => match self.answer(result, invoke.answers_stream, form).await? {
                 Answer::Value(answer) if invoke.streams() => {
                     let answer = serde_json::json!({"answer": answer, "items": null});
                     response::<I>(invoke, JsonAnswer::Succeeded(&answer.to_string()))
@@ -155,9 +191,13 @@ impl<I: Interface> BridgeDispatch<I> {
                 }
             },
             Err(PyroFailure::Raised(raised)) => {
+                let shown = match form {
+                    Form::Json => raised_json(&raised).to_string(),
+                    Form::Literal => form.write(&raised.to_value()).map_err(invalid)?,
+                };
                 let error = InvokeError::Failed {
                     sentence: raised.to_string(),
-                    error: raised_json(&raised).to_string(),
+                    error: shown,
                 };
                 let error = serde_json::to_string(&error).map_err(unreadable)?;
                 response::<I>(invoke, JsonAnswer::Failed(&error))
@@ -196,7 +236,7 @@ impl<I: Interface> BridgeDispatch<I> {
                 })?;
                 listed_items(list)
             }
-            (result, as_stream) => match self.answer(result, as_stream).await? {
+            (result, as_stream) => match self.answer(result, as_stream, Form::Json).await? {
                 Answer::Value(answer) => return either(&answer),
                 Answer::Items(items) => items,
             },
@@ -235,8 +275,8 @@ impl<I: Interface> BridgeDispatch<I> {
 
     /// What is known of the object: the names of its methods, and which of them may run twice.
     fn of_object(&self) -> Description {
-        let method = |name: &String| MethodDescription {
-            name: name.clone(),
+        let method = |name: &str| MethodDescription {
+            name: name.to_owned(),
             doc: String::new(),
             repeatable: self.is_repeatable(name),
             deprecated: false,
@@ -248,12 +288,14 @@ impl<I: Interface> BridgeDispatch<I> {
             result: Value::Bool(true),
             error: None,
         };
+        let methods = self.meta.get("methods").and_then(PyValue::as_sequence);
+        let methods = methods.into_iter().flatten().filter_map(PyValue::as_str);
         let uri = &self.pool.target().uri;
         Description {
             interface: format!("PYRO:{}", uri.object),
             version: 0,
             doc: format!("A Python object ({uri})."),
-            methods: self.methods.iter().map(method).collect(),
+            methods: methods.map(method).collect(),
             definitions: Map::new(),
         }
     }

@@ -1,6 +1,9 @@
 //! The streams of a Pyro object as streams of this broker.
 
-use super::{pool::ConnectionPool, values::to_json};
+use super::{
+    pool::ConnectionPool,
+    values::{Form, to_json},
+};
 use crate::{PyValue, limits::MAX_BATCH};
 use futures::{StreamExt, stream};
 use pyroxene_common::channel::Stream;
@@ -40,15 +43,15 @@ impl Drop for RemoteItems {
 }
 
 /// The items of a stream of the daemon, as JSON texts.
-pub(super) fn remote_items(pool: Arc<ConnectionPool>, id: String) -> Stream<String> {
+pub(super) fn remote_items(pool: Arc<ConnectionPool>, id: String, form: Form) -> Stream<String> {
     let remote = RemoteItems {
         pool,
         id,
         has_ended: false,
     };
-    Stream::fallible(stream::unfold(remote, |mut remote| async move {
+    Stream::fallible(stream::unfold(remote, move |mut remote| async move {
         let item = remote.next().await?;
-        Some((item.and_then(|item| to_json(&item)), remote))
+        Some((item.and_then(|item| form.write(&item)), remote))
     }))
 }
 

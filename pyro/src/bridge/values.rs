@@ -1,7 +1,8 @@
 //! Arguments and answers of a Pyro object, in JSON.
 
 use crate::{
-    PyValue, exception::PyException, schema::serpent_bytes, serializer::json as python_json,
+    PyValue, exception::PyException, literal, schema::serpent_bytes,
+    serializer::json as python_json,
 };
 use pyroxene_common::interface::POSITIONAL;
 use serde_json::Value;
@@ -21,6 +22,24 @@ pub(super) fn split(arguments: &str) -> Result<(Vec<PyValue>, PyValue), String> 
             .map_err(|_| format!("the argument '{POSITIONAL}' is a list of positional ones"))?,
     };
     Ok((positional, PyValue::Dict(named)))
+}
+
+/// How the values of a call are written in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As others than Python read them too.
+    Json,
+    /// As Python literals within texts, which lose nothing.
+    Literal,
+}
+
+impl Form {
+    pub(super) fn write(self, value: &PyValue) -> Result<String, String> {
+        match self {
+            Self::Json => to_json(value),
+            Self::Literal => literal::write_answer(value),
+        }
+    }
 }
 
 /// A value as JSON that others than Python read too.

@@ -1,6 +1,8 @@
 use super::*;
-use futures::TryStreamExt;
-use pyroxene_common::interface;
+use crate::{PyValue, envelope::Envelope, server::PyroItem};
+use futures::{StreamExt, TryStreamExt, stream};
+use pyroxene_common::{channel::Stream, interface};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 interface! {
     /// A shop for these tests.
@@ -13,6 +15,10 @@ interface! {
         async fn count_down(from: u32) -> Stream<u32>;
         /// Weighs goods one after the other.
         async fn weigh(goods: Stream<String>) -> Result<u64, String>;
+        /// Counts the visits, from 0 on: an object that is empty at first.
+        async fn visit() -> u32;
+        /// What came beside the arguments; it answers beside the answer.
+        async fn beside(about: Vec<u32>) -> String;
         /// Looks.
         async fn look(at: Option<Vec<u8>>) -> Option<Vec<u8>>;
     }
@@ -26,8 +32,10 @@ pub(super) enum ShopError {
     UnknownItem { item: String },
 }
 
-#[derive(Clone)]
-struct Small;
+#[derive(Clone, Default)]
+struct Small {
+    visits: Arc<AtomicU32>,
+}
 
 impl shop::Shop for Small {
     async fn buy(self, _: Context, item: String, count: u32) -> Result<Vec<String>, ShopError> {
@@ -52,6 +60,18 @@ impl shop::Shop for Small {
             .await
     }
 
+    async fn visit(self, _: Context) -> u32 {
+        self.visits.fetch_add(1, Ordering::Relaxed)
+    }
+
+    async fn beside(self, _: Context, about: Vec<u32>) -> String {
+        let envelope = Envelope::current().unwrap();
+        envelope.answer_with(*b"BACK", b"yes".to_vec());
+        let blob = envelope.blob.clone().unwrap_or_default();
+        let sent = envelope.annotation(*b"SENT").unwrap().to_vec();
+        format!("{blob} {about:?} {}", String::from_utf8(sent).unwrap())
+    }
+
     async fn look(self, _: Context, at: Option<Vec<u8>>) -> Option<Vec<u8>> {
         at
     }
@@ -60,7 +80,7 @@ impl shop::Shop for Small {
 async fn ask(method: &str, positional: Vec<PyValue>, named: Vec<(&str, PyValue)>) -> String {
     let objects = HostedObjects::new([(
         "shop".to_owned(),
-        HostedObject::from_service::<Shop, _>(Small),
+        HostedObject::from_service::<Shop, _>(Small::default()),
     )]);
     let named = named
         .into_iter()
@@ -71,6 +91,8 @@ async fn ask(method: &str, positional: Vec<PyValue>, named: Vec<(&str, PyValue)>
         positional,
         named: named.collect(),
         caller: Arc::default(),
+        envelope: Arc::default(),
+        sessions: Arc::default(),
     };
     match objects.call(call).await {
         Ok(PyroAnswer::Value(value)) => value.to_string(),
@@ -166,4 +188,51 @@ async fn streams_are_answers_and_lists_are_streams() {
         said.starts_with("ValueError: item 1 does not fit"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn a_method_finds_what_came_beside_its_arguments() {
+    let objects = HostedObjects::new([(
+        "shop".to_owned(),
+        HostedObject::from_service::<Shop, _>(Small::default()),
+    )]);
+    let annotations = vec![(*b"SENT", b"hello".to_vec())];
+    let envelope = Arc::new(Envelope::new(None, annotations, Some("name".into())));
+    let call = PyroCall {
+        object: "shop".to_owned(),
+        method: "beside".to_owned(),
+        positional: vec![PyValue::List(vec![PyValue::Int(1), PyValue::Int(2)])],
+        named: Vec::new(),
+        caller: Arc::default(),
+        envelope: Arc::clone(&envelope),
+        sessions: Arc::default(),
+    };
+    let Ok(PyroAnswer::Value(said)) = objects.call(call).await else {
+        panic!("no value");
+    };
+    assert_eq!(said, "'name' [1, 2] hello".into());
+    assert_eq!(envelope.take_answered(), [(*b"BACK", b"yes".to_vec())]);
+}
+
+#[tokio::test]
+async fn an_object_is_one_value_for_all_calls() {
+    let objects = HostedObjects::new([(
+        "shop".to_owned(),
+        HostedObject::from_service::<Shop, _>(Small::default()),
+    )]);
+    for count in 0..3 {
+        let call = PyroCall {
+            object: "shop".to_owned(),
+            method: "visit".to_owned(),
+            positional: Vec::new(),
+            named: Vec::new(),
+            caller: Arc::default(),
+            envelope: Arc::default(),
+            sessions: Arc::default(),
+        };
+        let Ok(PyroAnswer::Value(said)) = objects.call(call).await else {
+            panic!("no value");
+        };
+        assert_eq!(said, PyValue::Int(count));
+    }
 }

@@ -85,6 +85,8 @@ impl PyroNameServer {
             positional,
             named: named.collect(),
             caller: Arc::default(),
+            envelope: Arc::default(),
+            sessions: Arc::default(),
         };
         match PyroObjects::call(self, call).await {
             Ok(PyroAnswer::Value(value)) => value.to_string(),
@@ -294,4 +296,108 @@ async fn look_ups_spread_over_live_instances_in_turn() {
     }
     seen.sort();
     assert_eq!(seen.join(""), "111333");
+}
+
+/// It has nothing: what is asked of it is where it is.
+#[derive(Debug)]
+struct NoObjects;
+
+impl Relay for NoObjects {
+    fn find(
+        &self,
+        _: String,
+        _: Arc<PyroCaller>,
+    ) -> BoxFuture<'static, Result<Option<Arc<Members>>, PyException>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn call(&self, _: PyroCall) -> BoxFuture<'static, Result<PyroAnswer, CallError>> {
+        Box::pin(async { Err(CallError::Hangup) })
+    }
+}
+
+fn relaying(all: bool) -> PyroNameServer {
+    let names = Arc::new(Remembered::default());
+    let server = PyroNameServer::with_relay(names, Arc::new(NoObjects), all);
+    server.listens_at("127.0.0.1:9090".parse().unwrap());
+    server
+}
+
+#[tokio::test]
+async fn a_balanced_name_leads_to_the_name_server() {
+    let server = relaying(false);
+    let uri = |name: &str| PyValue::Str(format!("PYRO:{name}@host:1"));
+    let no = || PyValue::Bool(false);
+    let tags = texts(&["pyroxene.balanced", "t"]);
+    server
+        .ask("register", vec![text("a"), uri("o"), no(), tags], vec![])
+        .await;
+    server
+        .ask(
+            "register",
+            vec![text("b"), uri("p"), no(), texts(&["t"])],
+            vec![],
+        )
+        .await;
+    let balanced = "PYRO:a@127.0.0.1:9090";
+    assert_eq!(
+        server.ask("list", vec![text("a")], vec![]).await,
+        format!("{{'a': '{balanced}'}}")
+    );
+    let found = server.ask("lookup", vec![text("a")], vec![]).await;
+    assert!(found.contains("'127.0.0.1', 9090"), "{found}");
+    let found = server.ask("lookup", vec![text("b")], vec![]).await;
+    assert!(found.contains("'host', 1"), "{found}");
+    // Whoever asks for the tag gets any name so, by its name or its tags.
+    for (wanted, found) in [
+        (
+            ["b", "pyroxene.balanced"].as_slice(),
+            "{'b': 'PYRO:b@127.0.0.1:9090'}",
+        ),
+        (
+            &["pyroxene.balanced", "t"],
+            "{'a': 'PYRO:a@127.0.0.1:9090', 'b': 'PYRO:b@127.0.0.1:9090'}",
+        ),
+        (&["pyroxene.balanced"], "{'a': 'PYRO:a@127.0.0.1:9090'}"),
+        (&["nosuch", "pyroxene.balanced"], "{}"),
+        (
+            &["t"],
+            "{'a': 'PYRO:a@127.0.0.1:9090', 'b': 'PYRO:p@host:1'}",
+        ),
+    ] {
+        let named = vec![("return_metadata", no())];
+        let said = server.ask("yplookup", vec![texts(wanted)], named).await;
+        assert_eq!(said, found, "{wanted:?}");
+    }
+}
+
+#[tokio::test]
+async fn all_objects_are_balanced_if_the_name_server_says_so() {
+    let server = relaying(true);
+    let uri = |text: &str| PyValue::str(text);
+    for (name, at) in [("a", "PYRO:o@host:1"), ("b", "PYRONAME:a")] {
+        server
+            .ask("register", vec![text(name), uri(at)], vec![])
+            .await;
+    }
+    let said = server.ask("list", vec![], vec![]).await;
+    assert_eq!(
+        said,
+        "{'Pyro.NameServer': 'PYRO:Pyro.NameServer@127.0.0.1:9090', \
+         'a': 'PYRO:a@127.0.0.1:9090', 'b': 'PYRONAME:a'}"
+    );
+}
+
+#[tokio::test]
+async fn addresses_that_are_none_are_refused() {
+    let (server, _) = server();
+    for uri in ["PYRO:a b@h:1", "PYRO:@h:1", "PYRO:a@h", "a@h:1"] {
+        let said = server
+            .ask("register", vec![text("x"), text(uri)], vec![])
+            .await;
+        assert!(
+            said.starts_with("Pyro5.errors.PyroError: invalid"),
+            "{uri}: {said}"
+        );
+    }
 }

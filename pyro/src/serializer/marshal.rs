@@ -1,6 +1,6 @@
 //! Python's marshal format: the types that hold data. Code objects and everything else are refused.
 
-use super::{SerializerError, revive_float};
+use super::{SerializerError, check_hashable, revive_float};
 use crate::{
     PyValue,
     limits::{MAX_DIGITS, ReadBudget},
@@ -104,7 +104,9 @@ impl<'a> Reader<'a> {
             }
             b'<' | b'>' => {
                 let len = self.len()?;
-                PyValue::Set(self.items(len)?)
+                let items = self.items(len)?;
+                items.iter().try_for_each(check_hashable)?;
+                PyValue::Set(items)
             }
             b'{' => return self.dictionary(),
             b'r' => {
@@ -144,6 +146,7 @@ impl<'a> Reader<'a> {
         let mut entries = Vec::new();
         while self.rest.first() != Some(&b'0') {
             let key = self.value()?;
+            check_hashable(&key)?;
             entries.push((key, self.value()?));
         }
         self.rest = self.rest.get(1..).unwrap_or_default();

@@ -50,19 +50,18 @@ fn write_value(out: &mut String, value: &PyValue) {
             STANDARD.encode_string(bytes, out);
             out.push_str("', 'encoding': 'base64'}");
         }
-        PyValue::List(items) => write_items(out, "[", items, "]"),
-        PyValue::Tuple(items) if items.len() == 1 => write_items(out, "(", items, ",)"),
-        PyValue::Tuple(items) => write_items(out, "(", items, ")"),
+        PyValue::List(items) => write_items(out, "[", items, "]", write_value),
+        PyValue::Tuple(items) => write_tuple(out, items, write_value),
         // Python has no literal for an empty set.
         PyValue::Set(items) if items.is_empty() => out.push_str("()"),
-        PyValue::Set(items) => write_items(out, "{", items, "}"),
+        PyValue::Set(items) => write_items(out, "{", items, "}", write_key),
         PyValue::Dict(entries) => {
             out.push('{');
             for (number, (key, value)) in entries.iter().enumerate() {
                 if number > 0 {
                     out.push(',');
                 }
-                write_value(out, key);
+                write_key(out, key);
                 out.push(':');
                 write_value(out, value);
             }
@@ -74,13 +73,29 @@ fn write_value(out: &mut String, value: &PyValue) {
     }
 }
 
-fn write_items(out: &mut String, open: &str, items: &[PyValue], close: &str) {
+/// Writes a key of a dictionary or a member of a set, which cannot be a dictionary: bytes are a literal here.
+fn write_key(out: &mut String, key: &PyValue) {
+    match key {
+        PyValue::Bytes(_) => out.push_str(&key.to_string()),
+        PyValue::Tuple(items) => write_tuple(out, items, write_key),
+        other => write_value(out, other),
+    }
+}
+
+type WriteItem = fn(&mut String, &PyValue);
+
+fn write_tuple(out: &mut String, items: &[PyValue], write: WriteItem) {
+    let close = if items.len() == 1 { ",)" } else { ")" };
+    write_items(out, "(", items, close, write);
+}
+
+fn write_items(out: &mut String, open: &str, items: &[PyValue], close: &str, write: WriteItem) {
     out.push_str(open);
     for (number, item) in items.iter().enumerate() {
         if number > 0 {
             out.push(',');
         }
-        write_value(out, item);
+        write(out, item);
     }
     out.push_str(close);
 }

@@ -175,6 +175,19 @@ fn depth_digits_and_lengths_are_bounded() {
 }
 
 #[test]
+fn bytes_that_are_keys_are_literals() {
+    let text = "{b'k':{'data': 'AAE=', 'encoding': 'base64'},(1,b'x'):{b'y'}}";
+    let value = serpent("{b'k':b'\\0\\1',(1,b'x'):{b'y'}}").unwrap();
+    let written = Serializer::Serpent.write(&value).unwrap();
+    let (_, body) = std::str::from_utf8(&written)
+        .unwrap()
+        .split_once('\n')
+        .unwrap();
+    assert_eq!(body, text);
+    assert!(serpent(body).is_ok());
+}
+
+#[test]
 fn serpent_is_read_in_linear_time() {
     let texts = [
         format!("[{}]", "1,".repeat(1 << 18)),
@@ -188,6 +201,31 @@ fn serpent_is_read_in_linear_time() {
         serpent(&text).unwrap();
         // A quadratic reader takes minutes.
         assert!(began.elapsed() < Duration::from_secs(20));
+    }
+}
+
+#[test]
+fn a_literal_of_64_mib_is_read_in_linear_time() {
+    const SMALL: usize = 4 << 20;
+    const LARGE: usize = 64 << 20;
+    let filled = |open: &str, part: &str, close: &str, size: usize| {
+        format!("{open}{}{close}", part.repeat(size / part.len()))
+    };
+    for (open, part, close) in [
+        ("'", "0123456789abcdef", "'"),
+        ("'", "\\x41", "'"),
+        ("[", "123456789012345678,", "]"),
+    ] {
+        let took = |size: usize| {
+            let text = filled(open, part, close, size);
+            let began = Instant::now();
+            serpent(&text).unwrap();
+            began.elapsed()
+        };
+        let (small, large) = (took(SMALL), took(LARGE));
+        // What is 16 times as long takes 16 times the time; in a quadratic reader 256 times.
+        let limit = small * 48 + Duration::from_secs(5);
+        assert!(large < limit, "{part}: {small:?}, {large:?}");
     }
 }
 

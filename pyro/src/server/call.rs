@@ -6,11 +6,14 @@ use super::{
 };
 use crate::{
     PyValue,
+    envelope::Envelope,
     exception::PyException,
     limits::MAX_BATCH,
     serializer::{Invocation, Serializer},
     transport::TransportError,
-    wire::{FLAG_BATCH, FLAG_KEEP_SERIALIZED, FLAG_ONEWAY, Message},
+    wire::{
+        BLOB_ANNOTATION, FLAG_BATCH, FLAG_CORRELATION, FLAG_KEEP_SERIALIZED, FLAG_ONEWAY, Message,
+    },
 };
 use futures::FutureExt;
 use std::{panic::AssertUnwindSafe, sync::Arc};
@@ -18,7 +21,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 impl<S: PyroStream> Connection<S> {
     pub(super) async fn invoke(
         &mut self,
-        message: Message,
+        mut message: Message,
         serializer: Serializer,
     ) -> Result<Next, TransportError> {
         let header = message.header;
@@ -26,36 +29,48 @@ impl<S: PyroStream> Connection<S> {
             self.stream.get_ref().acknowledge();
         }
         let read = match header.has(FLAG_KEEP_SERIALIZED) {
-            true => Err(PyException::pyro(
-                "SerializeError",
-                "calls that keep their arguments serialized are not supported",
-            )),
+            true => serializer
+                .read_blob_invocation(
+                    &message.payload,
+                    message.annotation(BLOB_ANNOTATION).unwrap_or_default(),
+                )
+                .map(|(info, call)| (Some(info), call)),
             false => serializer
                 .read_invocation(&message.payload)
-                .map_err(|error| PyException::builtin("ValueError", error.to_string())),
+                .map(|call| (None, call)),
         };
-        let invocation = match read {
-            Ok(invocation) => invocation,
+        let (blob, invocation) = match read {
+            Ok(read) => read,
             Err(_) if header.has(FLAG_ONEWAY) => return Ok(Next::Continue),
-            Err(raised) => {
-                self.send_answer(&message, serializer, Err(raised), 0)
+            Err(error) => {
+                let raised = PyException::builtin("ValueError", error.to_string());
+                let nothing = Envelope::default();
+                self.send_answer(&message, serializer, &nothing, Err(raised), 0)
                     .await?;
                 return Ok(Next::Continue);
             }
         };
+        // The request is needed for its header alone from here on.
+        message.payload = Vec::new();
+        let envelope = Arc::new(Envelope::new(
+            header.has(FLAG_CORRELATION).then_some(header.correlation),
+            std::mem::take(&mut message.annotations),
+            blob,
+        ));
         let (context, caller) = (Arc::clone(&self.context), Arc::clone(&self.caller));
         let is_batch = header.has(FLAG_BATCH);
         let waits_for_item = invocation.object == daemon::OBJECT
             && invocation.method == daemon::NEXT_ITEM
             && !is_batch;
+        let carried = Arc::clone(&envelope);
         let running = async move {
             let running = async {
                 match is_batch {
                     true => context
-                        .run_batch(invocation, &caller)
+                        .run_batch(invocation, &caller, &carried)
                         .await
                         .map(PyroAnswer::from),
-                    false => context.run(invocation, &caller).await,
+                    false => context.run(invocation, &caller, &carried).await,
                 }
             };
             let caught = AssertUnwindSafe(running).catch_unwind().await;
@@ -89,7 +104,7 @@ impl<S: PyroStream> Connection<S> {
             Err(CallError::Hangup) => return Ok(Next::Close),
         };
         let flags = if is_batch { FLAG_BATCH } else { 0 };
-        self.send_answer(&message, serializer, result, flags)
+        self.send_answer(&message, serializer, &envelope, result, flags)
             .await?;
         Ok(Next::Continue)
     }
@@ -97,8 +112,15 @@ impl<S: PyroStream> Connection<S> {
 
 impl CallContext {
     /// The members of an object; `None` if there is no such object.
-    pub(super) fn members(&self, object: &str) -> Option<Arc<Members>> {
-        daemon::members(&*self.objects, object)
+    pub(super) async fn members(
+        &self,
+        object: &str,
+        caller: &Arc<PyroCaller>,
+    ) -> Result<Option<Arc<Members>>, PyException> {
+        match daemon::members(&*self.objects, object) {
+            Some(members) => Ok(Some(members)),
+            None => self.objects.find(object, caller).await,
+        }
     }
 
     /// Runs the calls of a batch until one fails: its exception is the last result.
@@ -106,6 +128,7 @@ impl CallContext {
         &self,
         batch: Invocation,
         caller: &Arc<PyroCaller>,
+        envelope: &Arc<Envelope>,
     ) -> Result<PyValue, CallError> {
         if batch.positional.len() > MAX_BATCH {
             let text = format!("a batch has at most {MAX_BATCH} calls");
@@ -127,7 +150,7 @@ impl CallContext {
                 positional: positional.into_sequence().unwrap_or_default(),
                 named,
             };
-            let raised = match self.run(call, caller).await {
+            let raised = match self.run(call, caller, envelope).await {
                 Ok(PyroAnswer::Value(value)) => {
                     results.push(value);
                     continue;
@@ -151,6 +174,7 @@ impl CallContext {
         &self,
         call: Invocation,
         caller: &Arc<PyroCaller>,
+        envelope: &Arc<Envelope>,
     ) -> Result<PyroAnswer, CallError> {
         let Invocation {
             object,
@@ -159,10 +183,10 @@ impl CallContext {
             named,
         } = call;
         if object == daemon::OBJECT {
-            let item = daemon::call(self, &method, &positional).await?;
+            let item = daemon::call(self, caller, &method, &positional).await?;
             return Ok(item.into());
         }
-        let members = self.objects.members(&object);
+        let members = self.members(&object, caller).await?;
         let members = members.ok_or_else(|| PyException::pyro("DaemonError", "unknown object"))?;
         let is_attribute = matches!(&*method, "__getattr__" | "__setattr__");
         let wanted = positional
@@ -206,6 +230,8 @@ impl CallContext {
             method,
             positional,
             caller: Arc::clone(caller),
+            envelope: Arc::clone(envelope),
+            sessions: Arc::clone(&self.sessions),
         };
         self.objects.call(call).await
     }

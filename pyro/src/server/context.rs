@@ -1,7 +1,7 @@
 //! What the calls of a connection need.
 
 use super::{
-    PyroObjects,
+    ConnectionSessions, PyroObjects,
     streams::{ItemStreams, PyroItems, StreamUser},
 };
 use crate::exception::PyException;
@@ -13,6 +13,7 @@ pub(super) struct CallContext {
     pub(super) objects: Arc<dyn PyroObjects>,
     pub(super) streams: ItemStreams,
     pub(super) user: StreamUser,
+    pub(super) sessions: Arc<ConnectionSessions>,
 }
 
 impl CallContext {

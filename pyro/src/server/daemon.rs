@@ -1,6 +1,6 @@
 //! The object `Pyro.Daemon`, which every Pyro server has.
 
-use super::{Members, PyroObjects, context::CallContext, streams::PyroItem};
+use super::{Members, PyroCaller, PyroObjects, context::CallContext, streams::PyroItem};
 use crate::{PyValue, exception::PyException};
 use std::sync::Arc;
 
@@ -31,7 +31,12 @@ pub(super) fn members(objects: &dyn PyroObjects, object: &str) -> Option<Arc<Mem
 }
 
 /// Answers a call of the daemon.
-pub(super) async fn call(context: &CallContext, method: &str, positional: &[PyValue]) -> PyroItem {
+pub(super) async fn call(
+    context: &CallContext,
+    caller: &Arc<PyroCaller>,
+    method: &str,
+    positional: &[PyValue],
+) -> PyroItem {
     let objects = &*context.objects;
     let text = || positional.first().and_then(PyValue::as_str);
     match method {
@@ -54,7 +59,7 @@ pub(super) async fn call(context: &CallContext, method: &str, positional: &[PyVa
             )))
         }
         "get_metadata" => {
-            let members = text().and_then(|object| members(objects, object));
+            let members = context.members(text().unwrap_or_default(), caller).await?;
             let members =
                 members.ok_or_else(|| PyException::pyro("DaemonError", "unknown object"))?;
             Ok(members.to_value())

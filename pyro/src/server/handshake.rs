@@ -5,7 +5,7 @@ use crate::{
     PyValue,
     serializer::Serializer,
     transport::{TransportError, read_message, write_message},
-    wire::{Kind, Message, WireError},
+    wire::{BROKER_ANNOTATION, Kind, Message, WireError},
 };
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ impl<S: PyroStream> Connection<S> {
         let Some(serializer) = Serializer::from_number(message.header.serializer) else {
             return Ok(Next::Close);
         };
-        let welcomed = self.welcome(serializer, &message.payload).await;
+        let welcomed = self.welcome(serializer, &message).await;
         let (kind, answer, next) = match welcomed {
             Ok(welcome) => (Kind::ConnectOk, welcome, Next::Continue),
             Err(refusal) => (Kind::ConnectFail, PyValue::Str(refusal), Next::Close),
@@ -57,9 +57,13 @@ impl<S: PyroStream> Connection<S> {
         Ok(write_message(&mut self.stream, &refusal).await?)
     }
 
-    async fn welcome(&mut self, serializer: Serializer, payload: &[u8]) -> Result<PyValue, String> {
+    async fn welcome(
+        &mut self,
+        serializer: Serializer,
+        message: &Message,
+    ) -> Result<PyValue, String> {
         let greeting = serializer
-            .read(payload)
+            .read(&message.payload)
             .map_err(|error| error.to_string())?;
         // As Python shows a key that is missing.
         let sent = greeting.get("handshake").ok_or("'handshake'")?;
@@ -73,10 +77,11 @@ impl<S: PyroStream> Connection<S> {
                 .login
                 .as_ref()
                 .map(|login| Arc::clone(login.identity())),
+            is_of_broker: message.annotation(BROKER_ANNOTATION).is_some(),
         });
-        let members = object
-            .as_str()
-            .and_then(|object| self.context.members(object));
+        let object = object.as_str().unwrap_or_default();
+        let members = self.context.members(object, &self.caller).await;
+        let members = members.map_err(|raised| raised.text())?;
         let members = members.ok_or("unknown object")?;
         Ok(PyValue::dict([
             ("handshake", "hello".into()),

@@ -2,7 +2,9 @@ use super::*;
 use crate::login::{KnownClient, LoginFailure, Logins, PyroCredentials};
 use crate::{
     serializer::Invocation,
-    wire::{FLAG_BATCH, FLAG_ONEWAY},
+    wire::{
+        BLOB_ANNOTATION, FLAG_BATCH, FLAG_COMPRESSED, FLAG_KEEP_SERIALIZED, FLAG_ONEWAY, deflate,
+    },
 };
 use futures::{StreamExt, stream};
 use pyroxene_common::{
@@ -28,7 +30,7 @@ impl PyroObjects for One {
     }
 
     fn members(&self, object: &str) -> Option<Arc<Members>> {
-        let methods = ["echo", "fail", "items", "note", "stop", "who"]
+        let methods = ["echo", "fail", "items", "note", "odd", "stop", "who"]
             .map(str::to_owned)
             .to_vec();
         (object == "one").then(|| {
@@ -56,6 +58,7 @@ impl PyroObjects for One {
                     notes.lock().unwrap().push(value);
                     Ok(PyValue::None.into())
                 }
+                "odd" => Ok(PyValue::Complex(1.0, 2.0).into()),
                 "stop" => Err(CallError::Hangup),
                 "who" => {
                     let identity = call.caller.identity.as_ref();
@@ -145,7 +148,7 @@ async fn a_client_shakes_hands_calls_and_pings() {
         assert_eq!(welcome.header.kind, Kind::ConnectOk.number());
         assert_eq!(value.get("handshake"), Some(&"hello".into()));
         let methods = value.get("meta").unwrap().get("methods").unwrap();
-        assert_eq!(methods.as_sequence().unwrap().len(), 6);
+        assert_eq!(methods.as_sequence().unwrap().len(), 7);
         client.call("one", "echo", vec![PyValue::Int(3)], 0).await;
         let (answer, value) = client.receive().await.unwrap();
         assert_eq!((answer.header.sequence, value), (1, PyValue::Int(3)));
@@ -267,6 +270,85 @@ async fn large_messages_are_refused_in_both_directions() {
     let mut rest = Vec::new();
     client.stream.read_to_end(&mut rest).await.unwrap();
     assert!(rest.is_empty());
+}
+
+#[tokio::test]
+async fn a_result_without_a_form_is_an_error_and_the_connection_stays() {
+    let mut client = connect().shake_hands("one").await;
+    client.receive().await.unwrap();
+    client.serializer = Serializer::Json;
+    client.call("one", "odd", Vec::new(), 0).await;
+    let (answer, value) = client.receive().await.unwrap();
+    assert!(answer.header.has(FLAG_EXCEPTION));
+    let raised = PyException::from_value(&value).unwrap();
+    assert_eq!(raised.class, "Pyro5.errors.SerializeError");
+    client.call("one", "echo", vec![PyValue::Int(3)], 0).await;
+    assert_eq!(client.receive().await.unwrap().1, PyValue::Int(3));
+}
+
+#[tokio::test]
+async fn a_client_of_pyro4_is_told_which_version_it_speaks() {
+    let mut client = connect();
+    // Its version is 48; the rest of its header is another one too.
+    let header = [b"PYRO\0\x30".as_slice(), &[0; 34]].concat();
+    client.stream.write_all(&header).await.unwrap();
+    let (refusal, text) = client.receive().await.unwrap();
+    assert_eq!(refusal.header.kind, Kind::ConnectFail.number());
+    assert_eq!(refusal.header.serializer, 2);
+    assert_eq!(text, "invalid protocol version: 48".into());
+    assert!(client.receive().await.is_none());
+}
+
+#[tokio::test]
+async fn a_compressed_request_has_a_plain_answer() {
+    let mut client = connect().shake_hands("one").await;
+    client.receive().await.unwrap();
+    let text = PyValue::str("x".repeat(500));
+    let call = Invocation {
+        object: "one".to_owned(),
+        method: "echo".to_owned(),
+        positional: vec![text.clone()],
+        named: PyValue::Dict(Vec::new()),
+    };
+    let payload = client.serializer.write_invocation(call).unwrap();
+    let payload = deflate(&payload).unwrap();
+    client.send(Kind::Invoke, payload, FLAG_COMPRESSED).await;
+    let mut head = [0; 40];
+    client.stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[9], u8::try_from(FLAG_CORRELATION).unwrap());
+}
+
+#[tokio::test]
+async fn a_blob_is_the_only_argument_of_the_method_that_its_annotation_names() {
+    let mut client = connect().shake_hands("one").await;
+    client.receive().await.unwrap();
+    let about = PyValue::Tuple(vec!["name".into(), "one".into(), "echo".into()]);
+    let about = Serializer::Marshal.write(&about).unwrap();
+    for number in [1, 3, 4] {
+        client.serializer = Serializer::from_number(number).unwrap();
+        // The call for which it was serialized was one of another object.
+        let call = Invocation {
+            object: "another".to_owned(),
+            method: "dispatch".to_owned(),
+            positional: vec![PyValue::Int(1), "two".into()],
+            named: PyValue::Dict(Vec::new()),
+        };
+        let payload = client.serializer.write_invocation(call).unwrap();
+        let mut message = Message::new(Kind::Invoke, number, 1, payload);
+        message = message.flags(FLAG_KEEP_SERIALIZED);
+        message.annotations = vec![(BLOB_ANNOTATION, about.clone())];
+        write_message(&mut client.stream, &message).await.unwrap();
+        let (_, value) = client.receive().await.unwrap();
+        assert_eq!(
+            value.as_sequence(),
+            Some([PyValue::Int(1), "two".into()].as_slice())
+        );
+    }
+    client
+        .send(Kind::Invoke, b"()".to_vec(), FLAG_KEEP_SERIALIZED)
+        .await;
+    let (answer, _) = client.receive().await.unwrap();
+    assert!(answer.header.has(FLAG_EXCEPTION));
 }
 
 #[tokio::test(start_paused = true)]

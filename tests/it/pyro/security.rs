@@ -1,7 +1,10 @@
 //! Programs in Python where callers have to log in.
 
-use super::{pyroxene, python::Python};
-use crate::harness::{Broker, Process, SecuredBroker, in_time, seconds};
+use super::{balanced::security_server, pyroxene, python::Python};
+use crate::harness::{Broker, Process, SecuredBroker, in_time, seconds, turn};
+use pyroxene_common::tls::TlsClient;
+use pyroxene_pyro::{client::PyroConnection, uri::PyroUri};
+use std::{collections::BTreeSet, path::Path, process::Stdio};
 
 /// The environment of a Python program that speaks TLS, with a certificate if one is named.
 pub(super) fn tls(
@@ -148,4 +151,93 @@ async fn a_daemon_in_python_that_lets_nobody_in_says_why() {
     let refused = pyroxene(&broker, &called).await;
     assert_ne!(refused.code, Some(0), "{refused:?}");
     assert!(refused.stderr.contains("no entry for you"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_in_python_are_found_and_called_over_tls_with_certificates() {
+    let Some(python) = Python::with_pyro().await else {
+        return;
+    };
+    let _turn = turn().await;
+    let broker = SecuredBroker::with_certificates().worker("w1", &[]).await;
+    let server = security_server(&broker);
+    let mut warehouses: Vec<Process> = Vec::new();
+    for name in ["p1", "p2", "p3"] {
+        let mut warehouse = python.start_with(&broker, "warehouse.py", &[name], &server);
+        let line = in_time(seconds(60), "a warehouse", warehouse.line()).await;
+        assert!(line.starts_with("ready"), "{line} {}", warehouse.log());
+        warehouses.push(warehouse);
+    }
+    let who = async || {
+        let called = broker.run_as("ana", &["call", "Example.warehouse", "who"]);
+        called.await.out().to_owned()
+    };
+    let mut seen = BTreeSet::new();
+    while seen.len() < 3 {
+        seen.insert(who().await);
+    }
+    warehouses[0].kill().await;
+    for _ in 0..6 {
+        assert_ne!(who().await, "p1");
+    }
+    // Without a certificate nobody gets in.
+    let words = [
+        &["call", "Example.warehouse", "who"][..],
+        &["--timeout", "2s"],
+    ]
+    .concat();
+    let trust = broker.keys.trust();
+    let trust: Vec<&str> = trust.iter().map(String::as_str).collect();
+    let refused = broker.run(&[&words[..], &trust].concat()).await;
+    assert_ne!(refused.code, Some(0), "{refused:?}");
+}
+
+/// Runs a command that makes a certificate. Whether there is such a command.
+async fn openssl(dir: &Path, words: &str) -> bool {
+    let mut command = tokio::process::Command::new("openssl");
+    command
+        .args(words.split(' '))
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().await.is_ok_and(|status| status.success())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_whose_host_is_only_its_common_name_is_refused() {
+    let Some(python) = Python::with_pyro().await else {
+        return;
+    };
+    let broker = Broker::start().workers(0).await;
+    let dir = broker.dir().to_owned();
+    for words in [
+        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=authority -days 2",
+        "req -newkey rsa:2048 -nodes -keyout leaf.key -out leaf.csr -subj /CN=localhost",
+        "x509 -req -in leaf.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out leaf.crt -days 2",
+    ] {
+        if !openssl(&dir, words).await {
+            eprintln!("SKIPPED, because there is no openssl");
+            return;
+        }
+    }
+    let file = |name: &str| dir.join(name).display().to_string();
+    let variables = [
+        ("PYRO_SSL", "1".to_owned()),
+        ("PYRO_SSL_SERVERCERT", file("leaf.crt")),
+        ("PYRO_SSL_SERVERKEY", file("leaf.key")),
+        ("PYRO_SSL_CACERTS", file("ca.crt")),
+    ];
+    let mut server = python.start_with(&broker, "bare_daemon.py", &[], &variables);
+    let line = in_time(seconds(60), "a daemon", server.line()).await;
+    let uri = PyroUri::parse(line.strip_prefix("ready ").unwrap()).unwrap();
+    let tls = TlsClient::new(dir.join("ca.crt"), None).unwrap();
+    let connecting = PyroConnection::connect(&uri, Some(&tls)).await;
+    let refused = connecting.unwrap_err().to_string();
+    assert!(refused.contains("certificate"), "{refused}");
+    // Python itself takes it for that host.
+    let client = python.start_with(&broker, "bare_client.py", &[&uri.to_string()], &variables);
+    let mut client = client;
+    let said = in_time(seconds(60), "a call", client.rest_of_output()).await;
+    assert_eq!(said.trim(), "pong");
 }

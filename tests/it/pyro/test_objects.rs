@@ -146,6 +146,20 @@ async fn answer(call: PyroCall, value: PyValue) -> Result<PyroAnswer, PyExceptio
             (PyValue::Int(x), PyValue::Int(y)) => PyValue::Int(x.div_euclid(y)).into(),
             _ => return raised("TypeError", "unsupported operand type(s) for //"),
         },
+        ("blob", _) => {
+            let info = call.envelope.blob.clone().unwrap_or_default();
+            PyValue::List(vec![info, first()]).into()
+        }
+        ("response_annotation", _) => {
+            let sent = call.envelope.annotation(*b"XYZZ");
+            if sent != Some(b"data from proxy via new api") {
+                return raised("ValueError", "XYZZ annotation has wrong data");
+            }
+            let answer = b"daemon annotation via new api".to_vec();
+            call.envelope.answer_with(*b"ANN2", answer);
+            let sent = PyValue::Bytes(sent.unwrap_or_default().to_vec());
+            PyValue::dict([("annotations_in_daemon", PyValue::dict([("XYZZ", sent)]))]).into()
+        }
         ("oneway_delay" | "delay", _) => {
             pause(&first()).await;
             PyValue::str(format!("slept {} seconds", first())).into()

@@ -3,7 +3,7 @@
 use crate::{
     PyValue,
     limits::{ReadBudget, check_digits},
-    serializer::revive_float,
+    serializer::{check_hashable, revive_float},
 };
 use std::borrow::Cow;
 
@@ -81,6 +81,17 @@ impl<'a> Reader<'a> {
     /// Takes characters while they belong.
     fn take_while(&mut self, belongs: impl Fn(char) -> bool) -> &'a str {
         let end = self.rest.find(|c| !belongs(c)).unwrap_or(self.rest.len());
+        let (taken, rest) = self.rest.split_at_checked(end).unwrap_or((self.rest, ""));
+        self.rest = rest;
+        taken
+    }
+
+    /// Takes what a text has up to its closing quote, an escape or the end of the line. All of these are ASCII, so
+    /// that bytes are looked at, not characters.
+    fn take_plain(&mut self, quote: char) -> &'a str {
+        let mut bytes = self.rest.bytes();
+        let end = bytes.position(|byte| matches!(byte, b'\\' | b'\n') || char::from(byte) == quote);
+        let end = end.unwrap_or(self.rest.len());
         let (taken, rest) = self.rest.split_at_checked(end).unwrap_or((self.rest, ""));
         self.rest = rest;
         taken
@@ -292,7 +303,7 @@ impl<'a> Reader<'a> {
     fn text(&mut self, is_raw: bool, out: &mut String) -> Result<(), String> {
         let quote = self.open_quote();
         loop {
-            out.push_str(self.take_while(|c| c != quote && c != '\\' && c != '\n'));
+            out.push_str(self.take_plain(quote));
             match self.take_char() {
                 Some(c) if c == quote => return Ok(()),
                 Some('\\') if is_raw => {
@@ -314,7 +325,7 @@ impl<'a> Reader<'a> {
     fn bytes(&mut self, is_raw: bool, out: &mut Vec<u8>) -> Result<(), String> {
         let quote = self.open_quote();
         loop {
-            let plain = self.take_while(|c| c != quote && c != '\\' && c != '\n');
+            let plain = self.take_plain(quote);
             if !plain.is_ascii() {
                 return Err("bytes can only contain ASCII literal characters".to_owned());
             }
@@ -389,17 +400,6 @@ impl<'a> Reader<'a> {
             .ok_or("truncated escape")?;
         self.rest = rest;
         u32::from_str_radix(text, 16).map_err(|error| error.to_string())
-    }
-}
-
-/// Python cannot look for these in a dictionary or a set.
-fn check_hashable(value: &PyValue) -> Result<(), String> {
-    match value {
-        PyValue::List(_) | PyValue::Dict(_) | PyValue::Set(_) => {
-            Err(format!("unhashable type: '{}'", value.type_name()))
-        }
-        PyValue::Tuple(items) => items.iter().try_for_each(check_hashable),
-        _ => Ok(()),
     }
 }
 

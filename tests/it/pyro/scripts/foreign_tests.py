@@ -54,8 +54,6 @@ LEFT_OUT |= {
             "testResourceFreeing": IN_DAEMON,
             "testSerializedBlob": LOCAL,
             "testSerializedBlobMessage": LOCAL,
-            "testProxySerializedBlobArg": "arguments that stay serialized are not supported",
-            "testProxyAnnotations": "annotations do not reach the objects",
             "testPyroTracebackNormal": "the traceback shows a line of Python",
             "testPyroTracebackBatch": "the traceback shows a line of Python",
         }.items()

@@ -36,6 +36,9 @@ def run():
                 print("calls", succeeded, flush=True)
 
 
+# Pyro makes its TLS context at the first connection, and other threads would use it before it is complete.
+with Pyro5.api.Proxy("PYRONAME:echo") as first:
+    first._pyroBind()
 threads = [threading.Thread(target=run) for _ in range(int(sys.argv[1]))]
 for thread in threads:
     thread.start()

@@ -1,5 +1,7 @@
 # What surprises with Pyro5, tried on what workers host. Each line of the output is one thing that was seen.
+import threading
 import time
+from collections import namedtuple
 
 import Pyro5.api
 from Pyro5 import config
@@ -46,6 +48,20 @@ batch.echo(1)
 batch.nosuch()
 results = iter(batch())
 print("an unknown method in a batch:", next(results), raised(lambda: next(results)))
+echo._pyroMethods.add("_secret")
+batch = Pyro5.api.BatchProxy(echo)
+batch.echo(1)
+batch._secret()
+results = iter(batch())
+print("a private method in a batch:", next(results), raised(lambda: next(results)))
+batch = Pyro5.api.BatchProxy(echo)
+batch.echo(1)
+taken = []
+thread = threading.Thread(target=lambda: taken.append(list(batch())))
+thread.start()
+thread.join()
+print("a batch of another thread:", taken, raised(lambda: echo.echo(1)).split(":")[0])
+echo._pyroClaimOwnership()
 batch = Pyro5.api.BatchProxy(echo)
 batch.sleep(300)
 began = time.time()
@@ -63,6 +79,23 @@ print("attribute:", raised(lambda: echo.value))
 print("raw attribute:", raised(lambda: echo._pyroInvoke("__getattr__", ("value",), None)))
 print("dunder:", raised(lambda: echo._pyroInvoke("__eq__", (1,), {})))
 print("None as a key:", raised(lambda: echo.echo({None: 1})))
+
+print("a named tuple:", echo.echo(namedtuple("Pair", "one two")(1, 2)))
+print("bytes as a key:", raised(lambda: echo.echo({b"k": 1})))
+print("a blob:", echo.echo(Pyro5.client.SerializedBlob("name", [1, 2])))
+def counts():
+    with Pyro5.api.Proxy("PYRONAME:counter") as counter:
+        return [counter.increment(), counter.increment(), counter.value()]
+
+
+print("sessions:", counts(), counts())
+pinned, looked_up = Pyro5.api.Proxy("PYRONAME:echo"), Pyro5.api.Proxy("PYRONAME:echo")
+pinned._pyroBind()
+looked_up.echo(1)
+print("after a bind:", *(str(one._pyroUri).startswith("PYRONAME:") for one in (pinned, looked_up)))
+with Pyro5.api.Proxy("PYRONAME:echo") as other:
+    other._pyroSerializer = "msgpack"
+    print("a number as a key:", raised(lambda: other.echo({1: 2})).split(":")[0])
 
 echo._pyroTimeout = 0.2
 echo._pyroMaxRetries = 2
@@ -89,4 +122,8 @@ ns.register("trap.a_c", "PYRO:o@host.example:1")
 ns.register("trap.abc", "PYRO:o@host.example:1")
 print("prefix:", sorted(ns.list(prefix="trap.a_")), ns.remove(prefix="trap.a_"), sorted(ns.list(prefix="trap.")))
 print("regex:", sorted(ns.list(regex="trap.a")), sorted(ns.list(regex="rap.a")))
+print("a space in an id:", raised(lambda: ns.register("trap.b", "PYRO:a b@h:1")))
+ns.register("trap.b", "PYRO:a@b@host.example:1")
+print("a second at:", raised(lambda: ns.lookup("trap.b").host))
+print("a space in a name:", raised(lambda: ns.register("trap c", "PYRO:o@h:1")).split(":")[0])
 print("empty name:", raised(lambda: ns.register("", "PYRO:o@host.example:1")).split(":")[0])

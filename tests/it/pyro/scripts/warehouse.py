@@ -52,6 +52,24 @@ class Warehouse:
         time.sleep(1.5)
         return self.who()
 
+    @property
+    def count(self):
+        return len(self.items)
+
+    @count.setter
+    def count(self, count):
+        self.items = self.items[:count]
+
+    @Pyro5.api.oneway
+    def quietly(self):
+        pass
+
+    def blob(self, blob):
+        return [blob.info, blob.deserialized()]
+
+    def odd_error(self):
+        raise ValueError(Pyro5.api.URI("PYRO:o@h:1"), float("nan"), {"v": 5})
+
     def hang_up(self):
         raise Pyro5.errors.ConnectionClosedError("somewhere else")
 

@@ -1,0 +1,48 @@
+# Calls warehouses in Python by way of the name server. Each line of the output is one thing that was seen.
+import sys
+
+import Pyro5.api
+
+
+def raised(call):
+    try:
+        return call()
+    except Exception as error:
+        return type(error).__name__ + ": " + str(error)
+
+
+ns = Pyro5.api.locate_ns()
+warehouse = Pyro5.api.Proxy("PYRO:Example.warehouse@" + ns._pyroUri.location)
+values = ((1, None), {2, 3}, {(1, 2): 2 ** 100, 5: 1.5}, "é\n")
+print("values", warehouse.echo(*values, x=values) == [list(values), {"x": values}])
+print("bytes", warehouse.values()["bytes"])
+print("attribute", warehouse.count)
+warehouse.count = 2
+print("set", raised(lambda: setattr(warehouse, "nosuch", 1)).split(":")[0])
+print("error", raised(lambda: warehouse.take("boat")))
+error = None
+try:
+    warehouse.take("boat")
+except ValueError as caught:
+    error = caught
+print("traceback", any("there is no " in line for line in error._pyroTraceback))
+print("items", list(warehouse.items_one_by_one()))
+print("oneway", warehouse.quietly())
+print("hang up", raised(warehouse.hang_up).split(":")[0], "may have run" in raised(warehouse.hang_up))
+blob = Pyro5.client.SerializedBlob("name", [1, 2])
+print("blob", raised(lambda: warehouse.blob(blob)).split(":")[0])
+
+
+def seen(count):
+    found = set()
+    for _ in range(1000):
+        found.add(warehouse.who())
+        if len(found) == count:
+            break
+    return sorted(found)
+
+
+print("seen", seen(3), flush=True)
+opened = warehouse._pyroConnection
+for line in sys.stdin:
+    print("seen", seen(2), opened is warehouse._pyroConnection, flush=True)
