@@ -13,7 +13,7 @@ use crate::{
 };
 use pyroxene_common::{endpoint::Endpoint, interface::Interface, reload::reload_on_change};
 use std::{fmt, sync::Arc, time::Duration};
-use tarpc::{client::RpcError, context};
+use tarpc::context;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -180,7 +180,7 @@ impl Client {
         question: impl Fn(NameServerClient, context::Context) -> F,
     ) -> Vec<(NameServerClient, Result<T, CallError>)>
     where
-        F: Future<Output = Result<T, RpcError>>,
+        F: Future<Output = Result<T, CallError>>,
     {
         let nameservers = &self.0.nameservers;
         nameservers.all_answers(deadline, grace, question).await
@@ -190,7 +190,7 @@ impl Client {
         &self.0.nameservers
     }
 
-    /// tarpc's client for an object of the interface `I`. Fails if no live worker hosts the object now.
+    /// The client of an object of the interface `I`. Fails if no live worker hosts the object now.
     ///
     /// ```no_run
     /// use pyroxene_client::CallError;
@@ -213,7 +213,7 @@ impl Client {
         self.proxy::<I>(name).await.map(Into::into)
     }
 
-    /// tarpc's client for an object that may not be hosted yet. A call waits until its deadline for an
+    /// The client of an object that may not be hosted yet. A call waits until its deadline for an
     /// instance to appear.
     ///
     /// ```no_run
@@ -244,7 +244,7 @@ impl Client {
     /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
     /// let proxy = client.proxy::<Calculator>("calculator").await?;
     /// println!("{} has {} instances", proxy.object_name(), proxy.instance_count());
-    /// // The stub becomes tarpc's client.
+    /// // The stub becomes a client.
     /// let calculator: CalculatorClient<_> = proxy.into();
     /// let sum = calculator.sum(context::current(), vec![1.5, 2.5].into()).await??;
     /// assert_eq!(sum.0, 4.0);

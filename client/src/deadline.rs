@@ -1,8 +1,18 @@
 //! The deadline of a call, in tarpc's context.
 
-use std::time::Duration;
-use tarpc::context::{self, Context};
+use rand::{RngExt, rngs::SmallRng};
+use std::{cell::RefCell, time::Duration};
+use tarpc::{
+    context::{self, Context},
+    trace,
+};
 use tokio::time::Instant;
+
+/// The deadline that `tarpc::context::current` gives to every context: this time from now.
+const TARPC_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How old a context of `tarpc::context::current` may be when its call is made.
+const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// A new context with this deadline.
 ///
@@ -16,6 +26,10 @@ use tokio::time::Instant;
 pub fn context_until(deadline: Instant) -> Context {
     let mut context = context::current();
     context.deadline = deadline.into_std();
+    // It is not taken for a context as `context::current()` makes it.
+    if context.trace_context.trace_id.is_none() {
+        context.trace_context.trace_id = random_trace_id();
+    }
     context
 }
 
@@ -30,4 +44,49 @@ pub fn context_until(deadline: Instant) -> Context {
 /// ```
 pub fn context_within(time: Duration) -> Context {
     context_until(Instant::now() + time)
+}
+
+/// The deadline that the caller has chosen; `None` if the context is as `tarpc::context::current` makes it, which
+/// says nothing of the caller's wishes.
+pub(crate) fn chosen_deadline(context: &Context, now: Instant) -> Option<Instant> {
+    let deadline = Instant::from_std(context.deadline);
+    let left = deadline.saturating_duration_since(now);
+    let is_as_made = context.trace_context.trace_id.is_none()
+        && left <= TARPC_DEADLINE
+        && left + MAX_AGE > TARPC_DEADLINE;
+    (!is_as_made).then_some(deadline)
+}
+
+/// Trace ids must be unique, but need not be secret, so a fast generator suffices.
+pub(crate) fn random_trace_id() -> trace::TraceId {
+    thread_local! {
+        static RANDOM: RefCell<SmallRng> = RefCell::new(rand::make_rng());
+    }
+    let id: u128 = RANDOM.with_borrow_mut(|random| random.random());
+    (id | 1).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_as_tarpc_makes_it_has_no_chosen_deadline() {
+        let now = Instant::now();
+        assert_eq!(chosen_deadline(&context::current(), now), None);
+    }
+
+    #[test]
+    fn any_other_deadline_is_chosen() {
+        let now = Instant::now();
+        for seconds in [1, 8, 10, 11, 60] {
+            let deadline = now + Duration::from_secs(seconds);
+            let context = context_until(deadline);
+            assert_eq!(chosen_deadline(&context, now), Some(deadline));
+        }
+        let mut context = context::current();
+        let deadline = now + Duration::from_secs(60);
+        context.deadline = deadline.into_std();
+        assert_eq!(chosen_deadline(&context, now), Some(deadline));
+    }
 }

@@ -90,33 +90,33 @@ impl NameServerClient {
         &self.0.endpoint
     }
 
-    /// tarpc's client for its directory.
+    /// The client of its directory.
     pub fn directory(&self) -> DirectoryClient<NameServerService<Directory>> {
         self.0.directory.clone().into()
     }
 
-    /// tarpc's client for its access object.
+    /// The client of its access object.
     pub fn access(&self) -> AccessClient<NameServerService<Access>> {
         self.0.access.clone().into()
     }
 
-    /// tarpc's client for its tasks. [`Client::submit`](crate::Client::submit) uses any name server that
+    /// The client of its tasks. [`Client::submit`](crate::Client::submit) uses any name server that
     /// answers.
     pub fn tasks(&self) -> TasksClient<NameServerService<Tasks>> {
         self.0.tasks.clone().into()
     }
 
-    /// tarpc's client for its presence object.
+    /// The client of its presence object.
     pub fn presence(&self) -> PresenceClient<NameServerService<Presence>> {
         self.0.presence.clone().into()
     }
 
-    /// tarpc's client for its topics.
+    /// The client of its topics.
     pub fn topics(&self) -> TopicsClient<NameServerService<Topics>> {
         self.0.topics.clone().into()
     }
 
-    /// tarpc's client for its figures of calls.
+    /// The client of its figures of calls.
     pub fn figures(&self) -> FiguresClient<NameServerService<Figures>> {
         self.0.figures.clone().into()
     }

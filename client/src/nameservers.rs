@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     time::Duration,
 };
-use tarpc::{client::RpcError, context::Context};
+use tarpc::context::Context;
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
@@ -141,7 +141,7 @@ impl ClientNameServers {
         question: impl Fn(NameServerClient, Context) -> F,
     ) -> Vec<(NameServerClient, Result<T, CallError>)>
     where
-        F: Future<Output = Result<T, RpcError>>,
+        F: Future<Output = Result<T, CallError>>,
     {
         let nameservers = self.list();
         let times = RequestTimes::quick(Repeat::Until(deadline));
@@ -273,10 +273,9 @@ impl ClientNameServers {
 /// The answer of a name server. One that hung up may answer later: a balancer hangs up while no name server is
 /// behind it.
 async fn unless_hung_up<T>(
-    answer: impl Future<Output = Result<T, RpcError>>,
+    answer: impl Future<Output = Result<T, CallError>>,
 ) -> Result<T, NoAnswer<CallError>> {
     answer.await.map_err(|error| {
-        let error = CallError::from(error);
         let next = match error.is_hang_up() {
             true => Next::Later,
             false => Next::Unable,

@@ -264,7 +264,6 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
                 }
                 Err(error) => {
                     tracing::debug!(object = object.name, %error, "watch lost");
-                    let error = CallError::from(error);
                     let may_answer = error.may_be_answered_later();
                     *object.refusal() = refused(&error);
                     object.update(|membership, now| membership.watch_lost(index, may_answer, now));

@@ -18,7 +18,7 @@ use call::ProxyCall;
 use pyroxene_common::{
     channel::ProgressListener,
     codec::CodecError,
-    interface::{Interface, Method},
+    interface::{CallStub, Interface, Method},
     message::EncodedRequest,
 };
 use serde::Serialize;
@@ -206,6 +206,32 @@ impl<I: Interface> Proxy<I> {
     }
 }
 
+impl<I: Interface> CallStub for Proxy<I> {
+    type Request = I::Request;
+    type Response = I::Response;
+    type Error = CallError;
+
+    async fn call(
+        &self,
+        context: context::Context,
+        request: I::Request,
+    ) -> Result<I::Response, CallError> {
+        let index = I::request_index(&request);
+        let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
+        let call = match I::METHODS.get(index).is_some_and(Method::streams) {
+            true => self.begin_streaming(context, index, encode)?,
+            false => self.begin_encoded(context, index, encode())?,
+        };
+        let (response, ..) = self.run(call).await?;
+        Ok(response)
+    }
+
+    fn answered_another_method() -> CallError {
+        CallError::other_method()
+    }
+}
+
+/// For tarpc's own generated clients, whose errors are tarpc's.
 impl<I: Interface> Stub for Proxy<I> {
     type Req = I::Request;
     type Resp = I::Response;
@@ -215,13 +241,6 @@ impl<I: Interface> Stub for Proxy<I> {
         context: context::Context,
         request: I::Request,
     ) -> Result<I::Response, RpcError> {
-        let index = I::request_index(&request);
-        let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let call = match I::METHODS.get(index).is_some_and(Method::streams) {
-            true => self.begin_streaming(context, index, encode)?,
-            false => self.begin_encoded(context, index, encode())?,
-        };
-        let (response, ..) = self.run(call).await?;
-        Ok(response)
+        Ok(CallStub::call(self, context, request).await?)
     }
 }

@@ -19,7 +19,7 @@ use pyroxene_common::{
     values::Blob,
 };
 use std::{cmp::Reverse, fmt, sync::Arc, time::Duration};
-use tarpc::{client::RpcError, context::Context};
+use tarpc::context::Context;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -331,7 +331,7 @@ impl Topic {
         call: impl Fn(TopicsClient<NameServerService<Topics>>, Context) -> F,
     ) -> Result<T, TopicError>
     where
-        F: Future<Output = Result<Result<T, TopicsError>, RpcError>>,
+        F: Future<Output = Result<Result<T, TopicsError>, CallError>>,
     {
         let asked = self
             .client

@@ -1,19 +1,21 @@
 //! Interfaces: a tarpc service trait with a name, a version, and descriptions of its methods.
 //!
 //! [`interface!`](crate::interface!) declares one. It passes the trait to `#[tarpc::service]` unchanged, so
-//! the request and response enums and the client are tarpc's own. It adds a marker type (the *interface*)
-//! that carries the name, the version, which methods are idempotent, and a JSON schema of every parameter and
-//! result.
+//! the request and response enums are tarpc's own. It adds a client whose errors are those of its stub, and a
+//! marker type (the *interface*) that carries the name, the version, which methods are idempotent, and a JSON
+//! schema of every parameter and result.
 
 mod declare;
 pub mod describe;
 pub mod probe;
+mod stub;
 
 pub use describe::{Description, MethodDescription, ParameterDescription};
+pub use stub::CallStub;
 
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
-use tarpc::{RequestName, ServerError, client::stub::Stub, context::Context};
+use tarpc::{RequestName, ServerError, context::Context};
 
 /// The static description of a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +66,8 @@ pub trait Interface: Send + Sync + 'static {
     type Request: RequestName + Serialize + DeserializeOwned + Debug + Send + Sync + 'static;
     /// The response enum that tarpc generates.
     type Response: Serialize + DeserializeOwned + Debug + Send + Sync + 'static;
-    /// The client that tarpc generates, over any stub.
-    type Client<S: Stub<Req = Self::Request, Resp = Self::Response>>: From<S>;
+    /// The client of the interface, over any stub.
+    type Client<S: CallStub<Request = Self::Request, Response = Self::Response>>: From<S>;
 
     /// The interface's name on the wire, such as `Example.Greeter`.
     const NAME: &'static str;

@@ -170,7 +170,7 @@ async fn many_large_messages_take_no_more_memory_than_they_may() {
     let answered = answers.iter().filter(|answer| answer.is_ok()).count();
     assert!(answered >= 4, "{answered} were answered");
     for error in answers.into_iter().filter_map(Result::err) {
-        let sentence = CallError::from(error).to_string();
+        let sentence = error.to_string();
         assert!(sentence.contains("--message-memory"), "{sentence}");
     }
     let peak = broker.worker("w1").peak_memory();

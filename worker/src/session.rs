@@ -8,7 +8,7 @@ use crate::{
 use pyroxene_client::{CallError, LoginState, NameServerClient, backoff::Backoff};
 use pyroxene_common::interfaces::directory::{DirectoryError, Lease, PeerAddresses, SessionId};
 use std::{future::pending, time::Duration};
-use tarpc::{client::RpcError, context};
+use tarpc::context;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
@@ -33,8 +33,8 @@ pub(crate) struct NameServerSession {
 }
 
 /// The state of a session after a call to its name server failed.
-fn state_after_no_answer(error: RpcError) -> SessionState {
-    match CallError::from(error) {
+fn state_after_no_answer(error: CallError) -> SessionState {
+    match error {
         error @ CallError::Refused(_) => {
             let sentence = error.last_reason();
             SessionState::Refused(match error.is_limited() {
@@ -227,7 +227,7 @@ impl NameServerSession {
                     next = Instant::now() + self.heartbeat_period(&lease);
                 }
                 Ok(Err(error)) => return error.to_string(),
-                Err(error) => return CallError::from(error).to_string(),
+                Err(error) => return error.to_string(),
             }
         }
     }
@@ -253,10 +253,8 @@ impl NameServerSession {
             match self.nameserver.directory().hold(context, session).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return error.to_string(),
-                Err(error) => match CallError::from(error) {
-                    CallError::DeadlineExceeded(_) => {}
-                    error => return error.to_string(),
-                },
+                Err(CallError::DeadlineExceeded(_)) => {}
+                Err(error) => return error.to_string(),
             }
         }
     }

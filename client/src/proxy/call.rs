@@ -3,6 +3,7 @@
 use super::Proxy;
 use crate::{
     balance::NoPick,
+    deadline::random_trace_id,
     delegation::DelegatedCall,
     error::{Attempt, AttemptLog, AttemptRecorder, CallError},
     instance::ObjectInstance,
@@ -14,9 +15,8 @@ use pyroxene_common::{
     interface::Interface,
     message::EncodedRequest,
 };
-use rand::{RngExt, rngs::SmallRng};
-use std::{cell::RefCell, sync::Arc};
-use tarpc::{context, trace};
+use std::sync::Arc;
+use tarpc::context;
 use tokio::time::Instant;
 
 /// The instances that a call tries.
@@ -194,13 +194,4 @@ impl<I: Interface> Proxy<I> {
             }
         }
     }
-}
-
-/// Trace ids must be unique, but need not be secret, so a fast generator suffices.
-fn random_trace_id() -> trace::TraceId {
-    thread_local! {
-        static RANDOM: RefCell<SmallRng> = RefCell::new(rand::make_rng());
-    }
-    let id: u128 = RANDOM.with_borrow_mut(|random| random.random());
-    (id | 1).into()
 }

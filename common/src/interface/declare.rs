@@ -29,9 +29,10 @@
 /// }
 /// ```
 ///
-/// The module `greeter` contains the items that `#[tarpc::service]` generates: the trait `Greeter`,
-/// `GreeterClient`, `GreeterRequest` and `GreeterResponse`. The marker type `Greeter` is next to the module.
-/// A client or a worker names the interface by it.
+/// The module `greeter` contains the trait `Greeter`, `GreeterRequest` and `GreeterResponse`, as
+/// `#[tarpc::service]` generates them (in `greeter::tarpc_service`, with tarpc's own client), and the client
+/// `GreeterClient`. The marker type `Greeter` is next to the module. A client or a worker names the interface by
+/// it.
 ///
 /// `#[idempotent]` says that running the method twice has the effect of running it once. A call to any
 /// other method is never retried once it may have run. The word of earlier versions, `#[repeatable]`,
@@ -67,14 +68,77 @@ macro_rules! interface {
             #[allow(unused_imports)]
             use super::*;
 
-            $(#[doc = $doc])*
-            #[::tarpc::service]
-            #[$crate::trait_variant::make(Send)]
-            pub trait $name {
-                $(
-                    $(#[doc = $crate::__interface_doc!($attribute $($value)*)])*
-                    async fn $method($($parameter: $type),*) $(-> $result)?;
-                )*
+            /// The items that `#[tarpc::service]` generates.
+            pub mod tarpc_service {
+                #[allow(unused_imports)]
+                use super::super::*;
+
+                $(#[doc = $doc])*
+                #[::tarpc::service]
+                #[$crate::trait_variant::make(Send)]
+                pub trait $name {
+                    $(
+                        $(#[doc = $crate::__interface_doc!($attribute $($value)*)])*
+                        async fn $method($($parameter: $type),*) $(-> $result)?;
+                    )*
+                }
+            }
+
+            $crate::pastey::paste! {
+                pub use tarpc_service::{
+                    $name, [<$name Request>], [<$name Response>], [<$name Stub>], [<Serve $name>],
+                };
+
+                $(#[doc = $doc])*
+                ///
+                /// This is the client. Its methods' errors are those of its stub.
+                #[derive(Clone, Debug)]
+                pub struct [<$name Client>]<C>(C);
+
+                impl<C> From<C> for [<$name Client>]<C>
+                where
+                    C: $crate::interface::CallStub<
+                            Request = [<$name Request>],
+                            Response = [<$name Response>],
+                        >,
+                {
+                    fn from(stub: C) -> Self {
+                        Self(stub)
+                    }
+                }
+
+                #[allow(clippy::too_many_arguments)]
+                impl<C> [<$name Client>]<C>
+                where
+                    C: $crate::interface::CallStub<
+                            Request = [<$name Request>],
+                            Response = [<$name Response>],
+                        >,
+                {
+                    $(
+                        $(#[doc = $crate::__interface_doc!($attribute $($value)*)])*
+                        pub fn $method(
+                            &self,
+                            context: ::tarpc::context::Context,
+                            $($parameter: $type),*
+                        ) -> impl ::core::future::Future<
+                            Output = ::core::result::Result<
+                                $crate::__interface_result!($($result)?),
+                                C::Error,
+                            >,
+                        > + Send + '_ {
+                            let request = [<$name Request>]::[<$method:camel>] { $($parameter),* };
+                            let call = $crate::interface::CallStub::call(&self.0, context, request);
+                            async move {
+                                match call.await? {
+                                    [<$name Response>]::[<$method:camel>](answer) => Ok(answer),
+                                    #[allow(unreachable_patterns)]
+                                    _ => Err(<C as $crate::interface::CallStub>::answered_another_method()),
+                                }
+                            }
+                        }
+                    )*
+                }
             }
         }
 
@@ -82,8 +146,9 @@ macro_rules! interface {
             impl $crate::interface::Interface for $name {
                 type Request = $module::[<$name Request>];
                 type Response = $module::[<$name Response>];
-                type Client<S: ::tarpc::client::stub::Stub<Req = Self::Request, Resp = Self::Response>> =
-                    $module::[<$name Client>]<S>;
+                type Client<
+                    S: $crate::interface::CallStub<Request = Self::Request, Response = Self::Response>,
+                > = $module::[<$name Client>]<S>;
 
                 const NAME: &'static str = $wire;
                 const VERSION: u32 = $version;
