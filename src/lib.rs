@@ -59,8 +59,8 @@ pub use pyroxene_worker as worker;
 
 #[cfg(feature = "client")]
 pub use pyroxene_client::{
-    Attempt, AttemptLog, CallError, Client, ClientConfig, ConnectError, Credentials, Durable,
-    DynamicError, DynamicObject, InvalidConfig, NewTask, Policy, Proxy, Response, TaskError,
+    Attempt, AttemptLog, CallError, CallOptions, Client, ClientConfig, ConnectError, Credentials, Durable,
+    DynamicError, DynamicObject, InvalidConfig, NewTask, ObjectLookup, Policy, Proxy, Response, TaskError,
     TaskHandle, Topic, TopicError,
 };
 pub use pyroxene_common::{

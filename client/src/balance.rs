@@ -35,7 +35,6 @@ const QUICK_LATENCY_SECS: f64 = 0.001;
 /// Picks instances for one object.
 #[derive(Debug)]
 pub(crate) struct Balancer {
-    policy: Policy,
     turn: AtomicUsize,
     run: CallRun,
 }
@@ -64,9 +63,8 @@ pub(crate) enum NoPick {
 }
 
 impl Balancer {
-    pub(crate) fn new(policy: Policy) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            policy,
             // Many short-lived clients would otherwise all begin with the same instance.
             turn: AtomicUsize::new(rand::random_range(0..usize::MAX / 2)),
             run: CallRun::new(Instant::now()),
@@ -77,11 +75,13 @@ impl Balancer {
     /// instance is left; if all breakers are open, one of these instances is picked.
     pub(crate) fn pick<R>(
         &self,
+        policy: Policy,
         instances: &[Arc<ObjectInstance<R>>],
         tried: &[Arc<ObjectInstance<R>>],
         now: Instant,
     ) -> Result<Arc<ObjectInstance<R>>, NoPick> {
         if tried.is_empty()
+            && policy == Policy::LeastLoaded
             && let Some(instance) = self.run.next(instances, now)
         {
             return Ok(Arc::clone(instance));
@@ -90,7 +90,7 @@ impl Balancer {
         let untried = |instance: &&Arc<ObjectInstance<R>>| {
             !instance.is_draining() && !tried.iter().any(|other| Arc::ptr_eq(instance, other))
         };
-        let admitted = match self.policy {
+        let admitted = match policy {
             Policy::RoundRobin => in_turn(instances, turn)
                 .filter(untried)
                 .find(|instance| instance.admit(now)),

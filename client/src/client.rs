@@ -7,8 +7,10 @@ use crate::{
     nameserver::NameServerClient,
     nameservers::ClientNameServers,
     object::WatchedObject,
+    object_lookup::ObjectLookup,
+    options::CallOptions,
     proxy::Proxy,
-    retry::CallPolicy,
+    retry::RetryBudget,
     watches::Watches,
 };
 use pyroxene_common::{endpoint::Endpoint, interface::Interface, reload::reload_on_change};
@@ -26,7 +28,7 @@ struct ClientInner {
     config: ClientConfig,
     nameservers: Arc<ClientNameServers>,
     watches: Arc<Watches>,
-    policy: Arc<CallPolicy>,
+    budget: Arc<RetryBudget>,
     stop: CancellationToken,
 }
 
@@ -107,7 +109,7 @@ impl Client {
         Self(Arc::new(ClientInner {
             nameservers,
             watches: Arc::default(),
-            policy: Arc::new(CallPolicy::new(&config, stop.clone().drop_guard())),
+            budget: Arc::new(RetryBudget::new(&config, stop.clone().drop_guard())),
             stop,
             config,
         }))
@@ -190,7 +192,8 @@ impl Client {
         &self.0.nameservers
     }
 
-    /// The client of an object of the interface `I`. Fails if no live worker hosts the object now.
+    /// The client of an object of the interface `I`. Fails if no live worker hosts the object now, or if it has
+    /// another interface. What is awaited has options for the calls: see [`ObjectLookup`].
     ///
     /// ```no_run
     /// use pyroxene_client::CallError;
@@ -209,8 +212,8 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn object<I: Interface>(&self, name: &str) -> Result<I::Client<Proxy<I>>, CallError> {
-        self.proxy::<I>(name).await.map(Into::into)
+    pub fn object<I: Interface>(&self, name: &str) -> ObjectLookup<I> {
+        ObjectLookup::new(self.clone(), name)
     }
 
     /// The client of an object that may not be hosted yet. A call waits until its deadline for an
@@ -252,8 +255,7 @@ impl Client {
     /// # }
     /// ```
     pub async fn proxy<I: Interface>(&self, name: &str) -> Result<Proxy<I>, CallError> {
-        let deadline = Instant::from_std(context::current().deadline);
-        self.proxy_with_deadline::<I>(name, deadline).await
+        self.object::<I>(name).proxy().await
     }
 
     /// As [`proxy`](Self::proxy), with a deadline. A name server that is silent or closes its connections is
@@ -264,9 +266,18 @@ impl Client {
         name: &str,
         deadline: Instant,
     ) -> Result<Proxy<I>, CallError> {
+        self.object::<I>(name).proxy_until(deadline).await
+    }
+
+    pub(crate) async fn find<I: Interface>(
+        &self,
+        name: &str,
+        options: CallOptions,
+        deadline: Instant,
+    ) -> Result<Proxy<I>, CallError> {
         let object = self.watched_object::<I>(name);
         match object.found(&self.0.nameservers, deadline).await {
-            Ok(()) => Ok(self.stub(object, false)),
+            Ok(()) => Ok(self.stub(object, options, false)),
             Err(none) => Err((none.kind)(Box::new(AttemptLog {
                 object: name.to_owned(),
                 method: "*".to_owned(),
@@ -293,25 +304,38 @@ impl Client {
     /// # }
     /// ```
     pub fn weak_proxy<I: Interface>(&self, name: &str) -> Proxy<I> {
-        self.stub(self.watched_object::<I>(name), true)
+        self.object::<I>(name).weak_proxy()
     }
 
-    fn stub<I: Interface>(&self, object: Arc<WatchedObject<I::Response>>, weak: bool) -> Proxy<I> {
-        let (policy, nameservers) = (&self.0.policy, &self.0.nameservers);
-        Proxy::new(Arc::clone(policy), Arc::clone(nameservers), object, weak)
+    pub(crate) fn weak_stub<I: Interface>(&self, name: &str, options: CallOptions) -> Proxy<I> {
+        self.stub(self.watched_object::<I>(name), options, true)
+    }
+
+    fn stub<I: Interface>(
+        &self,
+        object: Arc<WatchedObject<I::Response>>,
+        options: CallOptions,
+        weak: bool,
+    ) -> Proxy<I> {
+        let (budget, nameservers) = (Arc::clone(&self.0.budget), Arc::clone(&self.0.nameservers));
+        Proxy::new(budget, options, nameservers, object, weak)
+    }
+
+    /// How calls are made whose object or call has no options of its own.
+    pub(crate) fn call_options(&self) -> &CallOptions {
+        &self.0.config.calls
     }
 
     /// The object. The first lookup starts to watch it at every name server.
     fn watched_object<I: Interface>(&self, name: &str) -> Arc<WatchedObject<I::Response>> {
         let ClientInner {
-            config,
             nameservers,
             watches,
             stop,
             ..
         } = &*self.0;
         let connector = || self.connector::<I>();
-        watches.object::<I>(name, config.policy, connector, nameservers, stop)
+        watches.object::<I>(name, connector, nameservers, stop)
     }
 
     /// The number of watched objects.

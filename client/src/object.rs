@@ -81,15 +81,10 @@ pub(crate) enum Availability {
 }
 
 impl<R: Send + Sync + 'static> WatchedObject<R> {
-    pub(crate) fn new(
-        name: &str,
-        balancer: Balancer,
-        nameservers: usize,
-        connector: Arc<Connector>,
-    ) -> Self {
+    pub(crate) fn new(name: &str, nameservers: usize, connector: Arc<Connector>) -> Self {
         Self {
             name: name.to_owned(),
-            balancer,
+            balancer: Balancer::new(),
             instances: ArcSwap::default(),
             membership: Mutex::new(Membership::new(nameservers)),
             refusal: Mutex::default(),
@@ -346,8 +341,7 @@ mod tests {
         let config = ClientConfig::without_nameservers();
         let greeting = Arc::new(Connector::new::<Echo>(&config, None));
         for _ in 0..10_000 {
-            let balancer = Balancer::new(config.policy);
-            let object = WatchedObject::<()>::new("echo", balancer, 1, Arc::clone(&greeting));
+            let object = WatchedObject::<()>::new("echo", 1, Arc::clone(&greeting));
             thread::scope(|scope| {
                 let looking = scope.spawn(|| {
                     loop {

@@ -12,7 +12,7 @@ pub use once::CallOnceOptions;
 
 use crate::{
     error::CallError, instance::ObjectInstance, nameservers::ClientNameServers,
-    object::WatchedObject, retry::CallPolicy,
+    object::WatchedObject, options::CallOptions, retry::RetryBudget,
 };
 use call::ProxyCall;
 use pyroxene_common::{
@@ -30,7 +30,8 @@ use tarpc::{
 
 /// A stub for an object of the interface `I`. Clones share their state.
 pub struct Proxy<I: Interface> {
-    policy: Arc<CallPolicy>,
+    budget: Arc<RetryBudget>,
+    options: Arc<CallOptions>,
     nameservers: Arc<ClientNameServers>,
     object: Arc<WatchedObject<I::Response>>,
     /// Whether calls wait for an instance to appear.
@@ -40,7 +41,8 @@ pub struct Proxy<I: Interface> {
 impl<I: Interface> Clone for Proxy<I> {
     fn clone(&self) -> Self {
         Self {
-            policy: Arc::clone(&self.policy),
+            budget: Arc::clone(&self.budget),
+            options: Arc::clone(&self.options),
             nameservers: Arc::clone(&self.nameservers),
             object: Arc::clone(&self.object),
             weak: self.weak,
@@ -77,13 +79,15 @@ impl<T> Response<T> {
 
 impl<I: Interface> Proxy<I> {
     pub(crate) fn new(
-        policy: Arc<CallPolicy>,
+        budget: Arc<RetryBudget>,
+        options: CallOptions,
         nameservers: Arc<ClientNameServers>,
         object: Arc<WatchedObject<I::Response>>,
         weak: bool,
     ) -> Self {
         Self {
-            policy,
+            budget,
+            options: Arc::new(options),
             nameservers,
             object,
             weak,
@@ -93,6 +97,29 @@ impl<I: Interface> Proxy<I> {
     /// The object's name.
     pub fn object_name(&self) -> &str {
         &self.object.name
+    }
+
+    /// A stub whose calls are made in another way, for example for one call. It costs little: it shares the
+    /// connections and all that is known of the instances.
+    ///
+    /// ```no_run
+    /// use pyroxene_objects::interfaces::echo::{Echo, echo::EchoClient};
+    /// use std::time::Duration;
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let proxy = client.proxy::<Echo>("echo").await?;
+    /// let quick = proxy.with(|calls| calls.deadline(Duration::from_millis(50)).max_attempts(1));
+    /// EchoClient::from(quick).sleep(context::current(), 10).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with(&self, change: impl FnOnce(CallOptions) -> CallOptions) -> Self {
+        Self {
+            options: Arc::new(change(CallOptions::clone(&self.options))),
+            ..self.clone()
+        }
     }
 
     /// The number of known instances.
@@ -195,8 +222,9 @@ impl<I: Interface> Proxy<I> {
         request_index: usize,
         encoded: Result<EncodedRequest, CodecError>,
     ) -> Result<ProxyCall<'a, I>, CallError> {
-        self.policy.count_call();
-        ProxyCall::new(&self.object.name, context, request_index, encoded)
+        self.budget.count_call();
+        let deadline = self.options.deadline;
+        ProxyCall::new(&self.object.name, context, deadline, request_index, encoded)
     }
 
     /// Makes a call, and returns the answer with the worker that gave it.

@@ -1,10 +1,7 @@
 //! The objects that a client watches. One that nobody has asked for in a minute is unwatched, unless a proxy holds
 //! it, or its instances cannot be listed again now.
 
-use crate::{
-    balance::Balancer, connector::Connector, nameservers::ClientNameServers, object::WatchedObject,
-    policy::Policy,
-};
+use crate::{connector::Connector, nameservers::ClientNameServers, object::WatchedObject};
 use pyroxene_common::interface::Interface;
 use std::{
     any::Any,
@@ -68,7 +65,6 @@ impl Watches {
     pub(crate) fn object<I: Interface>(
         self: &Arc<Self>,
         name: &str,
-        policy: Policy,
         connector: impl FnOnce() -> Connector,
         nameservers: &Arc<ClientNameServers>,
         stop: &CancellationToken,
@@ -88,7 +84,6 @@ impl Watches {
         known.make_room();
         let object = Arc::new(WatchedObject::new(
             name,
-            Balancer::new(policy),
             nameservers.configured(),
             Arc::new(connector()),
         ));
@@ -186,7 +181,7 @@ mod tests {
         let watches = Arc::<Watches>::default();
         let look_up = |name: &str| {
             let connector = || Connector::new::<Echo>(&config, None);
-            watches.object::<Echo>(name, config.policy, connector, &nameservers, &stop)
+            watches.object::<Echo>(name, connector, &nameservers, &stop)
         };
         let hosted = look_up("hosted");
         hosted.list_one_instance();

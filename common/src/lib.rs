@@ -10,6 +10,7 @@ pub mod offload;
 pub mod private_file;
 pub mod reload;
 pub mod signal;
+pub mod stable_hash;
 pub mod steady_clock;
 
 // The wire: constants, frames and their bodies, and values that are sent without a copy.

@@ -53,6 +53,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
             "private_file",
             "reload",
             "signal",
+            "stable_hash",
             "steady_clock",
         ],
     ),

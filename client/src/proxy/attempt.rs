@@ -32,7 +32,7 @@ impl<I: Interface> Proxy<I> {
                 sending(reached.instance.name());
             }
             // A large call would be a burden for a second instance.
-            let is_hedged = self.policy.hedge_after.is_some() && !call.prefers_fewest_in_flight;
+            let is_hedged = self.options.hedge_after.is_some() && !call.prefers_fewest_in_flight;
             let (outcome, instance) = if is_hedged && call.may_be_hedged() {
                 Box::pin(self.attempt_and_hedge(&mut call, reached)).await
             } else {

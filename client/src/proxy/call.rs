@@ -3,7 +3,7 @@
 use super::Proxy;
 use crate::{
     balance::NoPick,
-    deadline::random_trace_id,
+    deadline::{chosen_deadline, random_trace_id},
     delegation::DelegatedCall,
     error::{Attempt, AttemptLog, AttemptRecorder, CallError},
     instance::ObjectInstance,
@@ -12,10 +12,11 @@ use crate::{
 use pyroxene_common::{
     channel::{AttemptError, ProgressListener, StreamInputs},
     codec::CodecError,
+    envelope::MAX_DEADLINE,
     interface::Interface,
     message::EncodedRequest,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tarpc::context;
 use tokio::time::Instant;
 
@@ -59,17 +60,23 @@ pub(super) struct ProxyCall<'a, I: Interface> {
 }
 
 impl<I: Interface> ProxyCall<'_, I> {
-    /// A call of the method with this index.
+    /// A call of the method with this index. `time` is how long it may take if its context says nothing of that.
     pub(super) fn new(
         object: &str,
         mut context: context::Context,
+        time: Option<Duration>,
         request_index: usize,
         encoded: Result<EncodedRequest, CodecError>,
     ) -> Result<Self, CallError> {
+        let now = Instant::now();
         if context.trace_context.trace_id.is_none() {
+            if let Some(time) = time
+                && chosen_deadline(&context, now).is_none()
+            {
+                context.deadline = (now + time.min(MAX_DEADLINE)).into_std();
+            }
             context.trace_context.trace_id = random_trace_id();
         }
-        let now = Instant::now();
         let method = I::METHODS.get(request_index);
         let encoded = encoded.map_err(|error| {
             CallError::NotSent(Box::new(AttemptLog {
@@ -135,11 +142,21 @@ impl<I: Interface> Proxy<I> {
         &self,
         call: &ProxyCall<'_, I>,
     ) -> Result<Arc<ObjectInstance<I::Response>>, NoPick> {
+        self.pick(call, &call.tried, call.now)
+    }
+
+    /// An instance for the call that is not in `tried`.
+    pub(super) fn pick(
+        &self,
+        call: &ProxyCall<'_, I>,
+        tried: &[Arc<ObjectInstance<I::Response>>],
+        now: Instant,
+    ) -> Result<Arc<ObjectInstance<I::Response>>, NoPick> {
         let instances = self.object.instances();
         let balancer = &self.object.balancer;
         match call.prefers_fewest_in_flight {
-            true => balancer.pick_fewest_in_flight(&instances, &call.tried, call.now),
-            false => balancer.pick(&instances, &call.tried, call.now),
+            true => balancer.pick_fewest_in_flight(&instances, tried, now),
+            false => balancer.pick(self.options.policy, &instances, tried, now),
         }
     }
 
@@ -182,11 +199,11 @@ impl<I: Interface> Proxy<I> {
                 if now >= call.deadline {
                     return Err(self.error(CallError::DeadlineExceeded, call, None));
                 }
-                if call.sent >= self.policy.max_attempts {
+                if call.sent >= self.options.max_attempts as usize {
                     let reason = "its limit of attempts is reached";
                     return Err(self.error(last, call, Some(reason.to_owned())));
                 }
-                if costs_budget && !self.policy.withdraw_retry(now) {
+                if costs_budget && !self.budget.withdraw_retry(now) {
                     let reason = "the retry budget is used up";
                     return Err(self.error(last, call, Some(reason.to_owned())));
                 }
