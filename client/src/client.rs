@@ -9,7 +9,7 @@ use crate::{
     object::WatchedObject,
     object_lookup::ObjectLookup,
     options::CallOptions,
-    proxy::Proxy,
+    proxy::{Proxy, Wanted},
     retry::RetryBudget,
     watches::Watches,
 };
@@ -276,7 +276,18 @@ impl Client {
         deadline: Instant,
     ) -> Result<Proxy<I>, CallError> {
         let object = self.watched_object::<I>(name);
-        match object.found(&self.0.nameservers, deadline).await {
+        let nameservers = &self.0.nameservers;
+        let mut found = object.found(nameservers, deadline).await;
+        if options.selection.is_selective() && found.is_ok() {
+            let wanted = Wanted {
+                selection: &options.selection,
+                version: 0,
+            };
+            found = object
+                .has_instance(nameservers, false, deadline, wanted)
+                .await;
+        }
+        match found {
             Ok(()) => Ok(self.stub(object, options, false)),
             Err(none) => Err((none.kind)(Box::new(AttemptLog {
                 object: name.to_owned(),

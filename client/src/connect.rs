@@ -22,8 +22,8 @@ use tokio::time::timeout;
 /// The options of connections to the instances of one object.
 #[derive(Clone)]
 pub(crate) struct ConnectOptions {
-    interface: &'static str,
-    version: u32,
+    pub(crate) interface: &'static str,
+    pub(crate) version: u32,
     client: String,
     max_message: usize,
     busy_poll: Duration,
@@ -45,11 +45,11 @@ impl ConnectOptions {
         }
     }
 
-    fn hello(&self, object: &str) -> Hello {
+    fn hello(&self, object: &str, version: u32) -> Hello {
         Hello {
             object: object.to_owned(),
             interface: self.interface.to_owned(),
-            interface_version: self.version,
+            interface_version: version,
             client: self.client.clone(),
             max_message: self.max_message as u64,
             credential: None,
@@ -95,6 +95,8 @@ pub(crate) struct Route<'a> {
     pub(crate) object: &'a str,
     /// The expected identity of the peer. Without it, any process that listens at the endpoint is accepted.
     pub(crate) addressee: Option<&'a Addressee>,
+    /// The version of the interface in which to call.
+    pub(crate) version: u32,
     pub(crate) options: &'a ConnectOptions,
 }
 
@@ -146,7 +148,7 @@ impl Route<'_> {
             PresentedTicket::Ticket(ticket) => Some(ticket.clone()),
             PresentedTicket::Delegated(make) => Some(make(&addressee).map_err(denied)?),
         };
-        let mut hello = self.options.hello(self.object);
+        let mut hello = self.options.hello(self.object, self.version);
         let Some(ticket) = ticket else {
             let welcome = hello::say_hello(&mut stream, &hello).await?;
             return Ok((stream, welcome));
@@ -199,7 +201,7 @@ pub(crate) async fn connect_locally<R: DeserializeOwned + Send + 'static>(
         .map_err(|error| connect_error(error.into()))?;
     let mut stream = Stream::Plain(socket);
     // A local link needs no ticket.
-    let welcome = hello::say_hello(&mut stream, &greeting.hello(object))
+    let welcome = hello::say_hello(&mut stream, &greeting.hello(object, greeting.version))
         .await
         .map_err(connect_error)?;
     Ok(greeting.connection_over(stream, &welcome, settings))
@@ -226,9 +228,10 @@ fn connect_error(error: HelloError) -> AttemptError {
             RefusalCode::Malformed
             | RefusalCode::UnsupportedProtocol
             | RefusalCode::UnknownObject
-            | RefusalCode::WrongInterface
-            | RefusalCode::WrongVersion
             | RefusalCode::Other => AttemptError::NotSent(ConnectionLost::Rejected(message)),
+            RefusalCode::WrongInterface | RefusalCode::WrongVersion => {
+                AttemptError::NotSent(ConnectionLost::WrongInterface(message))
+            }
         },
         HelloError::Tls(failure @ (TlsFailure::Client(_) | TlsFailure::CertificateRequired)) => {
             AttemptError::Unauthenticated(Unauthenticated::Certificate(failure))

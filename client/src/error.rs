@@ -87,6 +87,15 @@ impl AttemptRecorder {
         self.listed.push(attempt);
     }
 
+    /// Whether the last attempt found an object with another interface.
+    pub(crate) fn last_is_of_another_interface(&self) -> bool {
+        let last = self.listed.last().map(|last| &last.error);
+        matches!(
+            last,
+            Some(AttemptError::NotSent(ConnectionLost::WrongInterface(_)))
+        )
+    }
+
     /// The number of attempts.
     pub(crate) fn count(&self) -> usize {
         self.listed.len() + self.unlisted

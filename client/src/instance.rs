@@ -9,18 +9,21 @@ use crate::{
     delegates::{DelegateSlot, DelegatedConnections, SlotConnection},
     delegation::DelegatedCall,
     membership::InstanceKey,
+    options::Selection,
 };
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use pyroxene_common::{
     channel::{AttemptError, ClientConnection, ConnectionLost},
     endpoint::Endpoint,
     identity::Addressee,
     interfaces::directory::{Instance as Listed, InstanceState},
     message::{Load, RefusalReason},
+    stable_hash::{StableHasher, mix},
 };
 use serde::de::DeserializeOwned;
 use std::{
     fmt,
+    hash::Hasher,
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -42,6 +45,11 @@ const SLOW_CONNECT_AFTER: Duration = Duration::from_secs(1);
 /// An instance of an object with the response type `R`.
 pub(crate) struct ObjectInstance<R> {
     pub(crate) key: InstanceKey,
+    /// The version of the interface in which it is called.
+    pub(crate) version: u32,
+    /// The hash of its name, which stays the same when it is restarted.
+    identity: u64,
+    tags: ArcSwap<Vec<String>>,
     target: String,
     connector: Arc<Connector>,
     /// The connection, or the most recent one on behalf of another identity.
@@ -104,10 +112,14 @@ impl<R> fmt::Debug for ObjectInstance<R> {
 }
 
 impl<R> ObjectInstance<R> {
-    pub(crate) fn new(listed: &Listed, connector: Arc<Connector>) -> Self {
+    /// An instance that is called in this version of its interface.
+    pub(crate) fn new(listed: &Listed, version: u32, connector: Arc<Connector>) -> Self {
         let breaker = Breaker::new(connector.breaker);
         let instance = Self {
             key: InstanceKey::of(listed),
+            version,
+            identity: identity(listed),
+            tags: ArcSwap::default(),
             target: listed.target.clone(),
             connector,
             connection: ArcSwapOption::empty(),
@@ -150,6 +162,21 @@ impl<R> ObjectInstance<R> {
         self.draining.store(draining, Ordering::Relaxed);
         let load = listed.load.in_flight + listed.load.queue;
         self.listed_load.store(load, Ordering::Relaxed);
+        if **self.tags.load() != listed.tags {
+            self.tags.store(Arc::new(listed.tags.clone()));
+        }
+    }
+
+    /// Whether a selection does not leave it out.
+    pub(crate) fn suits(&self, selection: &Selection) -> bool {
+        let tags = self.tags.load();
+        selection.tags.iter().all(|tag| tags.contains(tag))
+            && selection.only.as_ref().is_none_or(|key| *key == self.key)
+    }
+
+    /// Its weight for a key: the calls of the key go to the instance with the greatest one (rendezvous hashing).
+    pub(crate) fn weight_for(&self, key: u64) -> u64 {
+        mix(key ^ self.identity)
     }
 
     /// Its name in messages for people.
@@ -318,7 +345,12 @@ impl<R> ObjectInstance<R> {
 
     /// Records an attempt that got no answer.
     pub(crate) fn failed(&self, error: &AttemptError, took: Duration, now: Instant) {
-        let is_other = matches!(error, AttemptError::NotSent(ConnectionLost::WrongServer(_)));
+        let is_other = matches!(
+            error,
+            AttemptError::NotSent(
+                ConnectionLost::WrongServer(_) | ConnectionLost::WrongInterface(_)
+            )
+        );
         // A worker with a lease may have moved. Its name servers will report the new address.
         let is_static = self.addressee.is_none();
         self.led_to_no_worker
@@ -509,9 +541,22 @@ impl<R: DeserializeOwned + Send + 'static> ObjectInstance<R> {
     }
 
     fn route<'a>(&'a self, endpoint: &'a Endpoint) -> Route<'a> {
-        self.connector
-            .route(endpoint, &self.target, self.addressee.as_ref())
+        let connector = &self.connector;
+        Route {
+            version: self.version,
+            ..connector.route(endpoint, &self.target, self.addressee.as_ref())
+        }
     }
+}
+
+/// The hash of the name of an instance: its worker, or the address of a static name.
+fn identity(listed: &Listed) -> u64 {
+    let mut hasher = StableHasher::default();
+    hasher.write(match listed.worker.is_empty() {
+        true => listed.endpoint.as_bytes(),
+        false => listed.worker.as_bytes(),
+    });
+    hasher.finish()
 }
 
 /// A call that counts as in flight.

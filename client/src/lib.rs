@@ -46,6 +46,7 @@ mod problem;
 mod proxy;
 mod retry;
 mod security;
+mod spoken;
 mod tasks;
 mod ticket_source;
 mod tickets;

@@ -5,8 +5,9 @@ use crate::{
     nameservers::ClientNameServers,
     object::{Availability, WatchRefusal, WatchedObject},
     problem::Problem,
+    proxy::Wanted,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// After this time the answer of one name server suffices to report that an object is not hosted.
@@ -39,6 +40,15 @@ impl NoInstance {
             kind: CallError::Unavailable,
             reason: reason.to_owned(),
             problem: None,
+        }
+    }
+
+    /// Only instances of another interface were found.
+    fn other_interface(reason: String) -> Self {
+        Self {
+            kind: CallError::NotSent,
+            reason,
+            problem: Some(Problem::WrongInterface),
         }
     }
 
@@ -80,7 +90,7 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
                     Availability::Undecided if Instant::now() < one_answer_suffices_at => {}
                     // A frozen name server must not delay the answer that the others give.
                     Availability::Undecided if self.is_probably_not_hosted() => {
-                        return Availability::NotHosted;
+                        return self.nothing_to_call();
                     }
                     // What was not sent is bounded by the deadline alone.
                     Availability::Undecided | Availability::NoNameServerAnswers => {}
@@ -93,6 +103,7 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
         match timeout_at(deadline, known).await {
             Ok(Availability::Some) => Ok(()),
             Ok(Availability::NotHosted) => Err(NoInstance::unavailable(NOT_HOSTED)),
+            Ok(Availability::OtherInterface(reason)) => Err(NoInstance::other_interface(reason)),
             Ok(Availability::Refused(refusal)) => Err(NoInstance::refused(refusal)),
             Ok(Availability::NoNameServerReachable) => Err(NoInstance::unavailable(NO_NAMESERVER)),
             // The deadline passed. The other two states do not end the wait.
@@ -113,27 +124,40 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
         nameservers: &ClientNameServers,
         weak: bool,
         deadline: Instant,
+        wanted: Wanted<'_>,
     ) -> Result<(), NoInstance> {
         let mut updates = self.updates();
         let ready = async {
             loop {
                 let instances = self.instances();
-                if instances.iter().any(|instance| !instance.is_draining()) {
+                let accepted = |instance: &&Arc<_>| wanted.accepts(instance);
+                let mut accepted = instances.iter().filter(accepted).peekable();
+                let is_wanted_one_there = accepted.peek().is_some();
+                if accepted.any(|instance| !instance.is_draining()) {
                     return Ok(());
                 }
                 drop(instances);
                 match self.availability() {
+                    Availability::Some if !is_wanted_one_there => {
+                        if !weak && self.knows_all_instances() {
+                            return Err(NoInstance::unavailable(&wanted.missing()));
+                        }
+                    }
                     // Every instance drains. A replacement may already be starting.
                     Availability::Some => sleep(DRAINING_GRACE).await,
                     Availability::Undecided => {}
                     Availability::NotHosted if !weak => {
                         return Err(NoInstance::unavailable(NOT_HOSTED));
                     }
+                    Availability::OtherInterface(reason) if !weak => {
+                        return Err(NoInstance::other_interface(reason));
+                    }
                     Availability::Refused(refusal) => return Err(NoInstance::refused(refusal)),
                     Availability::NoNameServerReachable if !weak => {
                         return Err(NoInstance::unavailable(NO_NAMESERVER));
                     }
                     Availability::NotHosted
+                    | Availability::OtherInterface(_)
                     | Availability::NoNameServerReachable
                     | Availability::NoNameServerAnswers => {}
                 }
@@ -150,6 +174,8 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
                 Err(none)
             }
             Err(_) => Err(match self.availability() {
+                Availability::Some => NoInstance::unavailable(&wanted.missing()),
+                Availability::OtherInterface(reason) => NoInstance::other_interface(reason),
                 Availability::NoNameServerReachable => NoInstance::unavailable(NO_NAMESERVER),
                 Availability::NoNameServerAnswers | Availability::Undecided
                     if !self.in_contact() && !self.is_missing() =>

@@ -42,6 +42,8 @@ pub(crate) struct WatchedObject<R> {
     membership: Mutex<Membership>,
     /// Why a name server refused the watch because of the client's identity.
     refusal: Mutex<Option<WatchRefusal>>,
+    /// Why no instance can be called, if there are only instances of another interface.
+    mismatch: Mutex<Option<String>>,
     connector: Arc<Connector>,
     /// Counts the updates. It wakes callers that wait for an instance.
     updates: watch::Sender<u64>,
@@ -70,6 +72,8 @@ pub(crate) enum Availability {
     Some,
     /// No reachable name server lists an instance.
     NotHosted,
+    /// All instances have another interface, as this sentence says.
+    OtherInterface(String),
     /// No name server is reachable.
     NoNameServerReachable,
     /// No name server is in contact, but one of them was silent or closed the connection: it may answer soon.
@@ -88,6 +92,7 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
             instances: ArcSwap::default(),
             membership: Mutex::new(Membership::new(nameservers)),
             refusal: Mutex::default(),
+            mismatch: Mutex::default(),
             connector,
             updates: watch::Sender::new(0),
         }
@@ -126,7 +131,7 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
             membership.in_contact(),
         ) {
             (false, _) => Availability::Undecided,
-            (true, true) => Availability::NotHosted,
+            (true, true) => self.nothing_to_call(),
             (true, false) => match self.refusal().clone() {
                 Some(refusal) => Availability::Refused(refusal),
                 None if membership.may_answer() => Availability::NoNameServerAnswers,
@@ -151,6 +156,23 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
         let membership = self.membership();
         let is_empty = self.instances.load().is_empty();
         is_empty && membership.is_settled() && !membership.is_missing(Instant::now())
+    }
+
+    /// Why there is no instance to call, as far as name servers know.
+    pub(crate) fn nothing_to_call(&self) -> Availability {
+        match self.mismatch().clone() {
+            Some(sentence) => Availability::OtherInterface(sentence),
+            None => Availability::NotHosted,
+        }
+    }
+
+    fn mismatch(&self) -> MutexGuard<'_, Option<String>> {
+        self.mismatch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a name server in contact knows every live worker.
+    pub(crate) fn knows_all_instances(&self) -> bool {
+        self.membership().is_settled()
     }
 
     /// Whether the last instance disappeared recently and may come back.
@@ -181,16 +203,26 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
             }
         }
         if difference.changed {
-            let instances = membership
-                .instances()
-                .map(|listed| match known.get(&InstanceKey::of(listed)) {
-                    Some(instance) => {
+            let spoken = &self.connector.spoken;
+            let mut mismatch = None;
+            let mut instances = Vec::new();
+            for listed in membership.instances() {
+                let Some(version) = spoken.version_for(listed) else {
+                    mismatch.get_or_insert_with(|| spoken.mismatch(&self.name, listed));
+                    continue;
+                };
+                instances.push(match known.get(&InstanceKey::of(listed)) {
+                    Some(instance) if instance.version == version => {
                         instance.update(listed);
                         Arc::clone(instance)
                     }
-                    None => Arc::new(ObjectInstance::new(listed, Arc::clone(&self.connector))),
-                })
-                .collect();
+                    _ => {
+                        let connector = Arc::clone(&self.connector);
+                        Arc::new(ObjectInstance::new(listed, version, connector))
+                    }
+                });
+            }
+            *self.mismatch() = mismatch;
             self.instances.store(Arc::new(instances));
         }
         drop(membership);
@@ -321,6 +353,7 @@ mod tests {
             target: "echo".to_owned(),
             interface: "pyroxene.Echo".to_owned(),
             version: 1,
+            spoken: Vec::new(),
             state: InstanceState::Ready,
             tags: Vec::new(),
             fence: None,

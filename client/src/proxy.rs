@@ -5,10 +5,13 @@ mod batch;
 mod call;
 mod connecting;
 mod hedge;
+mod older;
 mod once;
+mod pick;
 mod streaming;
 
 pub use once::CallOnceOptions;
+pub(crate) use pick::Wanted;
 
 use crate::{
     error::CallError, instance::ObjectInstance, nameservers::ClientNameServers,
@@ -200,6 +203,7 @@ impl<I: Interface> Proxy<I> {
         let index = I::request_index(like);
         let mut call = self.begin_encoded(context, index, EncodedRequest::new(message))?;
         call.prefers_fewest_in_flight = true;
+        call.needs = Self::needed_version(like);
         self.answer(call).await
     }
 
@@ -209,10 +213,12 @@ impl<I: Interface> Proxy<I> {
         request: &I::Request,
     ) -> Result<ProxyCall<'a, I>, CallError> {
         let index = I::request_index(request);
-        if I::METHODS.get(index).is_some_and(Method::streams) {
-            return self.begin_streaming(context, index, || EncodedRequest::new(request));
-        }
-        self.begin_encoded(context, index, EncodedRequest::new(request))
+        let mut call = match I::METHODS.get(index).is_some_and(Method::streams) {
+            true => self.begin_streaming(context, index, || EncodedRequest::new(request))?,
+            false => self.begin_encoded(context, index, EncodedRequest::new(request))?,
+        };
+        call.needs = Self::needed_version(request);
+        Ok(call)
     }
 
     /// Begins a call of the method with this index, with its encoded request.
@@ -245,11 +251,13 @@ impl<I: Interface> CallStub for Proxy<I> {
         request: I::Request,
     ) -> Result<I::Response, CallError> {
         let index = I::request_index(&request);
+        let needs = Self::needed_version(&request);
         let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let call = match I::METHODS.get(index).is_some_and(Method::streams) {
+        let mut call = match I::METHODS.get(index).is_some_and(Method::streams) {
             true => self.begin_streaming(context, index, encode)?,
             false => self.begin_encoded(context, index, encode())?,
         };
+        call.needs = needs;
         let (response, ..) = self.run(call).await?;
         Ok(response)
     }

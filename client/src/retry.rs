@@ -91,9 +91,12 @@ impl RetryDecision {
 /// Decides after a failed attempt. `repeatable` says whether the method is idempotent.
 pub(crate) fn judge(error: &AttemptError, repeatable: bool) -> RetryDecision {
     match error {
-        AttemptError::NotSent(_) => RetryDecision::TryElsewhere {
+        AttemptError::NotSent(lost) => RetryDecision::TryElsewhere {
             costs_budget: false,
-            last: CallError::Unavailable,
+            last: match lost {
+                ConnectionLost::WrongInterface(_) => CallError::NotSent,
+                _ => CallError::Unavailable,
+            },
         },
         AttemptError::Refused(refusal) => match refusal.reason {
             RefusalReason::Denied | RefusalReason::Unauthenticated | RefusalReason::Limited => {

@@ -7,11 +7,18 @@
 
 mod declare;
 pub mod describe;
+mod fingerprint;
 pub mod probe;
 mod stub;
+mod versions;
 
 pub use describe::{Description, MethodDescription, ParameterDescription};
 pub use stub::CallStub;
+pub use versions::{
+    MAX_SPOKEN_VERSIONS, SpokenVersion, common_version, decode_request, spoken_versions,
+};
+#[doc(hidden)]
+pub use versions::{check_marks, oldest_version, since};
 
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
@@ -32,6 +39,10 @@ pub struct Method {
     pub takes_stream: bool,
     /// Whether its answer is a stream.
     pub answers_stream: bool,
+    /// The version that added it (`#[since = 2]`); 0 if it was there from the beginning.
+    pub since: u32,
+    /// The same for each of its parameters.
+    pub parameters_since: &'static [u32],
 }
 
 impl Method {
@@ -71,16 +82,22 @@ pub trait Interface: Send + Sync + 'static {
 
     /// The interface's name on the wire, such as `Example.Greeter`.
     const NAME: &'static str;
-    /// The interface's version. Client and worker must agree on it.
+    /// The interface's version. Client and worker talk in the newest version that both speak.
     const VERSION: u32;
     /// The methods, in the order of the trait.
     const METHODS: &'static [Method];
+    /// The oldest version that it speaks: what came later is marked with `#[since = 2]`.
+    const OLDEST: u32 = oldest_version(Self::METHODS, Self::VERSION);
 
     /// The position in [`METHODS`](Self::METHODS) of the method that a request calls.
     fn request_index(request: &Self::Request) -> usize;
 
     /// The position in [`METHODS`](Self::METHODS) of the method that a response answers.
     fn response_index(response: &Self::Response) -> usize;
+
+    /// The version that a request needs, because its method or a parameter that is present was added in it; 0
+    /// if every version has them.
+    fn needed_version(request: &Self::Request) -> u32;
 
     /// The large parts of a request, for [`zero_copy`](crate::codec::zero_copy).
     fn request_parts(request: &Self::Request) -> Vec<&[u8]>;

@@ -65,6 +65,32 @@ impl EncodedRequest {
         }
     }
 
+    /// The message without its last bytes.
+    #[must_use]
+    pub fn without_last(&self, bytes: usize) -> Self {
+        match self {
+            Self::Small(body) => {
+                let kept = body.len().saturating_sub(bytes);
+                Self::Small(body.iter().take(kept).copied().collect())
+            }
+            Self::Large { pieces, len } => {
+                let (mut pieces, mut rest) = (pieces.clone(), bytes);
+                while rest > 0
+                    && let Some(mut last) = pieces.pop()
+                {
+                    let cut = rest.min(last.len());
+                    last.truncate(last.len() - cut);
+                    rest -= cut;
+                    if !last.is_empty() {
+                        pieces.push(last);
+                    }
+                }
+                let len = len.saturating_sub(bytes);
+                Self::Large { pieces, len }
+            }
+        }
+    }
+
     /// Whether the encoded message has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -154,4 +180,23 @@ pub enum GoAway {
     Draining,
     /// It received an invalid message, which the text describes. The connection ends.
     ProtocolError(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_message_is_left_out_of_small_and_large_ones() {
+        let small = EncodedRequest::Small(vec![1, 2, 3]);
+        assert!(matches!(small.without_last(2), EncodedRequest::Small(body) if body == [1]));
+        let large = EncodedRequest::Large {
+            pieces: vec![Bytes::from_static(b"abc"), Bytes::from_static(b"d")],
+            len: 4,
+        };
+        let EncodedRequest::Large { pieces, len } = large.without_last(2) else {
+            panic!("it stays large");
+        };
+        assert_eq!((pieces.concat().as_slice(), len), (b"ab".as_slice(), 2));
+    }
 }

@@ -12,7 +12,8 @@ use crate::{
 use pyroxene_client::Client;
 use pyroxene_common::{
     channel::{CallFailure, Dispatch, Translation, TranslationFailure, keep_while_streaming},
-    interface::{Interface, Outcome, Serves},
+    codec::CodecError,
+    interface::{Interface, Outcome, Serves, decode_request},
     message::{Refusal, RefusalReason},
     scope::{self, Scope},
 };
@@ -259,6 +260,10 @@ where
 
     fn parts(response: &I::Response) -> Vec<&[u8]> {
         I::response_parts(response)
+    }
+
+    fn decode(version: u32, message: &[u8]) -> Result<I::Request, CodecError> {
+        decode_request::<I>(version, message)
     }
 
     fn dispatch(

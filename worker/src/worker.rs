@@ -1,6 +1,7 @@
 //! A running worker.
 
 mod builder;
+mod hosted_objects;
 
 pub use builder::WorkerBuilder;
 
@@ -14,6 +15,7 @@ use crate::{
     successors::{NameSuccessors, incarnation_now},
     watchdog,
 };
+use hosted_objects::HostedObjects;
 use pyroxene_client::Client;
 use pyroxene_common::{
     dedicated::DedicatedRuntime,
@@ -152,15 +154,12 @@ impl Worker {
         config.incarnation = incarnation_now();
         let incarnation = config.incarnation;
 
-        let mut objects = HashMap::new();
-        let mut offers = Vec::new();
+        let mut hosted = HostedObjects::default();
         for (planned, make) in builder.objects {
-            offers.push(planned.offer(&builder.tags, builder.exclusive));
-            let object = make(&surroundings);
-            if objects.insert(planned.name.clone(), object).is_some() {
-                return Err(WorkerError::HostedTwice(planned.name));
-            }
+            let offer = planned.offer(&builder.tags, builder.exclusive);
+            hosted.add(offer, make(&surroundings))?;
         }
+        let HostedObjects { objects, offers } = hosted;
         let began = Instant::now();
         let host = listen(config, objects, builder.start_timeout)
             .await

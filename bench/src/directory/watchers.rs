@@ -121,6 +121,7 @@ fn registration() -> Registration {
         object: OBJECT.to_owned(),
         interface: "Watched.Service".to_owned(),
         version: 1,
+        spoken: Vec::new(),
         tags: Vec::new(),
         exclusive: false,
     };

@@ -34,6 +34,7 @@ pub(super) async fn serve(nameserver: &str, name: &str) -> Result<()> {
             object: OBJECT.to_owned(),
             interface: Timed::NAME.to_owned(),
             version: Timed::VERSION,
+            spoken: Vec::new(),
             tags: Vec::new(),
             exclusive: false,
         }],

@@ -48,12 +48,13 @@ fn instances(count: usize) -> Vec<Arc<ObjectInstance<()>>> {
                 target: "o".into(),
                 interface: "I".into(),
                 version: 1,
+                spoken: Vec::new(),
                 state: InstanceState::Ready,
                 tags: Vec::new(),
                 fence: None,
                 load: Load::default(),
             };
-            Arc::new(ObjectInstance::new(&listed, Arc::clone(&greeting)))
+            Arc::new(ObjectInstance::new(&listed, 1, Arc::clone(&greeting)))
         })
         .collect()
 }

@@ -162,6 +162,7 @@ impl<I: Interface> Link<I> {
             endpoint: &self.endpoint,
             object: self.object,
             addressee: Some(&Addressee::NameServer),
+            version: self.options.version,
             options: &self.options,
         };
         connect(way, shown, settings).await

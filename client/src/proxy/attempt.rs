@@ -3,8 +3,9 @@
 use super::{Proxy, call::ProxyCall, connecting::ConnectedInstance};
 use crate::{connect::expect_answer, error::CallError, instance::ObjectInstance};
 use pyroxene_common::{
-    channel::{AttemptError, ClientConnection},
+    channel::AttemptError,
     interface::{Interface, Outcome},
+    message::EncodedRequest,
 };
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -109,7 +110,7 @@ impl<I: Interface> Proxy<I> {
     ) -> Result<I::Response, AttemptError> {
         let instance = &reached.instance;
         let counted = instance.begin_call(call.now);
-        let outcome = call.call_on(&reached.connection).await;
+        let outcome = call.call_on(reached).await;
         drop(counted);
         let now = Instant::now();
         match &outcome {
@@ -124,16 +125,27 @@ impl<I: Interface> Proxy<I> {
 impl<I: Interface> ProxyCall<'_, I> {
     async fn call_on(
         &self,
-        connection: &ClientConnection<I::Response>,
+        reached: &ConnectedInstance<I::Response>,
     ) -> Result<I::Response, AttemptError> {
+        if Self::is_older(&reached.instance) {
+            return Box::pin(self.call_older_on(reached)).await;
+        }
+        self.call_encoded_on(&self.encoded, reached).await
+    }
+
+    pub(super) async fn call_encoded_on(
+        &self,
+        encoded: &EncodedRequest,
+        reached: &ConnectedInstance<I::Response>,
+    ) -> Result<I::Response, AttemptError> {
+        let connection = &reached.connection;
         let response = match &self.streams {
             None => {
-                let (context, encoded) = (&self.context, &self.encoded);
                 connection
-                    .call_with_progress(context, encoded, self.listener)
+                    .call_with_progress(&self.context, encoded, self.listener)
                     .await?
             }
-            Some(streams) => self.call_streaming_on(streams, connection).await?,
+            Some(streams) => self.call_streaming_on(encoded, streams, connection).await?,
         };
         expect_answer::<I>(self.request_index, response, connection)
     }

@@ -1,6 +1,6 @@
 //! One-way calls, and batches of calls in one frame.
 
-use super::{Proxy, connecting::ConnectedInstance};
+use super::{Proxy, call::ProxyCall, connecting::ConnectedInstance};
 use crate::{connect::expect_answer, error::CallError, instance::ObjectInstance};
 use pyroxene_common::{channel::AttemptError, interface::Interface, message::EncodedRequest};
 use std::sync::Arc;
@@ -35,7 +35,14 @@ impl<I: Interface> Proxy<I> {
                 connection,
                 ..
             } = self.connect_instance(&mut call, None).await?;
-            match connection.send_one_way(&call.context, &call.encoded).await {
+            let sent = match ProxyCall::<I>::is_older(&instance) {
+                false => connection.send_one_way(&call.context, &call.encoded).await,
+                true => match call.encoded_for(&instance) {
+                    Ok(encoded) => connection.send_one_way(&call.context, &encoded).await,
+                    Err(error) => Err(error),
+                },
+            };
+            match sent {
                 Ok(()) => return Ok(()),
                 Err(error) => self.after_failure(&mut call, instance, error)?,
             }
@@ -69,6 +76,8 @@ impl<I: Interface> Proxy<I> {
         };
         let together = async {
             let mut call = self.begin(context, first).ok()?;
+            let needs = requests.iter().map(Self::needed_version);
+            call.needs = needs.max().unwrap_or_default();
             let encoded = requests
                 .iter()
                 .map(EncodedRequest::new)
@@ -79,6 +88,9 @@ impl<I: Interface> Proxy<I> {
                 connection,
                 ..
             } = self.connect_instance(&mut call, None).await.ok()?;
+            if ProxyCall::<I>::is_older(&instance) {
+                return None;
+            }
             let counted = instance.begin_call(call.now);
             let outcomes = connection.call_batch(&call.context, &encoded).await;
             drop(counted);

@@ -2,7 +2,6 @@
 
 use super::Proxy;
 use crate::{
-    balance::NoPick,
     deadline::{chosen_deadline, random_trace_id},
     delegation::DelegatedCall,
     error::{Attempt, AttemptLog, AttemptRecorder, CallError},
@@ -40,6 +39,8 @@ pub(super) struct ProxyCall<'a, I: Interface> {
     /// Whether the call may run twice.
     pub(super) repeatable: bool,
     pub(super) request_index: usize,
+    /// The version of the interface that the call needs; 0 if every version will do.
+    pub(super) needs: u32,
     pub(super) encoded: EncodedRequest,
     pub(super) listener: Option<&'a ProgressListener>,
     pub(super) on_behalf: Option<DelegatedCall<'a>>,
@@ -94,6 +95,7 @@ impl<I: Interface> ProxyCall<'_, I> {
             method: method.map_or("", |method| method.name),
             repeatable: method.is_some_and(|method| method.repeatable),
             request_index,
+            needs: 0,
             encoded,
             listener: None,
             on_behalf: None,
@@ -135,28 +137,6 @@ impl<I: Interface> Proxy<I> {
             // `Unavailable` promises that the call has not run.
             CallError::Unavailable(trail) if trail.may_have_run() => CallError::MaybeRan(trail),
             error => error,
-        }
-    }
-
-    pub(super) fn pick_now(
-        &self,
-        call: &ProxyCall<'_, I>,
-    ) -> Result<Arc<ObjectInstance<I::Response>>, NoPick> {
-        self.pick(call, &call.tried, call.now)
-    }
-
-    /// An instance for the call that is not in `tried`.
-    pub(super) fn pick(
-        &self,
-        call: &ProxyCall<'_, I>,
-        tried: &[Arc<ObjectInstance<I::Response>>],
-        now: Instant,
-    ) -> Result<Arc<ObjectInstance<I::Response>>, NoPick> {
-        let instances = self.object.instances();
-        let balancer = &self.object.balancer;
-        match call.prefers_fewest_in_flight {
-            true => balancer.pick_fewest_in_flight(&instances, tried, now),
-            false => balancer.pick(self.options.policy, &instances, tried, now),
         }
     }
 

@@ -112,6 +112,7 @@ fn from_call(endpoint: &Endpoint, error: &CallError) -> NoAnswer<Failure> {
             _,
             Some(AttemptError::NotSent(
                 ConnectionLost::Rejected(why)
+                | ConnectionLost::WrongInterface(why)
                 | ConnectionLost::TlsRequired(why)
                 | ConnectionLost::WrongServer(why),
             )),

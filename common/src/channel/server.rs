@@ -196,6 +196,7 @@ where
                 renew: self.session.renew.as_ref(),
                 scope: &self.scope,
                 template: &self.template,
+                interface_version: self.session.interface_version,
                 batch: &mut self.batch,
                 batch_memory: &mut self.batch_memory,
                 memory: &self.session.memory,

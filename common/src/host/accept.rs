@@ -13,6 +13,8 @@ use crate::{
     channel::{ConnectionContext, ConnectionLost, RenewHandler, Settings, busy_poll},
     hello::{self, Hello, HelloRefusal, RefusalCode, Welcome},
     identity::{Challenge, LoginChallenge, nonce},
+    interface::Interface,
+    interfaces::invoke::Invoke,
     net::{Listener, Peer, Socket},
     scope::Caller,
     tls::{self, CertificateHolder, Stream},
@@ -298,6 +300,8 @@ impl Acceptor {
         let session = ConnectionContext {
             settings,
             caller: Arc::new(caller),
+            // A connection of an object's own interface gets that of its hello.
+            interface_version: Invoke::VERSION,
             drain: drain.clone(),
             memory: self.memory.clone(),
             load: self.config.load.clone(),

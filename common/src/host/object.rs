@@ -4,20 +4,22 @@ use super::invoke_dispatch::InvokeDispatch;
 use crate::{
     access::{AccessPolicy, MethodPermissions},
     channel::{CallFailure, ConnectionContext, ConnectionLost, Dispatch, serve},
+    codec::CodecError,
     hello::{HelloRefusal, RefusalCode},
     identity::Identity,
-    interface::{Interface, Method, Serves},
+    interface::{Interface, Method, Serves, SpokenVersion, decode_request, spoken_versions},
     interfaces::invoke::Invoke,
     tls::Stream,
 };
 use futures::{FutureExt, future::BoxFuture};
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{cmp::Reverse, fmt, marker::PhantomData, sync::Arc};
 use tarpc::context;
 
-/// An object that clients can connect to. It serves two interfaces: its own, and [`Invoke`].
+/// An object that clients can connect to. It serves its own interface, in one or several versions, and [`Invoke`].
 #[derive(Clone)]
 pub struct HostedObject {
-    server: Arc<dyn ObjectServer>,
+    /// One for each version that is implemented by itself, the newest first.
+    servers: Vec<Arc<dyn ObjectServer>>,
     policy: AccessPolicy,
     keeps_accepting_runtime: bool,
 }
@@ -37,13 +39,43 @@ impl HostedObject {
         D: Dispatch<Request = I::Request, Response = I::Response>,
     {
         Self {
-            server: Arc::new(DispatchServer::<I, D> {
+            servers: vec![Arc::new(DispatchServer::<I, D> {
                 own: Arc::new(dispatch),
+                spoken: spoken_versions::<I>(),
                 interface: PhantomData,
-            }),
+            })],
             policy: AccessPolicy::Patterns,
             keeps_accepting_runtime: false,
         }
+    }
+
+    /// The object with another version of its interface, which `other` implements. `None` if that is another
+    /// interface, or both speak the same version.
+    pub fn with_version(mut self, other: Self) -> Option<Self> {
+        let speaks = |version: u32| self.server(version).is_some();
+        let clashes = other.versions().any(|spoken| speaks(spoken.version));
+        if clashes || self.interface().0 != other.interface().0 {
+            return None;
+        }
+        self.servers.extend(other.servers);
+        let newest = |server: &Arc<dyn ObjectServer>| Reverse(server.interface().1);
+        self.servers.sort_by_key(newest);
+        Some(self)
+    }
+
+    /// The versions of its own interface that it speaks.
+    pub fn versions(&self) -> impl Iterator<Item = SpokenVersion> {
+        let servers = self.servers.iter();
+        servers.flat_map(|server| server.versions().iter().copied())
+    }
+
+    /// The position of the server that speaks a version.
+    fn server(&self, version: u32) -> Option<usize> {
+        let speaks = |server: &Arc<dyn ObjectServer>| {
+            let mut spoken = server.versions().iter();
+            spoken.any(|spoken| spoken.version == version)
+        };
+        self.servers.iter().position(speaks)
     }
 
     /// Which methods a caller may call, where authentication is on. The default is [`AccessPolicy::Patterns`].
@@ -63,7 +95,7 @@ impl HostedObject {
 
     /// Whether a connection of this interface stays on the runtime that accepted it.
     pub(super) fn stays_on_accepting_runtime(&self, face: ObjectProtocol) -> bool {
-        self.keeps_accepting_runtime && face == ObjectProtocol::Own
+        self.keeps_accepting_runtime && matches!(face, ObjectProtocol::Own { .. })
     }
 
     /// Whether unauthenticated callers may call it too.
@@ -80,11 +112,16 @@ impl HostedObject {
         name: &str,
         only: Option<&str>,
     ) -> Result<MethodPermissions, HelloRefusal> {
+        let server = match face {
+            ObjectProtocol::Own { server, .. } => server,
+            ObjectProtocol::Invoke => NEWEST,
+        };
+        let methods = self.servers.get(server).map(|server| server.methods());
         let permit = self
             .policy
-            .permit(identity, name, self.server.methods(), only);
+            .permit(identity, name, methods.unwrap_or_default(), only);
         match face {
-            ObjectProtocol::Own => permit.or_refuse(),
+            ObjectProtocol::Own { .. } => permit.or_refuse(),
             // Every authenticated caller may see how an object is called.
             ObjectProtocol::Invoke => Ok(permit),
         }
@@ -99,9 +136,10 @@ impl HostedObject {
         Self::new::<I, _>(ServiceDispatch::<I, S>::new(service))
     }
 
-    /// The name and version of its own interface.
+    /// The name and the newest version of its own interface.
     pub fn interface(&self) -> (&'static str, u32) {
-        self.server.interface()
+        let newest = self.servers.get(NEWEST);
+        newest.map_or(("", 0), |server| server.interface())
     }
 
     /// Finds the interface that a client asked for, or returns a refusal.
@@ -111,22 +149,27 @@ impl HostedObject {
         interface: &str,
         version: u32,
     ) -> Result<ObjectProtocol, HelloRefusal> {
-        let (own, own_version) = self.interface();
+        let (own, newest) = self.interface();
         let (face, expected) = match interface {
-            _ if interface == own => (ObjectProtocol::Own, own_version),
-            _ if interface == Invoke::NAME => (ObjectProtocol::Invoke, Invoke::VERSION),
+            _ if interface == own => {
+                let own = |server| ObjectProtocol::Own { server, version };
+                (self.server(version).map(own), newest)
+            }
+            _ if interface == Invoke::NAME => {
+                let is_known = version == Invoke::VERSION;
+                (is_known.then_some(ObjectProtocol::Invoke), Invoke::VERSION)
+            }
             _ => {
                 let message = format!("object '{name}' has the interface {own}, not {interface}");
                 return Err(HelloRefusal::new(RefusalCode::WrongInterface, message));
             }
         };
-        if version != expected {
+        face.ok_or_else(|| {
             let message = format!(
                 "object '{name}' has version {expected} of {interface}, not version {version}"
             );
-            return Err(HelloRefusal::new(RefusalCode::WrongVersion, message));
-        }
-        Ok(face)
+            HelloRefusal::new(RefusalCode::WrongVersion, message)
+        })
     }
 
     /// Serves a connection after the hello.
@@ -137,22 +180,41 @@ impl HostedObject {
         session: ConnectionContext,
         permit: MethodPermissions,
     ) -> BoxFuture<'static, ConnectionLost> {
-        match face {
-            ObjectProtocol::Own => self.server.serve_own(stream, session, permit),
-            ObjectProtocol::Invoke => self.server.serve_invoke(stream, session, permit),
+        let (server, version) = match face {
+            ObjectProtocol::Own { server, version } => (server, Some(version)),
+            ObjectProtocol::Invoke => (NEWEST, None),
+        };
+        match (self.servers.get(server), version) {
+            (Some(server), Some(interface_version)) => {
+                let session = ConnectionContext {
+                    interface_version,
+                    ..session
+                };
+                server.serve_own(stream, session, permit)
+            }
+            (Some(server), None) => server.serve_invoke(stream, session, permit),
+            (None, _) => async { ConnectionLost::Closed }.boxed(),
         }
     }
 }
 
+/// The position of the server of the newest version, which describes the object and is called by name.
+const NEWEST: usize = 0;
+
 /// The interface that a connection uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ObjectProtocol {
-    Own,
+    /// Its own, in a version that the server at this position speaks.
+    Own {
+        server: usize,
+        version: u32,
+    },
     Invoke,
 }
 
 trait ObjectServer: Send + Sync {
     fn interface(&self) -> (&'static str, u32);
+    fn versions(&self) -> &[SpokenVersion];
     fn methods(&self) -> &'static [Method];
     fn serve_own(
         &self,
@@ -170,6 +232,7 @@ trait ObjectServer: Send + Sync {
 
 struct DispatchServer<I, D> {
     own: Arc<D>,
+    spoken: Arc<[SpokenVersion]>,
     interface: PhantomData<I>,
 }
 
@@ -180,6 +243,10 @@ where
 {
     fn interface(&self) -> (&'static str, u32) {
         (I::NAME, I::VERSION)
+    }
+
+    fn versions(&self) -> &[SpokenVersion] {
+        &self.spoken
     }
 
     fn methods(&self) -> &'static [Method] {
@@ -244,6 +311,10 @@ where
         I::response_parts(response)
     }
 
+    fn decode(version: u32, message: &[u8]) -> Result<I::Request, CodecError> {
+        decode_request::<I>(version, message)
+    }
+
     async fn dispatch(
         self: Arc<Self>,
         context: context::Context,
@@ -272,6 +343,10 @@ where
 
     fn parts(response: &I::Response) -> Vec<&[u8]> {
         I::response_parts(response)
+    }
+
+    fn decode(version: u32, message: &[u8]) -> Result<I::Request, CodecError> {
+        decode_request::<I>(version, message)
     }
 
     async fn dispatch(

@@ -40,6 +40,27 @@
 ///
 /// `#[deprecated]`, also with a note, shows in the description of the interface.
 ///
+/// `#[since = 2]` marks a method, or a parameter that is an `Option`, that version 2 of the interface has added.
+/// What is added comes last. An interface with such marks also serves, and calls, the version before the first
+/// mark and those in between. Without a mark a version stands alone: clients of another one do not call it.
+///
+/// ```
+/// pyroxene_common::interface! {
+///     /// People who say hello, and goodbye.
+///     #[name = "Example.Greeter"]
+///     #[version = 2]
+///     pub trait Greeter in greeter {
+///         /// A greeting for `name`.
+///         async fn hello(name: String, #[since = 2] title: Option<String>) -> String;
+///         /// Another one.
+///         #[since = 2]
+///         async fn goodbye(name: String) -> String;
+///     }
+/// }
+/// # use pyroxene_common::interface::Interface;
+/// assert_eq!((Greeter::OLDEST, Greeter::VERSION), (1, 2));
+/// ```
+///
 /// A parameter or a result may be a [`Stream`](crate::Stream): `async fn lines(path: String) -> Stream<String>`,
 /// also in a `Result`.
 ///
@@ -54,7 +75,9 @@ macro_rules! interface {
         $vis:vis trait $name:ident in $module:ident {
             $(
                 $(#[$attribute:ident $($value:tt)*])*
-                async fn $method:ident($($parameter:ident: $type:ty),* $(,)?) $(-> $result:ty)?;
+                async fn $method:ident(
+                    $($(#[since = $parameter_since:literal])? $parameter:ident: $type:ty),* $(,)?
+                ) $(-> $result:ty)?;
             )*
         }
     ) => {
@@ -162,6 +185,12 @@ macro_rules! interface {
                         answers_stream: $crate::__interface_streams!(
                             $crate::__interface_result!($($result)?)
                         ),
+                        since: $crate::interface::since(&[
+                            $($crate::__interface_since!($attribute $($value)*)),*
+                        ]),
+                        parameters_since: &[
+                            $($crate::interface::since(&[$($parameter_since)?])),*
+                        ],
                     }),*
                 ];
 
@@ -170,6 +199,16 @@ macro_rules! interface {
                     enum Index { $($method),* }
                     match request {
                         $($module::[<$name Request>]::[<$method:camel>] { .. } => Index::$method as usize,)*
+                    }
+                }
+
+                fn needed_version(request: &Self::Request) -> u32 {
+                    match request {
+                        $($module::[<$name Request>]::[<$method:camel>] { $($parameter),* } =>
+                            $crate::interface::since(&[
+                                $($crate::__interface_since!($attribute $($value)*),)*
+                                $($crate::__interface_given!($parameter $($parameter_since)?)),*
+                            ]),)*
                     }
                 }
 
@@ -226,6 +265,9 @@ macro_rules! interface {
                             ),
                             repeatable: false $(|| $crate::__interface_repeatable!($attribute))*,
                             deprecated: false $(|| $crate::__interface_deprecated!($attribute))*,
+                            since: $crate::interface::since(&[
+                                $($crate::__interface_since!($attribute $($value)*)),*
+                            ]),
                             fallible: (&&$crate::interface::probe::ResultOf::<
                                 $crate::__interface_result!($($result)?)
                             >::new()).fallible(),
@@ -233,6 +275,7 @@ macro_rules! interface {
                                 $($crate::interface::ParameterDescription {
                                     name: stringify!($parameter).to_owned(),
                                     schema: schemas.of::<$type>(),
+                                    since: $crate::interface::since(&[$($parameter_since)?]),
                                 }),*
                             ],
                             result: (&&$crate::interface::probe::ResultOf::<
@@ -252,6 +295,14 @@ macro_rules! interface {
                     }
                 }
             }
+
+            const _: () = {
+                $crate::interface::check_marks(
+                    <$name as $crate::interface::Interface>::METHODS,
+                    $version,
+                );
+                $($($crate::__interface_optional!($type $(, $parameter_since)?);)*)*
+            };
 
             impl<S> $crate::interface::Serves<S> for $name
             where
@@ -314,6 +365,9 @@ macro_rules! __interface_doc {
     (repeatable) => {
         "\n\nSafe to repeat."
     };
+    (since = $version:literal) => {
+        concat!("\n\nSince version ", stringify!($version), ".")
+    };
     (deprecated) => {
         "\n\nDeprecated."
     };
@@ -326,7 +380,7 @@ macro_rules! __interface_doc {
     ($other:ident $($rest:tt)*) => {
         ::core::compile_error!(concat!(
             "interface!: a method has no attribute `", stringify!($other),
-            "`; it has `idempotent`, `deprecated` and documentation"
+            "`; it has `idempotent`, `deprecated`, `since = 2` and documentation"
         ))
     };
 }
@@ -358,6 +412,44 @@ macro_rules! __interface_deprecated {
     };
     ($other:ident) => {
         false
+    };
+}
+
+/// The version in an attribute of a method that says when it was added; 0 in any other attribute.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __interface_since {
+    (since = $version:literal) => {
+        $version
+    };
+    (since $($rest:tt)*) => {
+        ::core::compile_error!("interface!: a method that was added is marked `#[since = 2]`")
+    };
+    ($($other:tt)*) => {
+        0
+    };
+}
+
+/// The version that a parameter needs: the one that added it, if it is present.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __interface_given {
+    ($parameter:ident) => {{
+        let _ = $parameter;
+        0
+    }};
+    ($parameter:ident $version:literal) => {
+        if $parameter.is_some() { $version } else { 0 }
+    };
+}
+
+/// Refuses a parameter that was added and is not an `Option`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __interface_optional {
+    ($type:ty) => {};
+    ($type:ty, $version:literal) => {
+        $crate::interface::probe::is_optional::<$type>()
     };
 }
 

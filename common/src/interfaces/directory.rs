@@ -1,7 +1,7 @@
 //! The directory of live instances: the object that every name server hosts under the name
 //! [`OBJECT`].
 
-use crate::{clean, identity::HolderId, message::Load};
+use crate::{clean, identity::HolderId, interface::SpokenVersion, message::Load};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub const MAX_NAME: usize = 255;
 crate::interface! {
     /// Which workers host which objects.
     #[name = "pyroxene.Directory"]
-    #[version = 1]
+    #[version = 2]
     pub trait Directory in directory {
         /// Opens a session: a lease on every object that the worker hosts. A second session of a worker (same
         /// name and incarnation) replaces the first.
@@ -100,8 +100,10 @@ pub struct ObjectRegistration {
     pub object: String,
     /// The name of its interface.
     pub interface: String,
-    /// The version of its interface.
+    /// The newest version of its interface.
     pub version: u32,
+    /// All versions of its interface that it speaks.
+    pub spoken: Vec<SpokenVersion>,
     /// Free words by which the instance can be found.
     pub tags: Vec<String>,
     /// Whether the name is exclusive: only one instance at a time may hold it.
@@ -178,8 +180,10 @@ pub struct Instance {
     pub target: String,
     /// The name of its interface; empty for a static name.
     pub interface: String,
-    /// The version of its interface; zero for a static name.
+    /// The newest version of its interface; zero for a static name.
     pub version: u32,
+    /// All versions of its interface that it speaks; empty for a static name.
+    pub spoken: Vec<SpokenVersion>,
     /// Whether it accepts calls.
     pub state: InstanceState,
     /// Its tags.

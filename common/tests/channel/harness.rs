@@ -49,6 +49,7 @@ pub(crate) fn session() -> ConnectionContext {
     ConnectionContext {
         settings: Settings::SERVER,
         caller: Arc::new(Caller::default()),
+        interface_version: 1,
         drain: CancellationToken::new(),
         memory: ByteBudget::new(64 * 1024 * 1024),
         load: None,

@@ -81,6 +81,7 @@ impl Impostor {
                 object: "text".to_owned(),
                 interface: Text::NAME.to_owned(),
                 version: Text::VERSION,
+                spoken: Vec::new(),
                 tags: Vec::new(),
                 exclusive: false,
             }],

@@ -95,6 +95,7 @@ async fn names_that_would_harm_a_terminal_are_refused_where_they_enter() {
             object: object.to_owned(),
             interface: interface.to_owned(),
             version: 1,
+            spoken: Vec::new(),
             tags: Vec::new(),
             exclusive: false,
         }],

@@ -79,6 +79,7 @@ async fn nobody_takes_the_name_or_the_session_of_somebody_elses_worker() {
             object: "echo".to_owned(),
             interface: instance.interface.clone(),
             version: instance.version,
+            spoken: Vec::new(),
             tags: Vec::new(),
             exclusive: false,
         }],

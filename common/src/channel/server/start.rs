@@ -15,7 +15,7 @@ use crate::{
         settings::Settings,
         streams::{Inbox, Producer, StreamTable, receiving, take_kept},
     },
-    codec::{self, CodecError},
+    codec::CodecError,
     envelope::{ClientMessage, Envelope},
     frame::{BATCH_PREFIX_LEN, split_batch},
     message::{Refusal, RefusalReason},
@@ -90,6 +90,7 @@ pub(super) struct CallStarter<'a, D, B, F> {
     pub(super) renew: Option<&'a RenewHandler>,
     pub(super) scope: &'a Scope,
     pub(super) template: &'a context::Context,
+    pub(super) interface_version: u32,
     /// The rest of a batch for whose answers there was no buffer space, and its memory.
     pub(super) batch: &'a mut Bytes,
     pub(super) batch_memory: &'a mut Option<BytePermit>,
@@ -270,7 +271,7 @@ where
     ) {
         let context = call.envelope.to_context(self.template, self.now);
         let begun = catch_unwind(AssertUnwindSafe(|| {
-            let (request, inboxes) = receiving(|| codec::decode::<D::Request>(call.message));
+            let (request, inboxes) = receiving(|| D::decode(self.interface_version, call.message));
             let request = request?;
             if !inboxes.is_empty() {
                 self.receive_streams(call.id, inboxes)?;
