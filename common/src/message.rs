@@ -113,7 +113,7 @@ pub struct Load {
     pub in_flight: u32,
     /// The number of calls that wait for the compute pool.
     pub queue: u32,
-    /// How many calls the worker runs at once.
+    /// The number of its compute threads. Tasks are given out by it; light calls run beside them.
     pub capacity: u32,
     /// Calls answered since it started.
     pub calls: u64,

@@ -11,9 +11,13 @@ use crate::{
 use futures::future::join_all;
 use ledger::{Ledger, ledger::LedgerRequest};
 use pyroxene_client::{CallError, Client, ClientConfig, Policy, Proxy};
+use pyroxene_common::hello::{self, HelloRefusal, RefusalCode};
 use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 use std::time::Instant;
-use tokio::net::TcpListener;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+};
 
 /// A worker that knows only these name servers, and is ready once the answer is there.
 async fn ready_worker(broker: &Broker, name: &str, nameservers: &str, flags: &[&str]) -> Process {
@@ -189,6 +193,41 @@ async fn what_was_not_sent_is_tried_until_the_deadline_however_often() {
     let answered = in_time(seconds(20), "the answer", calling).await.unwrap();
     assert!(answered.unwrap().attempts > 8);
     assert_eq!(broker.ledger_entries(), [7]);
+}
+
+/// Refuses this many connections as a worker that has too many does, and then leads to `worker`.
+async fn refuse_as_full(listener: TcpListener, times: usize, worker: String) {
+    for _ in 0..times {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let full = HelloRefusal::new(RefusalCode::Busy, "too many connections");
+        // The client may have gone.
+        let _ = hello::answer(&mut socket, &Err(full)).await;
+    }
+    loop {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let worker = worker.clone();
+        tokio::spawn(async move {
+            let mut onward = TcpStream::connect(worker).await.unwrap();
+            let _ = copy_bidirectional(&mut socket, &mut onward).await;
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_are_refused_do_not_use_up_the_attempts_of_a_call() {
+    let _turn = turn().await;
+    let (listener, address) = silent_listener().await;
+    let mut broker = Broker::start().await;
+    broker.add_ledger("far", Some(&address)).await;
+    let worker = broker.worker("far").address().to_string();
+    let refusing = tokio::spawn(refuse_as_full(listener, 8, worker));
+    let client = broker.client_with(|config| config.max_attempts(3)).await;
+    let ledger = client.proxy::<Ledger>(ledger::OBJECT).await.unwrap();
+    let enter = LedgerRequest::Enter { entry: 7, ms: 0 };
+    let answered = ledger.call_traced(within(seconds(40)), &enter).await;
+    assert!(answered.unwrap().attempts > 8);
+    assert_eq!(broker.ledger_entries(), [7]);
+    refusing.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -55,7 +55,8 @@ pub(super) struct ProxyCall<'a, I: Interface> {
     pub(super) losses: Losses,
     /// The streams of its parameters, if the method has streams.
     pub(super) streams: Option<Box<StreamInputs>>,
-    /// The number of attempts that were sent. Only the deadline bounds the others.
+    /// The number of attempts that were sent. Only the deadline bounds the others: connections that failed or
+    /// were refused, and calls whose last byte never left.
     sent: usize,
     pub(super) rounds: u32,
 }
@@ -147,6 +148,28 @@ impl<I: Interface> Proxy<I> {
         instance: Arc<ObjectInstance<I::Response>>,
         error: AttemptError,
     ) -> Result<(), CallError> {
+        let sent = !matches!(error, AttemptError::NotSent(_));
+        call.sent += usize::from(sent);
+        self.decide(call, instance, error, sent)
+    }
+
+    /// The same for a connection that failed or was refused: the call was not sent.
+    pub(super) fn after_failed_connection(
+        &self,
+        call: &mut ProxyCall<'_, I>,
+        instance: Arc<ObjectInstance<I::Response>>,
+        error: AttemptError,
+    ) -> Result<(), CallError> {
+        self.decide(call, instance, error, false)
+    }
+
+    fn decide(
+        &self,
+        call: &mut ProxyCall<'_, I>,
+        instance: Arc<ObjectInstance<I::Response>>,
+        error: AttemptError,
+        sent: bool,
+    ) -> Result<(), CallError> {
         let verdict = match call.has_sent_items() {
             // What was taken from the streams cannot be sent again.
             true => judge(&error, call.repeatable).finally(),
@@ -154,7 +177,6 @@ impl<I: Interface> Proxy<I> {
         };
         let now = Instant::now();
         call.now = now;
-        call.sent += usize::from(!matches!(error, AttemptError::NotSent(_)));
         let alone = instance.ran_one_call();
         call.losses.record(instance.name(), &error, alone, now);
         call.attempts.push(Attempt {
@@ -179,11 +201,11 @@ impl<I: Interface> Proxy<I> {
                 if now >= call.deadline {
                     return Err(self.error(CallError::DeadlineExceeded, call, None));
                 }
-                if call.sent >= self.options.max_attempts as usize {
+                if sent && call.sent >= self.options.max_attempts as usize {
                     let reason = "its limit of attempts is reached";
                     return Err(self.error(last, call, Some(reason.to_owned())));
                 }
-                if costs_budget && !self.budget.withdraw_retry(now) {
+                if costs_budget && sent && !self.budget.withdraw_retry(now) {
                     let reason = "the retry budget is used up";
                     return Err(self.error(last, call, Some(reason.to_owned())));
                 }

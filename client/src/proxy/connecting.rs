@@ -158,7 +158,7 @@ impl<I: Interface> Proxy<I> {
                 }
                 Some(Err((instance, error))) => {
                     pending.retain(|other| !Arc::ptr_eq(other, &instance));
-                    self.after_failure(call, instance, error)?;
+                    self.after_failed_connection(call, instance, error)?;
                     if !between_rounds {
                         next_step = Some(Instant::now());
                     }

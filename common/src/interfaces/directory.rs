@@ -85,7 +85,7 @@ pub struct Registration {
     pub pid: u32,
     /// The name of the worker's host.
     pub host: String,
-    /// How many calls the worker runs at once.
+    /// The number of its compute threads. Tasks are given out by it; light calls run beside them.
     pub capacity: u32,
     /// The requested time to live of the lease, in milliseconds.
     pub ttl_ms: u64,
