@@ -13,6 +13,7 @@ use pyroxene_common::{
     channel::DEFAULT_BUSY_POLL,
     endpoint::{Endpoint, InvalidEndpoint},
     host::LocalLink,
+    interceptor::Interceptor,
     tls::TlsClient,
     wire::DEFAULT_MAX_MESSAGE,
 };
@@ -190,6 +191,13 @@ impl ClientConfig {
     #[must_use]
     pub fn deadline(mut self, time: Duration) -> Self {
         self.calls = self.calls.deadline(time);
+        self
+    }
+
+    /// Shows the calls of the client to an interceptor.
+    #[must_use]
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.calls = self.calls.interceptor(interceptor);
         self
     }
 

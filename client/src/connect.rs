@@ -13,7 +13,7 @@ use pyroxene_common::{
     message::{Refusal, RefusalReason},
     net::{Socket, dial},
     tls::{Stream, TlsFailure},
-    wire::{HELLO_TIMEOUT, STREAMS_SINCE},
+    wire::{HELLO_TIMEOUT, METADATA_SINCE, STREAMS_SINCE},
 };
 use serde::de::DeserializeOwned;
 use std::{io, time::Duration};
@@ -69,6 +69,7 @@ impl ConnectOptions {
             max_in_flight: welcome.max_in_flight as usize,
             busy_poll: self.busy_poll,
             streams: welcome.protocol >= STREAMS_SINCE,
+            metadata: welcome.protocol >= METADATA_SINCE,
             ..settings
         };
         let exporter = stream.exporter();

@@ -10,10 +10,11 @@
 //!    the retry budget ([`budget`]) and goes to another instance; otherwise the call ends with a
 //!    [`CallError`].
 //!
-//! `failover` asks any name server that answers. [`Client::map`] makes many calls in parallel. [`Client::dynamic`] calls methods by name.
+//! `failover` asks any name server that answers. [`Client::map`] makes many calls in parallel, [`Client::all`] one of every instance. [`Client::dynamic`] calls methods by name.
 //! [`Client::submit`] submits a call to the name servers as a task, which they run (`tasks`).
 //! [`Client::topic`] is a durable log that the name servers keep.
 
+mod all;
 mod attempt;
 pub mod backoff;
 pub mod balance;
@@ -53,6 +54,7 @@ mod tickets;
 mod topic;
 mod watches;
 
+pub use all::{AllAnswers, AllInstances, InstanceAnswer};
 pub use backoff::Backoff;
 pub use callers::{CallerAccess, CallerCredentials, CallerLogin};
 pub use client::{Client, ConnectError};

@@ -174,7 +174,9 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
                 Err(none)
             }
             Err(_) => Err(match self.availability() {
-                Availability::Some => NoInstance::unavailable(&wanted.missing()),
+                Availability::Some if wanted.leaves_any_out() => {
+                    NoInstance::unavailable(&wanted.missing())
+                }
                 Availability::OtherInterface(reason) => NoInstance::other_interface(reason),
                 Availability::NoNameServerReachable => NoInstance::unavailable(NO_NAMESERVER),
                 Availability::NoNameServerAnswers | Availability::Undecided

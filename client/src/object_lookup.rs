@@ -2,7 +2,7 @@
 
 use crate::{client::Client, error::CallError, options::CallOptions, policy::Policy, proxy::Proxy};
 use futures::future::BoxFuture;
-use pyroxene_common::interface::Interface;
+use pyroxene_common::{interface::Interface, metadata::Metadata};
 use std::{fmt, hash::Hash, marker::PhantomData, time::Duration};
 use tokio::time::Instant;
 
@@ -108,6 +108,11 @@ impl<I: Interface> ObjectLookup<I> {
     /// ```
     pub fn by_key(self, key: &(impl Hash + ?Sized)) -> Self {
         self.with(|options| options.by_key(key))
+    }
+
+    /// See [`CallOptions::metadata`].
+    pub fn metadata(self, metadata: Metadata) -> Self {
+        self.with(|options| options.metadata(metadata))
     }
 
     /// The stub itself, which offers more than the client: see [`Client::proxy`].

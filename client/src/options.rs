@@ -1,9 +1,14 @@
 //! How calls are made: the defaults of a client, and what an object or one call has in their place.
 
 use crate::{membership::InstanceKey, policy::Policy};
-use pyroxene_common::stable_hash::StableHasher;
+use pyroxene_common::{
+    interceptor::{Interceptor, Interceptors},
+    metadata::Metadata,
+    stable_hash::StableHasher,
+};
 use std::{
     hash::{Hash, Hasher},
+    sync::Arc,
     time::Duration,
 };
 
@@ -30,6 +35,9 @@ pub struct CallOptions {
     pub(crate) hedge_after: Option<Duration>,
     pub(crate) policy: Policy,
     pub(crate) selection: Selection,
+    /// Later ones replace pairs of earlier ones.
+    pub(crate) metadata: Vec<Arc<Metadata>>,
+    pub(crate) interceptors: Interceptors,
 }
 
 /// Which instances of an object get its calls.
@@ -58,6 +66,8 @@ impl Default for CallOptions {
             hedge_after: None,
             policy: Policy::default(),
             selection: Selection::default(),
+            metadata: Vec::new(),
+            interceptors: Interceptors::default(),
         }
     }
 }
@@ -117,6 +127,33 @@ impl CallOptions {
         key.hash(&mut hasher);
         self.selection.key = Some(hasher.finish());
         self
+    }
+
+    /// Sends these pairs with each call, also to the calls that its method makes.
+    ///
+    /// ```
+    /// use pyroxene_client::CallOptions;
+    /// use pyroxene_common::metadata::{InvalidMetadata, Metadata};
+    ///
+    /// let options = CallOptions::default().metadata(Metadata::try_from([("tenant", "acme")])?);
+    /// # Ok::<(), InvalidMetadata>(())
+    /// ```
+    #[must_use]
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata.push(Arc::new(metadata));
+        self
+    }
+
+    /// Shows calls to an interceptor, after those that were added before.
+    #[must_use]
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.interceptors.push(Arc::new(interceptor));
+        self
+    }
+
+    /// Whether each call needs more work than its request.
+    pub(crate) fn has_extras(&self) -> bool {
+        !self.metadata.is_empty() || !self.interceptors.is_empty()
     }
 
     pub(crate) fn only(mut self, instance: InstanceKey) -> Self {

@@ -5,6 +5,7 @@ mod batch;
 mod call;
 mod connecting;
 mod hedge;
+mod metadata;
 mod older;
 mod once;
 mod pick;
@@ -23,6 +24,7 @@ use pyroxene_common::{
     codec::CodecError,
     interface::{CallStub, Interface, Method},
     message::EncodedRequest,
+    scope,
 };
 use serde::Serialize;
 use std::{fmt, sync::Arc};
@@ -229,13 +231,28 @@ impl<I: Interface> Proxy<I> {
         encoded: Result<EncodedRequest, CodecError>,
     ) -> Result<ProxyCall<'a, I>, CallError> {
         self.budget.count_call();
-        let deadline = self.options.deadline;
-        ProxyCall::new(&self.object.name, context, deadline, request_index, encoded)
+        let (object, deadline) = (&self.object.name, self.options.deadline);
+        let outer = scope::outer_call();
+        let inherited = outer.as_ref().and_then(|(outer, _)| outer.as_ref());
+        let mut call =
+            ProxyCall::new(object, context, inherited, deadline, request_index, encoded)?;
+        if self.options.selection.only.is_some() {
+            call.ask_once();
+        }
+        let metadata = outer.as_ref().and_then(|(_, metadata)| metadata.as_deref());
+        if metadata.is_some() || self.options.has_extras() {
+            self.add_metadata(&mut call, metadata)?;
+        }
+        Ok(call)
     }
 
     /// Makes a call, and returns the answer with the worker that gave it.
     async fn answer(&self, call: ProxyCall<'_, I>) -> Result<Response<I::Response>, CallError> {
-        let (response, instance, attempts) = self.run(call).await?;
+        let answered = match self.options.interceptors.is_empty() {
+            true => self.run(call).await,
+            false => Box::pin(self.run_intercepted(call)).await,
+        };
+        let (response, instance, attempts) = answered?;
         Ok(Response::new(response, &instance, attempts))
     }
 }
@@ -258,7 +275,11 @@ impl<I: Interface> CallStub for Proxy<I> {
             false => self.begin_encoded(context, index, encode())?,
         };
         call.needs = needs;
-        let (response, ..) = self.run(call).await?;
+        let answered = match self.options.interceptors.is_empty() {
+            true => self.run(call).await,
+            false => Box::pin(self.run_intercepted(call)).await,
+        };
+        let (response, ..) = answered?;
         Ok(response)
     }
 

@@ -21,6 +21,7 @@ pub mod wire;
 pub mod envelope;
 pub mod frame;
 pub mod message;
+pub mod metadata;
 pub mod transport;
 
 // Who a caller is, as values, and the limits of users.
@@ -36,6 +37,8 @@ pub mod hello;
 
 // Calls over a connection, and what a method sees of its call.
 pub mod scope;
+
+pub mod interceptor;
 
 pub mod channel;
 

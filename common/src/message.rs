@@ -23,6 +23,13 @@ pub enum EncodedRequest {
         /// The size of all of them in bytes.
         len: usize,
     },
+    /// Any message, of a call that has metadata. That is sent before it.
+    WithMetadata {
+        /// The encoded [`Metadata`](crate::metadata::Metadata).
+        metadata: Bytes,
+        /// The message.
+        message: Box<Self>,
+    },
 }
 
 /// Messages of at least this size, in bytes, are queued without copying.
@@ -57,12 +64,34 @@ impl EncodedRequest {
         Ok(Self::Large { pieces, len })
     }
 
-    /// The size of the encoded message in bytes.
+    /// The same with metadata.
+    #[must_use]
+    pub fn with_metadata(self, metadata: Bytes) -> Self {
+        let message = Box::new(self);
+        Self::WithMetadata { metadata, message }
+    }
+
+    /// The size of the encoded message in bytes, without metadata.
     pub fn len(&self) -> usize {
         match self {
             Self::Small(body) => body.len(),
             Self::Large { len, .. } => *len,
+            Self::WithMetadata { message, .. } => message.len(),
         }
+    }
+
+    /// Whether it is queued in pieces.
+    pub fn is_large(&self) -> bool {
+        match self {
+            Self::Small(_) => false,
+            Self::Large { .. } => true,
+            Self::WithMetadata { message, .. } => message.is_large(),
+        }
+    }
+
+    /// Whether metadata is sent before it.
+    pub fn has_metadata(&self) -> bool {
+        matches!(self, Self::WithMetadata { .. })
     }
 
     /// The message without its last bytes.
@@ -87,6 +116,9 @@ impl EncodedRequest {
                 }
                 let len = len.saturating_sub(bytes);
                 Self::Large { pieces, len }
+            }
+            Self::WithMetadata { metadata, message } => {
+                message.without_last(bytes).with_metadata(metadata.clone())
             }
         }
     }

@@ -100,7 +100,9 @@ impl Metadata {
     }
 
     fn size(&self) -> usize {
-        self.iter().map(|(key, value)| key.len() + value.len()).sum()
+        self.iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum()
     }
 
     /// Refuses what a peer sent beyond the bounds.
@@ -113,6 +115,18 @@ impl Metadata {
             false if self.size() > MAX_SIZE => Err(InvalidMetadata::Size),
             false => Ok(()),
         }
+    }
+}
+
+impl<const N: usize> TryFrom<[(&str, &str); N]> for Metadata {
+    type Error = InvalidMetadata;
+
+    fn try_from(pairs: [(&str, &str); N]) -> Result<Self, InvalidMetadata> {
+        let mut metadata = Self::default();
+        for (key, value) in pairs {
+            metadata.insert(key, value)?;
+        }
+        Ok(metadata)
     }
 }
 
@@ -141,11 +155,19 @@ mod tests {
     #[test]
     fn what_a_peer_sends_beyond_the_bounds_is_refused() {
         let sent = |pairs: &[(&str, String)]| {
-            let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+            let pairs = pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), value.clone()));
             Metadata(pairs.collect()).check()
         };
-        assert_eq!(sent(&[("k", "v".repeat(MAX_SIZE))]), Err(InvalidMetadata::Size));
-        assert!(matches!(sent(&[("a b", String::new())]), Err(InvalidMetadata::Key(_))));
+        assert_eq!(
+            sent(&[("k", "v".repeat(MAX_SIZE))]),
+            Err(InvalidMetadata::Size)
+        );
+        assert!(matches!(
+            sent(&[("a b", String::new())]),
+            Err(InvalidMetadata::Key(_))
+        ));
         assert_eq!(sent(&[("k", "any text\n".to_owned())]), Ok(()));
     }
 }

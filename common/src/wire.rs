@@ -14,11 +14,14 @@ pub const MAGIC: [u8; 4] = *b"PYRX";
 pub const PROTOCOL_VERSION: u16 = 1;
 
 /// The version in a server's answer to a hello: the newest one that it speaks. A peer of version 2 knows the
-/// frames of streams.
-pub const SERVER_VERSION: u16 = 2;
+/// frames of streams, one of version 3 also the metadata of calls.
+pub const SERVER_VERSION: u16 = 3;
 
 /// The first version with streams.
 pub const STREAMS_SINCE: u16 = 2;
+
+/// The first version with metadata.
+pub const METADATA_SINCE: u16 = 3;
 
 /// The greatest size of a hello's or a welcome's body, in bytes.
 pub const MAX_HELLO: usize = 16 * 1024;
@@ -73,6 +76,8 @@ pub enum FrameKind {
     StreamCredit = 14,
     /// In both directions, from the reader of a stream: no more items are wanted.
     StreamStop = 15,
+    /// To a server: the metadata of the next call, which is not part of a batch.
+    Metadata = 20,
 }
 
 impl FrameKind {
@@ -94,6 +99,7 @@ impl FrameKind {
             13 => Self::StreamEnd,
             14 => Self::StreamCredit,
             15 => Self::StreamStop,
+            20 => Self::Metadata,
             _ => return None,
         })
     }

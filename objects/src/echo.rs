@@ -1,6 +1,6 @@
 //! Methods for tests and diagnosis of calls.
 
-use crate::interfaces::echo::{Collected, EchoError, Identity, echo};
+use crate::interfaces::echo::{Collected, EchoError, Identity, SeenContext, echo};
 use futures::{StreamExt, TryStreamExt, stream};
 use pyroxene_common::{Stream, scope, values::Payload};
 use std::{error::Error, sync::Arc, time::Duration};
@@ -60,6 +60,25 @@ impl echo::Echo for EchoObject {
                 .as_ref()
                 .map(|identity| identity.name.clone()),
             role: caller.identity.as_ref().map(|identity| identity.role),
+        }
+    }
+
+    async fn context(self, _: Context) -> SeenContext {
+        let call = scope::context();
+        let identity = call.caller.identity.as_ref();
+        let left = call.time_left().unwrap_or_default().as_millis();
+        SeenContext {
+            caller: match identity {
+                Some(identity) => identity.name.clone(),
+                None => call.caller.name.clone(),
+            },
+            metadata: call
+                .metadata
+                .iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+            deadline_ms: u64::try_from(left).unwrap_or(u64::MAX),
+            trace_id: call.trace().unwrap_or_default(),
         }
     }
 

@@ -65,6 +65,7 @@ mod tests {
                 "whoami()",
                 "count(n, interval_ms)",
                 "collect(items)",
+                "context()",
             ]
         );
         assert_eq!(accounts::Accounts::NAME, "pyroxene.Accounts");

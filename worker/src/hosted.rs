@@ -13,11 +13,12 @@ use pyroxene_client::Client;
 use pyroxene_common::{
     channel::{CallFailure, Dispatch, Translation, TranslationFailure, keep_while_streaming},
     codec::CodecError,
+    interceptor::{CallEnd, InterceptedCall, Interceptors},
     interface::{Interface, Outcome, Serves, decode_request},
     message::{Refusal, RefusalReason},
     scope::{self, Scope},
 };
-use std::{io, marker::PhantomData, sync::Arc};
+use std::{fmt, io, marker::PhantomData, sync::Arc};
 use tarpc::{ServerError, context};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,8 @@ pub struct WorkerContext {
     pub(crate) meters: WorkerMeters,
     pub(crate) held_names: HeldExclusiveNames,
     pub(crate) chaos: Chaos,
+    /// What sees calls before they run.
+    pub(crate) interceptors: Arc<Interceptors>,
     /// The maximum number of calls that run or wait at the same time, over all objects.
     pub(crate) max_calls: u64,
     /// Whether the names of all objects are exclusive.
@@ -282,10 +285,13 @@ where
     where
         T: Translation<I::Request, I::Response>,
     {
+        // Boxed, like `serve_on_pool`: a connection reserves space for small futures only.
+        if !self.worker_context.interceptors.is_empty() {
+            return Box::pin(self.run_intercepted(context, call)).await;
+        }
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return self.run(context, call).await;
         }
-        // Boxed, like `serve_on_pool`: a connection reserves space for small futures only.
         Box::pin(self.run_logged(context, call)).await
     }
 }
@@ -295,6 +301,50 @@ where
     I: Serves<S>,
     S: Clone + Send + Sync + 'static,
 {
+    /// Shows a call to the interceptors before it runs, and when it has ended.
+    async fn run_intercepted<T>(
+        &self,
+        context: context::Context,
+        call: T,
+    ) -> Result<T::Answer, CallFailure>
+    where
+        T: Translation<I::Request, I::Response>,
+    {
+        let (scope, began) = (scope::current(), Instant::now());
+        let method = call.method().to_owned();
+        let metadata = scope.metadata.as_deref().cloned();
+        let mut intercepted = InterceptedCall {
+            object: &self.name,
+            method: &method,
+            caller: Some(&scope.caller),
+            metadata: metadata.unwrap_or_default(),
+            deadline: Instant::from_std(context.deadline),
+        };
+        let interceptors = &self.worker_context.interceptors;
+        let passed = interceptors.before(&mut intercepted);
+        passed.map_err(CallFailure::Refused)?;
+        let has_metadata = !intercepted.metadata.is_empty();
+        let inner = Scope {
+            metadata: has_metadata.then(|| Arc::new(intercepted.metadata.clone())),
+            ..scope.clone()
+        };
+        let running = inner.wrap(Box::pin(async {
+            match tracing::enabled!(tracing::Level::DEBUG) {
+                true => self.run_logged(context, call).await,
+                false => self.run(context, call).await,
+            }
+        }));
+        let answer = running.await;
+        let failure: Option<&dyn fmt::Display> = match &answer {
+            Ok(_) => None,
+            Err(CallFailure::Refused(refusal)) => Some(refusal),
+            Err(CallFailure::Failed(error)) => Some(error),
+        };
+        let took = began.elapsed();
+        interceptors.after(&intercepted, &CallEnd { took, failure });
+        answer
+    }
+
     async fn run_logged<T>(
         &self,
         context: context::Context,

@@ -29,6 +29,9 @@ impl<I: Interface> Proxy<I> {
     ) -> Result<(), CallError> {
         let mut call = self.begin(context, request)?;
         call.repeatable = false;
+        if !self.options.interceptors.is_empty() {
+            self.intercept(&mut call)?;
+        }
         loop {
             let ConnectedInstance {
                 instance,
@@ -76,6 +79,9 @@ impl<I: Interface> Proxy<I> {
         };
         let together = async {
             let mut call = self.begin(context, first).ok()?;
+            if self.has_extras(&call) {
+                return None;
+            }
             let needs = requests.iter().map(Self::needed_version);
             call.needs = needs.max().unwrap_or_default();
             let encoded = requests

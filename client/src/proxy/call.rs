@@ -14,6 +14,7 @@ use pyroxene_common::{
     envelope::MAX_DEADLINE,
     interface::Interface,
     message::EncodedRequest,
+    metadata::Metadata,
 };
 use std::{sync::Arc, time::Duration};
 use tarpc::context;
@@ -42,6 +43,8 @@ pub(super) struct ProxyCall<'a, I: Interface> {
     /// The version of the interface that the call needs; 0 if every version will do.
     pub(super) needs: u32,
     pub(super) encoded: EncodedRequest,
+    /// The metadata that interceptors see before it is sent.
+    pub(super) metadata: Option<Box<Metadata>>,
     pub(super) listener: Option<&'a ProgressListener>,
     pub(super) on_behalf: Option<DelegatedCall<'a>>,
     pub(super) choice: InstanceChoice<'a>,
@@ -63,21 +66,30 @@ pub(super) struct ProxyCall<'a, I: Interface> {
 
 impl<I: Interface> ProxyCall<'_, I> {
     /// A call of the method with this index. `time` is how long it may take if its context says nothing of that.
+    /// If a method of this process makes it, `outer` is that method's own call: it gives it its trace, and ends
+    /// no later.
     pub(super) fn new(
         object: &str,
         mut context: context::Context,
+        outer: Option<&context::Context>,
         time: Option<Duration>,
         request_index: usize,
         encoded: Result<EncodedRequest, CodecError>,
     ) -> Result<Self, CallError> {
         let now = Instant::now();
         if context.trace_context.trace_id.is_none() {
-            if let Some(time) = time
-                && chosen_deadline(&context, now).is_none()
-            {
-                context.deadline = (now + time.min(MAX_DEADLINE)).into_std();
+            if chosen_deadline(&context, now).is_none() {
+                if let Some(time) = time {
+                    context.deadline = (now + time.min(MAX_DEADLINE)).into_std();
+                }
+                if let Some(outer) = outer {
+                    context.deadline = context.deadline.min(outer.deadline);
+                }
             }
-            context.trace_context.trace_id = random_trace_id();
+            context.trace_context.trace_id = match outer {
+                Some(outer) => outer.trace_context.trace_id,
+                None => random_trace_id(),
+            };
         }
         let method = I::METHODS.get(request_index);
         let encoded = encoded.map_err(|error| {
@@ -98,6 +110,7 @@ impl<I: Interface> ProxyCall<'_, I> {
             request_index,
             needs: 0,
             encoded,
+            metadata: None,
             listener: None,
             on_behalf: None,
             choice: InstanceChoice::Any,
@@ -110,6 +123,12 @@ impl<I: Interface> ProxyCall<'_, I> {
             sent: 0,
             rounds: 0,
         })
+    }
+
+    /// Makes it a call of one instance, which gets it once.
+    pub(super) fn ask_once(&mut self) {
+        self.choice = InstanceChoice::EachOnce(None);
+        self.repeatable = false;
     }
 
     /// Whether the usual path is enough: any instance will do, over a connection of this client itself.

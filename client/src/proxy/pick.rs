@@ -19,6 +19,11 @@ impl Wanted<'_> {
         instance.version >= self.version && instance.suits(self.selection)
     }
 
+    /// Whether it may leave an instance out.
+    pub(crate) fn leaves_any_out(&self) -> bool {
+        self.version > 0 || self.selection.is_selective()
+    }
+
     /// Why no live instance will do.
     pub(crate) fn missing(&self) -> String {
         let Self { selection, version } = self;
@@ -42,6 +47,29 @@ impl<I: Interface> Proxy<I> {
             selection: &self.options.selection,
             version: call.needs,
         }
+    }
+
+    /// A stub for each live instance that the options allow, by worker. Its calls go to that instance alone, and
+    /// are not made again.
+    pub(crate) fn live_instances(&self) -> Vec<(String, Self)> {
+        let selection = &self.options.selection;
+        let instances = self.object.instances();
+        let live = instances
+            .iter()
+            .filter(|instance| !instance.is_draining() && instance.suits(selection));
+        let one = |instance: &Arc<ObjectInstance<I::Response>>| {
+            let key = instance.key.clone();
+            let name = instance.name().to_owned();
+            (name, self.with(|options| options.only(key)))
+        };
+        let mut live: Vec<_> = live.map(one).collect();
+        live.sort_by(|(one, _), (other, _)| one.cmp(other));
+        live
+    }
+
+    /// Whether a name server that knows every live worker is in contact.
+    pub(crate) fn knows_all_instances(&self) -> bool {
+        self.object.knows_all_instances()
     }
 
     pub(super) fn pick_now(

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     envelope::ENVELOPE_LEN,
     identity::CHALLENGE_LEN,
-    message::{EncodedRequest, LARGE_MESSAGE, Load},
+    message::{EncodedRequest, LARGE_MESSAGE, Load, Refusal, RefusalReason},
     wire::{FrameKind, GREATEST_MAX_MESSAGE},
 };
 use call::{CallFuture, CallFutureState};
@@ -146,8 +146,16 @@ impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
                     limit: settings.max_send,
                 });
             }
-            if let EncodedRequest::Large { len, .. } = request {
-                large += (len / LARGE_MESSAGE).max(1);
+            if request.is_large() {
+                large += (request.len() / LARGE_MESSAGE).max(1);
+            }
+            if request.has_metadata() && !settings.metadata {
+                return Err(AttemptError::Refused(Refusal {
+                    reason: RefusalReason::Overloaded,
+                    retry_after_ms: 0,
+                    message: "the worker speaks a version of the protocol before 3, which has no metadata"
+                        .to_owned(),
+                }));
             }
         }
         let count = u32::try_from(requests.len()).unwrap_or(u32::MAX);

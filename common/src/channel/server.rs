@@ -31,6 +31,7 @@ use crate::{
     byte_budget::BytePermit,
     codec::splice,
     message::{GoAway, Load},
+    metadata::Metadata,
     scope::{AnswerQueue, Scope},
     wire::FrameKind,
 };
@@ -73,6 +74,8 @@ struct ServerConnection<S, D, B, F> {
     calls: Arc<ServerCalls>,
     /// Answers that are ready to be written.
     outbox: Outbox,
+    /// The metadata of the next call.
+    metadata: Option<Arc<Metadata>>,
     /// The rest of a batch for whose answers there was no buffer space, and its memory.
     batch: Bytes,
     batch_memory: Option<BytePermit>,
@@ -114,6 +117,7 @@ where
             start,
             slot: FutureSlot::new(),
             outbox: Outbox::default(),
+            metadata: None,
             batch: Bytes::new(),
             batch_memory: None,
             intake: Intake::new(session.memory.clone()),
@@ -197,6 +201,7 @@ where
                 scope: &self.scope,
                 template: &self.template,
                 interface_version: self.session.interface_version,
+                metadata: &mut self.metadata,
                 batch: &mut self.batch,
                 batch_memory: &mut self.batch_memory,
                 memory: &self.session.memory,

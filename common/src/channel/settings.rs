@@ -25,6 +25,8 @@ pub struct Settings {
     pub busy_poll: Duration,
     /// Whether the other side knows streams.
     pub streams: bool,
+    /// Whether the other side knows metadata.
+    pub metadata: bool,
 }
 
 /// The default of [`Settings::busy_poll`]: 100 microseconds.
@@ -43,6 +45,7 @@ impl Settings {
         keepalive: Keepalive::CLIENT,
         busy_poll: DEFAULT_BUSY_POLL,
         streams: true,
+        metadata: true,
     };
     /// The defaults for a server.
     pub const SERVER: Self = Self {

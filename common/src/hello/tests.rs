@@ -157,7 +157,7 @@ async fn a_newer_protocol_is_refused_with_both_versions() {
     let refused = receive(&mut &b"\x00\x09\x00\x00"[..]).await.unwrap_err();
     assert_eq!(
         refused.message,
-        "protocol version 9 is not supported; this server speaks up to 2"
+        "protocol version 9 is not supported; this server speaks up to 3"
     );
 }
 

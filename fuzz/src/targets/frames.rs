@@ -12,6 +12,7 @@ use pyroxene_common::{
     codec,
     host::ServiceDispatch,
     message::{GoAway, RefusedCall},
+    metadata::Metadata,
     wire::FrameKind,
 };
 use std::collections::HashMap;
@@ -48,14 +49,26 @@ async fn serve_all(bytes: &[u8], pipe: usize) -> (ConnectionLost, Vec<u8>) {
 fn must_end_connection(frames: &Frames<'_>) -> bool {
     let is_message = |body: &&[u8]| reference_reader::message(body).is_some();
     let mut whole = frames.whole.iter();
+    let mut has_metadata = false;
     let bad = whole.any(|frame| match frame.kind {
-        FrameKind::Call | FrameKind::CallWithProgress => !is_message(&frame.body),
+        FrameKind::Metadata => {
+            has_metadata = true;
+            let metadata = codec::decode::<Metadata>(frame.body);
+            !metadata.is_ok_and(|metadata| metadata.check().is_ok())
+        }
+        FrameKind::Batch if has_metadata => true,
+        FrameKind::Call | FrameKind::CallWithProgress => {
+            let message = reference_reader::message(frame.body);
+            has_metadata &= !matches!(message, Some(Message::Request(_)));
+            message.is_none()
+        }
         FrameKind::Batch => !reference_reader::batch(frame.body)
             .is_some_and(|messages| messages.iter().all(is_message)),
-        FrameKind::OneWay => !matches!(
-            reference_reader::message(frame.body),
-            Some(Message::Request(_))
-        ),
+        FrameKind::OneWay => {
+            has_metadata = false;
+            let message = reference_reader::message(frame.body);
+            !matches!(message, Some(Message::Request(_)))
+        }
         FrameKind::Ping | FrameKind::Pong | FrameKind::Credential => false,
         FrameKind::GoAway | FrameKind::Refused | FrameKind::Load | FrameKind::Progress => true,
         // No call has streams.

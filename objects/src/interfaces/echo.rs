@@ -3,6 +3,7 @@
 use pyroxene_common::{Stream, identity::Role, values::Payload};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 pyroxene_common::interface! {
     /// Methods for tests and diagnosis of calls.
@@ -28,6 +29,9 @@ pyroxene_common::interface! {
         /// Reads all items, and says how many there were and how many bytes they have.
         #[idempotent]
         async fn collect(items: Stream<Payload>) -> Result<Collected, EchoError>;
+        /// What the worker is told of the call beside its arguments.
+        #[idempotent]
+        async fn context() -> SeenContext;
     }
 }
 
@@ -46,6 +50,19 @@ pub struct Identity {
     pub user: Option<String>,
     /// That user's role.
     pub role: Option<Role>,
+}
+
+/// What a method is told of its call beside its arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SeenContext {
+    /// The user that the caller has proved to be; without authentication the name that it gives itself.
+    pub caller: String,
+    /// The pairs that travel with the call.
+    pub metadata: BTreeMap<String, String>,
+    /// How long the caller still waits, in milliseconds.
+    pub deadline_ms: u64,
+    /// The id of the trace that the call belongs to, in hexadecimal digits.
+    pub trace_id: String,
 }
 
 /// What `collect` has read.

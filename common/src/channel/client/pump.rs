@@ -359,7 +359,8 @@ impl ReceivedFrames {
             FrameKind::Batch
             | FrameKind::OneWay
             | FrameKind::Credential
-            | FrameKind::CallWithProgress => {
+            | FrameKind::CallWithProgress
+            | FrameKind::Metadata => {
                 let what = format!("a client received a {kind:?} frame");
                 return Err(ConnectionLost::Protocol(what));
             }

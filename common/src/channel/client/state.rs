@@ -142,9 +142,15 @@ impl<R> ClientConnectionState<R> {
 
     /// Appends one call's frame, or its part of a batch.
     pub(super) fn append(&mut self, header: &[u8], envelope: &[u8], message: &EncodedRequest) {
+        if let EncodedRequest::WithMetadata { metadata, message } = message {
+            self.outbox.push_raw_frame(FrameKind::Metadata, metadata);
+            return self.append(header, envelope, message);
+        }
         self.outbox.extend(header);
         self.outbox.extend(envelope);
         match message {
+            // It was queued before.
+            EncodedRequest::WithMetadata { .. } => {}
             EncodedRequest::Small(body) => self.outbox.extend(body),
             EncodedRequest::Large { pieces, .. } => {
                 for piece in pieces {

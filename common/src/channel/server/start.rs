@@ -15,11 +15,12 @@ use crate::{
         settings::Settings,
         streams::{Inbox, Producer, StreamTable, receiving, take_kept},
     },
-    codec::CodecError,
+    codec::{self, CodecError},
     envelope::{ClientMessage, Envelope},
     frame::{BATCH_PREFIX_LEN, split_batch},
     message::{Refusal, RefusalReason},
-    scope::{Scope, take_reserved},
+    metadata::Metadata,
+    scope::{self, Scope, take_reserved},
     wire::FrameKind,
 };
 use bytes::Bytes;
@@ -91,6 +92,8 @@ pub(super) struct CallStarter<'a, D, B, F> {
     pub(super) scope: &'a Scope,
     pub(super) template: &'a context::Context,
     pub(super) interface_version: u32,
+    /// The metadata of the next call.
+    pub(super) metadata: &'a mut Option<Arc<Metadata>>,
     /// The rest of a batch for whose answers there was no buffer space, and its memory.
     pub(super) batch: &'a mut Bytes,
     pub(super) batch_memory: &'a mut Option<BytePermit>,
@@ -116,6 +119,10 @@ where
         match kind {
             FrameKind::Call => self.handle_message(body, false, memory)?,
             FrameKind::CallWithProgress => self.handle_message(body, true, memory)?,
+            FrameKind::Metadata => *self.metadata = Some(read_metadata(body)?),
+            FrameKind::Batch if self.metadata.is_some() => {
+                return Err(protocol(&"a batch has no metadata"));
+            }
             FrameKind::Batch => {
                 let done = self.handle_batch(body, &mut memory)?;
                 let rest = body.get(done..).unwrap_or_default();
@@ -219,6 +226,7 @@ where
 
     /// Refuses a call, or breaks a stream, that was skipped because there was no memory for it.
     pub(super) fn refuse(&mut self, kind: FrameKind, envelope: &[u8]) {
+        *self.metadata = None;
         if kind == FrameKind::StreamItems {
             if let Some(streams) = self.calls.known_streams() {
                 streams.refuse_items(envelope);
@@ -232,6 +240,7 @@ where
     }
 
     fn begin(&mut self, mut call: IncomingCall<'_>) {
+        let metadata = self.metadata.take();
         if self.draining {
             return self.fail(call.id, CallFailure::Refused(draining()));
         }
@@ -250,15 +259,17 @@ where
             }
         }
         let watched = call.id.filter(|_| call.wants_progress);
-        if let Some(id) = watched {
-            let watched = ProgressReport::new(id);
+        let watched = watched.map(ProgressReport::new);
+        if watched.is_some() || metadata.is_some() {
+            let reporter = watched.as_ref().map(|watched| self.calls.reporter(watched));
             let scope = Scope {
-                reporter: self.calls.reporter(&watched),
+                reporter: reporter.unwrap_or_default(),
+                metadata,
                 ..self.scope.clone()
             };
-            return scope.enter(|| self.begin_in(call, &scope, Some(watched)));
+            return scope.enter(|| self.begin_in(call, &scope, watched));
         }
-        // Without progress reports, the connection's scope is entered already.
+        // Otherwise the connection's scope is entered already.
         self.begin_in(call, self.scope, None);
     }
 
@@ -270,6 +281,7 @@ where
         watched: Option<Arc<ProgressReport>>,
     ) {
         let context = call.envelope.to_context(self.template, self.now);
+        scope::set_call(context);
         let begun = catch_unwind(AssertUnwindSafe(|| {
             let (request, inboxes) = receiving(|| D::decode(self.interface_version, call.message));
             let request = request?;
@@ -297,12 +309,15 @@ where
                 let kept = take_kept();
                 if let (Some(id), false) = (call.id, streams.is_empty()) {
                     let deadline = Instant::from_std(context.deadline);
-                    self.calls.start_streams(id, deadline, streams, scope, kept);
+                    let scope = scope.of_call(context);
+                    self.calls
+                        .start_streams(id, deadline, streams, &scope, kept);
                 }
                 self.slot.clear();
             }
             Poll::Pending => {
                 let deadline = Instant::from_std(context.deadline);
+                let scope = scope.of_call(context);
                 self.spawn(call.id, deadline, scope, watched, call.memory);
             }
         }
@@ -338,7 +353,7 @@ where
         &mut self,
         id: Option<u64>,
         deadline: Instant,
-        scope: &Scope,
+        scope: Scope,
         watched: Option<Arc<ProgressReport>>,
         memory: Option<BytePermit>,
     ) {
@@ -346,7 +361,7 @@ where
             return;
         };
         let reserved = take_reserved();
-        let mut future = scope.clone().wrap(CatchPanics {
+        let mut future = scope.wrap(CatchPanics {
             future: place,
             reserved,
         });
@@ -430,6 +445,15 @@ fn panicked(panic: &(dyn Any + Send)) -> CallFailure {
         None => "the method panicked".to_owned(),
     };
     CallFailure::Failed(ServerError::new(io::ErrorKind::Other, detail))
+}
+
+/// The metadata in a frame. A peer that sends more than it may breaks the protocol.
+fn read_metadata(body: &[u8]) -> Result<Arc<Metadata>, ConnectionLost> {
+    let metadata: Metadata =
+        codec::decode(body).map_err(|error| ConnectionLost::Protocol(error.to_string()))?;
+    let checked = metadata.check();
+    checked.map_err(|error| ConnectionLost::Protocol(error.to_string()))?;
+    Ok(Arc::new(metadata))
 }
 
 fn undecodable(error: &CodecError) -> CallFailure {
