@@ -55,18 +55,18 @@ pub(crate) struct CallArguments {
     #[arg(long, env = "PYROXENE_POLICY", default_value_t)]
     policy: Policy,
     /// Call every live instance once, and print a line for each; the exit code is 0 only if all answered
-    #[arg(long, env = "PYROXENE_ALL", value_parser = YesOrNo)]
+    #[arg(long, env = "PYROXENE_CALL_ALL", value_parser = YesOrNo)]
     all: bool,
     /// Call only instances that have this tag; with several tags they must have all
     #[arg(
         long = "tag",
         value_name = "TAG",
-        env = "PYROXENE_CALL_TAGS",
+        env = "PYROXENE_CALL_TAG",
         value_delimiter = ','
     )]
     tags: Vec<String>,
     /// Metadata that travels with the call; may be given several times
-    #[arg(long = "meta", value_name = "KEY=VALUE", env = "PYROXENE_META", value_parser = pair)]
+    #[arg(long = "meta", value_name = "KEY=VALUE", env = "PYROXENE_CALL_META", value_parser = pair)]
     metadata: Vec<(String, String)>,
     #[command(flatten)]
     client: ClientArguments,
