@@ -217,3 +217,18 @@ async fn the_calls_deadline_is_the_tasks_and_a_shape_applies() {
     assert_eq!((task.priority, task.worker.as_deref()), (7, Some("w2")));
     assert!((1..=200).contains(&task.deadline_ms.unwrap()));
 }
+
+#[tokio::test]
+async fn a_call_without_a_chosen_deadline_has_none() {
+    let fake = Fake::start(1).await;
+    let client = fake.client();
+    let calling = tokio::spawn(async move {
+        let calculator = client.durable::<Calculator>("calculator");
+        calculator.factorial(context::current(), 5).await
+    });
+    within(fake.store.polled(1)).await;
+    let id = fake.store.ids()[0].clone();
+    assert_eq!(fake.store.submission(&id).deadline_ms, None);
+    fake.store.succeed(&id, "\"120\"");
+    assert_eq!(within(calling).await.unwrap().unwrap(), Ok(integer(120)));
+}
