@@ -11,6 +11,9 @@ use tokio::time::Instant;
 /// The deadline that `tarpc::context::current` gives to every context: this time from now.
 const TARPC_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long a call may take that nobody has chosen a deadline for.
+pub(crate) const DEFAULT_DEADLINE: Duration = TARPC_DEADLINE;
+
 /// How old a context of `tarpc::context::current` may be when its call is made.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
@@ -49,12 +52,19 @@ pub fn context_within(time: Duration) -> Context {
 /// The deadline that the caller has chosen; `None` if the context is as `tarpc::context::current` makes it, which
 /// says nothing of the caller's wishes.
 pub(crate) fn chosen_deadline(context: &Context, now: Instant) -> Option<Instant> {
+    let is_as_made = |left: Duration| left <= TARPC_DEADLINE && left + MAX_AGE > TARPC_DEADLINE;
     let deadline = Instant::from_std(context.deadline);
-    let left = deadline.saturating_duration_since(now);
-    let is_as_made = context.trace_context.trace_id.is_none()
-        && left <= TARPC_DEADLINE
-        && left + MAX_AGE > TARPC_DEADLINE;
-    (!is_as_made).then_some(deadline)
+    if context.trace_context.trace_id.is_some() {
+        return Some(deadline);
+    }
+    // tarpc counts in the time of the system, which differs where time is paused.
+    let by_system = || {
+        let now = std::time::Instant::now();
+        context.deadline.saturating_duration_since(now)
+    };
+    let is_unchosen =
+        is_as_made(deadline.saturating_duration_since(now)) || is_as_made(by_system());
+    (!is_unchosen).then_some(deadline)
 }
 
 /// Trace ids must be unique, but need not be secret, so a fast generator suffices.

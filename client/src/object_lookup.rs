@@ -1,6 +1,9 @@
 //! A lookup of an object, and how the calls of its client are made.
 
-use crate::{client::Client, error::CallError, options::CallOptions, policy::Policy, proxy::Proxy};
+use crate::{
+    client::Client, deadline::DEFAULT_DEADLINE, error::CallError, options::CallOptions,
+    policy::Policy, proxy::Proxy,
+};
 use futures::future::BoxFuture;
 use pyroxene_common::{interface::Interface, metadata::Metadata};
 use std::{fmt, hash::Hash, marker::PhantomData, time::Duration};
@@ -121,8 +124,7 @@ impl<I: Interface> ObjectLookup<I> {
     ///
     /// No live worker hosts the object with this interface now.
     pub async fn proxy(self) -> Result<Proxy<I>, CallError> {
-        const DEFAULT: Duration = Duration::from_secs(10);
-        let deadline = Instant::now() + self.options.deadline.unwrap_or(DEFAULT);
+        let deadline = Instant::now() + self.options.deadline.unwrap_or(DEFAULT_DEADLINE);
         self.proxy_until(deadline).await
     }
 

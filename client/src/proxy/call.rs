@@ -2,7 +2,7 @@
 
 use super::Proxy;
 use crate::{
-    deadline::{chosen_deadline, random_trace_id},
+    deadline::{DEFAULT_DEADLINE, chosen_deadline, random_trace_id},
     delegation::DelegatedCall,
     error::{Attempt, AttemptLog, AttemptRecorder, CallError},
     instance::ObjectInstance,
@@ -79,9 +79,8 @@ impl<I: Interface> ProxyCall<'_, I> {
         let now = Instant::now();
         if context.trace_context.trace_id.is_none() {
             if chosen_deadline(&context, now).is_none() {
-                if let Some(time) = time {
-                    context.deadline = (now + time.min(MAX_DEADLINE)).into_std();
-                }
+                let time = time.unwrap_or(DEFAULT_DEADLINE).min(MAX_DEADLINE);
+                context.deadline = (now + time).into_std();
                 if let Some(outer) = outer {
                     context.deadline = context.deadline.min(outer.deadline);
                 }
