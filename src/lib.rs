@@ -59,11 +59,14 @@ pub use pyroxene_objects as objects;
 #[doc(inline)]
 pub use pyroxene_worker as worker;
 
+#[cfg(all(feature = "nameserver", feature = "worker"))]
+pub mod testing;
+
 #[cfg(feature = "client")]
 pub use pyroxene_client::{
-    AllAnswers, AllInstances, Attempt, AttemptLog, CallError, CallOptions, Client, ClientConfig, ConnectError, Credentials,
-    Durable, DynamicError, DynamicObject, InstanceAnswer, InvalidConfig, NewTask, ObjectLookup, Policy, Proxy,
-    Response, TaskError, TaskHandle, Topic, TopicError,
+    AllAnswers, AllInstances, Attempt, AttemptLog, CallError, CallOptions, Client, ClientConfig,
+    ConnectError, Credentials, Durable, DynamicError, DynamicObject, InstanceAnswer, InvalidConfig,
+    NewTask, ObjectLookup, Policy, Proxy, Response, TaskError, TaskHandle, Topic, TopicError,
 };
 pub use pyroxene_common::{
     Stream,

@@ -54,7 +54,7 @@ pub fn context_within(time: Duration) -> Context {
 pub(crate) fn chosen_deadline(context: &Context, now: Instant) -> Option<Instant> {
     let is_as_made = |left: Duration| left <= TARPC_DEADLINE && left + MAX_AGE > TARPC_DEADLINE;
     let deadline = Instant::from_std(context.deadline);
-    if context.trace_context.trace_id.is_some() {
+    if !context.trace_context.trace_id.is_none() {
         return Some(deadline);
     }
     // tarpc counts in the time of the system, which differs where time is paused.

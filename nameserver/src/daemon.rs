@@ -132,6 +132,7 @@ impl NameServer {
             workers,
             topic_retention,
             advertise,
+            on_current_runtime,
         } = config;
         // A store in memory belongs to this name server alone, and so do its exclusive names.
         let is_shared = store.as_ref().is_some_and(|url| *url != StoreUrl::Memory);
@@ -197,8 +198,11 @@ impl NameServer {
                 .policy(AccessPolicy::Roles(topics::may_call));
             objects.insert(interfaces::topics::OBJECT.to_owned(), topics);
         }
-        let lease_runtime = DedicatedRuntime::start("lease").map_err(NameServerError::Threads)?;
-        host.runtime = Some(Handle::current());
+        let lease_runtime = match on_current_runtime {
+            true => DedicatedRuntime::current(),
+            false => DedicatedRuntime::start("lease").map_err(NameServerError::Threads)?,
+        };
+        host.runtime = (!on_current_runtime).then(Handle::current);
         let binding = lease_runtime.handle().spawn(Host::bind(host, objects));
         let host = binding
             .await

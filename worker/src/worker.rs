@@ -132,7 +132,10 @@ impl Worker {
         // Name servers may be unreachable now, so invalid values are refused here.
         check(&name, builder.ttl)?;
         builder.check_names()?;
-        let lease_runtime = DedicatedRuntime::start("lease").map_err(WorkerError::Threads)?;
+        let lease_runtime = match builder.on_current_runtime {
+            true => DedicatedRuntime::current(),
+            false => DedicatedRuntime::start("lease").map_err(WorkerError::Threads)?,
+        };
         let client = {
             // The background tasks of a client run on the runtime where it was created.
             let _entered = lease_runtime.handle().enter();

@@ -180,7 +180,12 @@ async fn carry(
                 Ok(_) => {}
             }
             is_broken |= faults.loses();
-            if !is_broken && sender.send((faults.arrival(), piece.freeze())).await.is_err() {
+            if !is_broken
+                && sender
+                    .send((faults.arrival(), piece.freeze()))
+                    .await
+                    .is_err()
+            {
                 return;
             }
         }
@@ -217,7 +222,9 @@ mod tests {
         let Endpoint::Unix(path) = &endpoint else {
             panic!("it is a path");
         };
-        MemoryFaults::of(path).unwrap().delay(Duration::from_secs(3));
+        MemoryFaults::of(path)
+            .unwrap()
+            .delay(Duration::from_secs(3));
         let began = Instant::now();
         let ours = dial(&endpoint, async |mut socket| {
             socket.write_all(b"hello").await.map(|()| socket)
@@ -226,7 +233,10 @@ mod tests {
         let (mut theirs, _) = listener.accept().await.unwrap();
         let mut heard = [0; 5];
         theirs.read_exact(&mut heard).await.unwrap();
-        assert_eq!((&heard, began.elapsed()), (b"hello", Duration::from_secs(3)));
+        assert_eq!(
+            (&heard, began.elapsed()),
+            (b"hello", Duration::from_secs(3))
+        );
         drop(theirs);
         assert_eq!(ours.read(&mut heard).await.unwrap(), 0, "it is closed");
     }

@@ -42,6 +42,8 @@ pub struct NameServerConfig {
     pub(super) workers: Option<TlsClient>,
     pub(super) topic_retention: Retention,
     pub(super) advertise: Option<Endpoint>,
+    /// Whether it has no threads of its own.
+    pub(super) on_current_runtime: bool,
 }
 
 /// How long a topic keeps its entries by default: 30 days, and at most a gibibyte.
@@ -72,7 +74,16 @@ impl NameServerConfig {
             workers: None,
             topic_retention: DEFAULT_TOPIC_RETENTION,
             advertise: None,
+            on_current_runtime: false,
         }
+    }
+
+    /// Runs leases on the current runtime too, without a thread of their own: for tests, whose time may be
+    /// paused. In a program they would wait for its other work.
+    #[must_use]
+    pub fn on_current_runtime(mut self) -> Self {
+        self.on_current_runtime = true;
+        self
     }
 
     /// The address at which workers and clients reach this name server, if it is not the address at which it

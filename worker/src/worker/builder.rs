@@ -41,6 +41,8 @@ pub struct WorkerBuilder {
     pub(super) exclusive: bool,
     pub(super) chaos: Chaos,
     pub(super) interceptors: Interceptors,
+    /// Whether it has no thread of its own.
+    pub(super) on_current_runtime: bool,
     pub(super) tls: Option<TlsServer>,
     pub(super) trust: Option<TlsClient>,
     pub(super) credentials: Option<Credentials>,
@@ -80,6 +82,7 @@ impl Default for WorkerBuilder {
             exclusive: false,
             chaos: Chaos::default(),
             interceptors: Interceptors::default(),
+            on_current_runtime: false,
             tls: None,
             trust: None,
             credentials: None,
@@ -360,6 +363,13 @@ impl WorkerBuilder {
     /// ```
     pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
         self.interceptors.push(Arc::new(interceptor));
+        self
+    }
+
+    /// Renews leases on the current runtime too, without a thread of their own: for tests, whose time may be
+    /// paused. In a program a method that blocks the runtime would endanger them.
+    pub fn on_current_runtime(mut self) -> Self {
+        self.on_current_runtime = true;
         self
     }
 
