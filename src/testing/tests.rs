@@ -44,9 +44,9 @@ async fn hours_pass_at_once_and_leases_go_on() {
     let waiter = client.object::<Waiter>("waiter").await.unwrap();
     let (began, real) = (Instant::now(), std::time::Instant::now());
     let day = context_within(Duration::from_secs(24 * 3600));
-    assert_eq!(waiter.wait(day, 5 * 3600).await.unwrap(), "w1");
+    assert_eq!(waiter.wait(day, 3600).await.unwrap(), "w1");
     let took = began.elapsed();
-    assert!(took >= Duration::from_secs(5 * 3600), "{took:?}");
+    assert!(took >= Duration::from_secs(3600), "{took:?}");
     assert!(real.elapsed() < Duration::from_secs(60), "{real:?}");
     // The worker is still there, and a context of the system's time still does.
     assert_eq!(waiter.wait(context::current(), 1).await.unwrap(), "w1");

@@ -104,12 +104,18 @@ async fn only_instances_with_the_tag_are_called() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_live_instance_is_asked_once() {
-    let mut broker = Broker::start().workers(3).await;
+    // The lease of the one that is frozen outlasts the test.
+    let lasting = ["--ttl", "60s"];
+    let mut broker = Broker::start()
+        .worker("w1", &lasting)
+        .worker("w2", &lasting)
+        .worker("w3", &lasting)
+        .await;
     let client = broker.client().await;
     let ask = || {
         client
             .all::<Echo>("echo")
-            .ask(|echo| async move { echo.whoami(within(seconds(5))).await })
+            .ask(|echo| async move { echo.whoami(within(seconds(3))).await })
     };
     let asked = ask().await.unwrap();
     assert!(asked.have_all_answered(), "{asked:?}");

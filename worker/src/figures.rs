@@ -193,6 +193,8 @@ mod tests {
         parameters: &[],
         takes_stream: false,
         answers_stream: false,
+        since: 0,
+        parameters_since: &[],
     }];
 
     #[test]

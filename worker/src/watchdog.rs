@@ -241,6 +241,8 @@ mod tests {
             takes_stream: false,
             answers_stream: false,
             parameters: &[],
+            since: 0,
+            parameters_since: &[],
         }];
         let watched = WatchedMethods::new("teapot", &methods);
         let polled = THIS_THREAD.with(Arc::clone);

@@ -108,6 +108,7 @@ macro_rules! interface {
             }
 
             $crate::pastey::paste! {
+                #[allow(unused_imports)]
                 pub use tarpc_service::{
                     $name, [<$name Request>], [<$name Response>], [<$name Stub>], [<Serve $name>],
                 };

@@ -20,6 +20,7 @@ fn hosted() -> Arc<WorkerObject<EchoInterface, pyroxene_objects::EchoObject>> {
         meters: WorkerMeters::default(),
         held_names: HeldExclusiveNames::default(),
         chaos: Chaos::default(),
+        interceptors: Arc::default(),
         max_calls: 100,
         exclusive: false,
         client: Client::new(ClientConfig::new("127.0.0.1:1").unwrap()),
