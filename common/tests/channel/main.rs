@@ -19,6 +19,7 @@ mod large;
 mod liveness;
 mod loss;
 mod memory;
+mod metadata;
 mod mutations;
 mod one_way;
 mod probe;
