@@ -68,6 +68,8 @@ pub use pyroxene_client::{
     ConnectError, Credentials, Durable, DynamicError, DynamicObject, InstanceAnswer, InvalidConfig,
     NewTask, ObjectLookup, Policy, Proxy, Response, TaskError, TaskHandle, Topic, TopicError,
 };
+#[cfg(any(feature = "worker", feature = "nameserver"))]
+pub use pyroxene_common::tls::TlsServer;
 pub use pyroxene_common::{
     Stream,
     channel::{StreamError, StreamFailure},
@@ -79,7 +81,7 @@ pub use pyroxene_common::{
     message::{Refusal, RefusalReason},
     metadata::{InvalidMetadata, Metadata},
     scope::{CallContext, Caller, context, progress},
-    tls::{TlsClient, TlsServer},
+    tls::TlsClient,
     values::Blob,
 };
 #[cfg(feature = "nameserver")]

@@ -12,8 +12,8 @@ use crate::{
 use pyroxene_common::{
     channel::DEFAULT_BUSY_POLL,
     endpoint::{Endpoint, InvalidEndpoint},
-    host::LocalLink,
     interceptor::Interceptor,
+    local::LocalLink,
     tls::TlsClient,
     wire::DEFAULT_MAX_MESSAGE,
 };

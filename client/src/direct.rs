@@ -13,7 +13,7 @@ use pyroxene_common::{
     channel::{AttemptError, ClientConnection, StreamInputs},
     endpoint::Endpoint,
     identity::Addressee,
-    interface::{CallStub, Interface, Method},
+    interface::{CallStub, Interface},
     message::EncodedRequest,
 };
 use std::{fmt, sync::Arc};
@@ -82,7 +82,7 @@ impl<I: Interface> DirectProxy<I> {
         request_index: usize,
         request: I::Request,
     ) -> Result<I::Response, AttemptError> {
-        let streams = I::METHODS.get(request_index).is_some_and(Method::streams);
+        let streams = I::has_streams(request_index);
         let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
         let (encoded, inputs) = match streams {
             true => StreamInputs::collect(encode),

@@ -22,7 +22,7 @@ use call::ProxyCall;
 use pyroxene_common::{
     channel::ProgressListener,
     codec::CodecError,
-    interface::{CallStub, Interface, Method},
+    interface::{CallStub, Interface},
     message::EncodedRequest,
     scope,
 };
@@ -215,7 +215,7 @@ impl<I: Interface> Proxy<I> {
         request: &I::Request,
     ) -> Result<ProxyCall<'a, I>, CallError> {
         let index = I::request_index(request);
-        let mut call = match I::METHODS.get(index).is_some_and(Method::streams) {
+        let mut call = match I::has_streams(index) {
             true => self.begin_streaming(context, index, || EncodedRequest::new(request))?,
             false => self.begin_encoded(context, index, EncodedRequest::new(request))?,
         };
@@ -270,7 +270,7 @@ impl<I: Interface> CallStub for Proxy<I> {
         let index = I::request_index(&request);
         let needs = Self::needed_version(&request);
         let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let mut call = match I::METHODS.get(index).is_some_and(Method::streams) {
+        let mut call = match I::has_streams(index) {
             true => self.begin_streaming(context, index, encode)?,
             false => self.begin_encoded(context, index, encode())?,
         };

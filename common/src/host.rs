@@ -4,13 +4,11 @@ mod accept;
 mod connection_limits;
 mod files;
 mod invoke_dispatch;
-mod local;
 mod message_memory;
 mod object;
 mod protocol;
 mod unauthenticated;
 
-pub use local::LocalLink;
 pub use message_memory::default_message_memory;
 pub use object::{HostedObject, ServiceDispatch};
 pub use protocol::{AuthenticationReport, Protocol, ProtocolConnection, ReplayedStream};
@@ -20,6 +18,7 @@ use crate::{
     byte_budget::ByteBudget,
     channel::Settings,
     endpoint::Endpoint,
+    local::LocalLink,
     message::Load,
     net::Listener,
     reload::reload_on_change,

@@ -8,25 +8,33 @@
 //! Which tickets a host accepts, and what their holders may do, is decided in [`access`](crate::access).
 
 mod challenge;
+#[cfg(feature = "serve")]
+mod domain_key;
 mod holder;
 mod key;
 mod pattern;
 mod proof;
 mod role;
+#[cfg(feature = "serve")]
+mod signature;
 mod ticket;
 mod token;
 mod user;
 
 pub use challenge::LoginChallenge;
 pub(crate) use challenge::nonce;
+#[cfg(feature = "serve")]
+pub use domain_key::{DomainKey, PublicKey};
 pub use holder::{HolderId, HolderKey, KEY_LEN, SIGNATURE_LEN};
-pub use key::{DomainKey, KeyError, KeyId, KeyLife, PublicKey};
+pub use key::{KeyError, KeyId, KeyLife};
 pub use pattern::{
     InvalidPattern, InvalidPatterns, MAX_PATTERN, MAX_PATTERNS, MAX_PATTERNS_BYTES, Pattern,
     Patterns,
 };
 pub use proof::{Addressee, CHALLENGE_LEN, Challenge, Credential, HelloTarget, LoginProof};
 pub use role::{InvalidRole, Role};
-pub use ticket::{Audience, Claims, MAX_TICKET, Revocation, Ticket, TicketError, key_id};
+#[cfg(feature = "serve")]
+pub use signature::key_id;
+pub use ticket::{Audience, Claims, MAX_TICKET, Revocation, Ticket, TicketError};
 pub use token::{InvalidToken, Token, looks_like_token, printable_user};
 pub use user::{Identity, InvalidUserName, check_user_name, is_reserved};

@@ -47,9 +47,19 @@ pub struct Method {
 
 impl Method {
     /// Whether a parameter or the answer is a stream.
-    pub fn streams(&self) -> bool {
+    pub const fn streams(&self) -> bool {
         self.takes_stream || self.answers_stream
     }
+}
+
+const fn any_streams(mut methods: &[Method]) -> bool {
+    while let [method, rest @ ..] = methods {
+        if method.streams() {
+            return true;
+        }
+        methods = rest;
+    }
+    false
 }
 
 /// The kind of result in a response.
@@ -88,6 +98,12 @@ pub trait Interface: Send + Sync + 'static {
     const METHODS: &'static [Method];
     /// The oldest version that it speaks: what came later is marked with `#[since = 2]`.
     const OLDEST: u32 = oldest_version(Self::METHODS, Self::VERSION);
+
+    /// Whether the method at this position has streams. If no method has any, this costs nothing.
+    fn has_streams(index: usize) -> bool {
+        let any = const { any_streams(Self::METHODS) };
+        any && Self::METHODS.get(index).is_some_and(Method::streams)
+    }
 
     /// The position in [`METHODS`](Self::METHODS) of the method that a request calls.
     fn request_index(request: &Self::Request) -> usize;

@@ -1,6 +1,9 @@
 //! The code that both sides of a Pyroxene connection share, in layers: each module imports only from modules
 //! that stand above it in this file. A test in `tests/rooms` checks that.
 
+// Small parts that only a process that listens uses are left to the compiler.
+#![cfg_attr(not(feature = "serve"), allow(dead_code, unused_imports))]
+
 // Tools, which know nothing of Pyroxene's protocol.
 pub mod byte_budget;
 pub mod clean;
@@ -40,6 +43,8 @@ pub mod scope;
 
 pub mod interceptor;
 
+pub mod local;
+
 pub mod channel;
 
 // Interfaces: their declaration, those of a name server, and calls as JSON.
@@ -49,9 +54,11 @@ pub mod json;
 pub mod roster;
 
 // Which callers may connect, and what they may call.
+#[cfg(feature = "serve")]
 pub mod access;
 
 // The hosting of objects.
+#[cfg(feature = "serve")]
 pub mod host;
 
 pub use channel::Stream;

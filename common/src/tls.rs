@@ -15,6 +15,7 @@ mod failure;
 mod holder;
 mod metered;
 mod pem;
+#[cfg(feature = "serve")]
 mod server;
 mod stream;
 
@@ -24,6 +25,7 @@ pub use holder::CertificateHolder;
 pub use metered::MeteredSocket;
 pub(crate) use metered::ReadLimit;
 pub use pem::{KeyPairFiles, TlsFileError};
+#[cfg(feature = "serve")]
 pub use server::{ClientAuth, TlsServer};
 pub use stream::Stream;
 

@@ -175,7 +175,7 @@ impl TicketAuthority {
                 revoked: revoked.clone(),
             }),
         };
-        let Issuer { key, life, .. } = authority.issuer();
+        let (key, life) = (authority.key.load().public(), authority.issuer().life);
         authority
             .authenticator
             .trust_issuer(0, key, life, IssuerClock::Own);
@@ -191,7 +191,7 @@ impl TicketAuthority {
     /// The public key under which tickets are signed now.
     fn issuer(&self) -> Issuer {
         Issuer {
-            key: self.key.load().public(),
+            key: self.key.load().public().to_string(),
             life: match self.users {
                 Some(_) => KeyLife::Kept,
                 None => KeyLife::OfProcess,

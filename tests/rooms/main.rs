@@ -33,7 +33,7 @@ const ROOMS: [(&str, &[&str]); 8] = [
 /// Libraries that only these rooms link themselves, of those that take long to build.
 const HEAVY: [(&str, &[&str]); 5] = [
     ("sqlx", &["objects", "store"]),
-    ("faer", &["objects"]),
+    ("ndarray", &["objects"]),
     ("blake3", &["objects"]),
     ("axum", &["gateway"]),
     ("clap", &[]),
@@ -72,7 +72,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ),
     ("identity", &["identity", "limits"]),
     ("connection", &["net", "tls", "hello"]),
-    ("channel", &["scope", "interceptor", "channel"]),
+    ("channel", &["scope", "interceptor", "local", "channel"]),
     ("interface", &["interface", "interfaces", "json", "roster"]),
     ("access", &["access"]),
     ("host", &["host"]),

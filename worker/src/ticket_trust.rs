@@ -70,8 +70,11 @@ impl TicketTrust {
             unix_ms: issuer.now_ms,
             at,
         };
+        let Ok(key) = issuer.key.parse() else {
+            return false; // of a kind that this worker does not know
+        };
         self.authenticator
-            .trust_issuer(index, issuer.key.clone(), issuer.life, clock)
+            .trust_issuer(index, key, issuer.life, clock)
     }
 
     /// Applies later keys and revocations of a name server while this future is polled.

@@ -27,7 +27,7 @@ pub use inputs::StreamInputs;
 pub use json::{answering_in_json, reading_json};
 pub use stream::Stream;
 
-pub(super) use exchange::{receiving, sending, take_kept};
+pub(super) use exchange::{Kept, SentStreams, receiving, sending, take_kept};
 pub(super) use inbox::Inbox;
 pub(super) use producer::Producer;
 pub(super) use sender::{CallSenders, SentInputs};

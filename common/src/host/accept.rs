@@ -15,6 +15,7 @@ use crate::{
     identity::{Challenge, LoginChallenge, nonce},
     interface::Interface,
     interfaces::invoke::Invoke,
+    local::LocalHost,
     net::{Listener, Peer, Socket},
     scope::Caller,
     tls::{self, CertificateHolder, Stream},
@@ -86,6 +87,13 @@ pub(super) async fn run(listener: Listener, acceptor: Arc<Acceptor>) {
                 }
             }
         }
+    }
+}
+
+impl LocalHost for Acceptor {
+    fn accept(self: Arc<Self>, socket: Socket, caller: Caller) {
+        let connections = self.connections.clone();
+        connections.spawn(async move { self.serve_local(socket, caller).await });
     }
 }
 
@@ -251,7 +259,7 @@ impl Acceptor {
     }
 
     /// Serves a connection from inside the process, with a known caller.
-    pub(super) async fn serve_local(&self, socket: Socket, caller: Caller) {
+    async fn serve_local(&self, socket: Socket, caller: Caller) {
         let mut stream = Stream::Plain(socket);
         let greeted = timeout(HELLO_TIMEOUT, async {
             let mut magic = [0; MAGIC.len()];

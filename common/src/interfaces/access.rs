@@ -2,7 +2,7 @@
 //! name [`OBJECT`]. It is the only object that unauthenticated callers may call.
 
 use crate::{
-    identity::{HolderId, Identity, KeyLife, PublicKey, Revocation, Ticket},
+    identity::{HolderId, Identity, KeyLife, Revocation, Ticket},
     limits::Limit,
 };
 use schemars::JsonSchema;
@@ -49,9 +49,8 @@ pub struct ChallengeNonce {
 /// The key with which a name server signs its tickets now, and the time of its clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Issuer {
-    /// The key that verifies its tickets.
-    #[schemars(with = "String")]
-    pub key: PublicKey,
+    /// The key that verifies its tickets, `k4.public.…`.
+    pub key: String,
     /// How long the key is trusted.
     pub life: KeyLife,
     /// What the name server's clock shows, in milliseconds since 1970.

@@ -1,6 +1,7 @@
 //! The holder of a verified certificate.
 
 use crate::identity::Role;
+#[cfg(feature = "serve")]
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The holder of a certificate: its common name (CN), and the role in its organizational unit (OU).
@@ -12,6 +13,7 @@ pub struct CertificateHolder {
     pub role: Option<Role>,
 }
 
+#[cfg(feature = "serve")]
 impl CertificateHolder {
     /// Reads a certificate that was verified already. `None` if it does not have exactly one name.
     pub(super) fn of(der: &[u8]) -> Option<Self> {
@@ -26,6 +28,7 @@ impl CertificateHolder {
     }
 }
 
+#[cfg(feature = "serve")]
 /// The text of an attribute that occurs exactly once.
 fn only<'a>(
     mut values: impl Iterator<Item = &'a x509_parser::x509::AttributeTypeAndValue<'a>>,

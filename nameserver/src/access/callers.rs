@@ -4,9 +4,9 @@
 use super::{TicketAuthority, own_caller};
 use pyroxene_client::{CallerAccess, CallerCredentials, CallerLogin, ClientConfig, TicketSource};
 use pyroxene_common::{
-    host::LocalLink,
     identity::{HolderId, HolderKey, Identity, LoginProof, Token},
     interfaces::access::{AccessError, LoginTicket},
+    local::LocalLink,
     scope::Caller,
     tls::TlsClient,
 };

@@ -335,7 +335,7 @@ impl ReceivedFrames {
             FrameKind::Call => {
                 let (response, inboxes) = receiving(|| codec::decode(body));
                 let response: Response<R> = response.map_err(protocol)?;
-                if !inboxes.is_empty() {
+                if let Some(inboxes) = inboxes {
                     shared
                         .streams()
                         .receive(response.request_id, inboxes, false)?;

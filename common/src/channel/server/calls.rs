@@ -11,7 +11,7 @@ use crate::{
         error::CallFailure,
         outbox::Outbox,
         settings::Settings,
-        streams::{CallSenders, Producer, StreamTable},
+        streams::{CallSenders, Kept, Producer, StreamTable},
     },
     codec::{self, zero_copy::LargeParts},
     message::LARGE_MESSAGE,
@@ -20,7 +20,6 @@ use crate::{
 };
 use serde::Serialize;
 use std::{
-    any::Any,
     cell::Cell,
     collections::HashMap,
     io,
@@ -90,7 +89,7 @@ pub(super) struct FinishedCall<'a> {
     pub(super) deadline: Instant,
     pub(super) scope: &'a Scope,
     /// What it keeps while the streams of its answer run.
-    pub(super) kept: Cell<Vec<Box<dyn Any + Send>>>,
+    pub(super) kept: Cell<Kept>,
 }
 
 /// A call that runs in a task of its own.
@@ -279,7 +278,7 @@ impl ServerCalls {
     ) -> bool {
         let limit = self.settings.max_send;
         let (id, serial) = (call.id, call.serial);
-        let mut streams = Vec::new();
+        let mut streams = None;
         let has_room = |state: &ServerCallsState| state.outbox.len() < self.settings.max_buffered;
         if !has_room(&self.lock()) {
             return false;
@@ -301,7 +300,7 @@ impl ServerCalls {
                 state.outbox.append(encoded);
                 state.outbox.keep(std::mem::take(reserved));
             } else {
-                streams.clear();
+                streams = None;
             }
         } else if state.take(id, serial)
             && let Some(answer) = answer.take()
@@ -311,7 +310,7 @@ impl ServerCalls {
         }
         let server = state.server.take();
         drop(state);
-        if !streams.is_empty() {
+        if let Some(streams) = streams {
             let kept = call.kept.take();
             self.start_streams(id, call.deadline, streams, call.scope, kept);
         }
@@ -328,7 +327,7 @@ impl ServerCalls {
         deadline: Instant,
         streams: Vec<Box<dyn Producer>>,
         scope: &Scope,
-        kept: Vec<Box<dyn Any + Send>>,
+        kept: Kept,
     ) {
         let senders = CallSenders {
             table: self.streams(),

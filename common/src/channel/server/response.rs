@@ -4,7 +4,7 @@ use crate::{
     channel::{
         error::CallFailure,
         outbox::{Outbox, Unsendable},
-        streams::{Producer, sending},
+        streams::{SentStreams, sending},
     },
     codec::zero_copy::{self, LargeParts},
     message::RefusedCall,
@@ -24,7 +24,7 @@ pub(super) fn push_answer<R: Serialize + Send + Sync + 'static>(
     answer: Result<R, CallFailure>,
     parts: LargeParts<R>,
     limit: usize,
-) -> Vec<Box<dyn Producer>> {
+) -> SentStreams {
     match answer {
         Ok(answer) => {
             let (is_sent, streams) = sending(|| {
@@ -41,10 +41,7 @@ pub(super) fn push_answer<R: Serialize + Send + Sync + 'static>(
                     )
                 })
             });
-            return match is_sent {
-                true => streams,
-                false => Vec::new(),
-            };
+            return streams.filter(|_| is_sent);
         }
         Err(CallFailure::Failed(error)) => push_failure(outbox, request_id, error, limit),
         Err(CallFailure::Refused(refusal)) => {
@@ -56,7 +53,7 @@ pub(super) fn push_answer<R: Serialize + Send + Sync + 'static>(
             let _ = outbox.push_frame(FrameKind::Refused, &refused, limit);
         }
     }
-    Vec::new()
+    None
 }
 
 /// Queues an error instead of an answer.
@@ -116,7 +113,7 @@ mod tests {
         let expected = codec::encode(&expected).unwrap();
         let (mut outbox, mut writing) = (Outbox::default(), WriteBuffer::default());
         let streams = push_answer(&mut outbox, 7, Ok(answer), text, expected.len());
-        assert!(streams.is_empty());
+        assert!(streams.is_none());
         outbox.drain_into(&mut writing);
         let (mut written, mut is_lent) = (Vec::new(), false);
         while !writing.is_empty() {
@@ -134,7 +131,7 @@ mod tests {
     fn a_lent_answer_over_the_limit_becomes_an_error() {
         let mut outbox = Outbox::default();
         let streams = push_answer(&mut outbox, 7, Ok("x".repeat(100_000)), text, 100_000);
-        assert!(streams.is_empty());
+        assert!(streams.is_none());
         assert!(outbox.len() < 1000, "{}", outbox.len());
     }
 }

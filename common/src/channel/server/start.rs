@@ -13,7 +13,7 @@ use crate::{
         error::{CallFailure, ConnectionLost},
         outbox::Outbox,
         settings::Settings,
-        streams::{Inbox, Producer, StreamTable, receiving, take_kept},
+        streams::{Inbox, Kept, SentStreams, StreamTable, receiving, take_kept},
     },
     codec::{self, CodecError},
     envelope::{ClientMessage, Envelope},
@@ -285,7 +285,7 @@ where
         let begun = catch_unwind(AssertUnwindSafe(|| {
             let (request, inboxes) = receiving(|| D::decode(self.interface_version, call.message));
             let request = request?;
-            if !inboxes.is_empty() {
+            if let Some(inboxes) = inboxes {
                 self.receive_streams(call.id, inboxes)?;
             }
             let future = (self.start)(Arc::clone(self.dispatch), context, request);
@@ -307,7 +307,7 @@ where
                 let streams = self.answer(call.id, answer);
                 self.outbox.keep(reserved);
                 let kept = take_kept();
-                if let (Some(id), false) = (call.id, streams.is_empty()) {
+                if let (Some(id), Some(streams)) = (call.id, streams) {
                     let deadline = Instant::from_std(context.deadline);
                     let scope = scope.of_call(context);
                     self.calls
@@ -324,15 +324,9 @@ where
     }
 
     /// Queues an answer, if one is wanted. Returns what makes the items of the streams in it.
-    fn answer(
-        &mut self,
-        id: Option<u64>,
-        answer: Result<D::Response, CallFailure>,
-    ) -> Vec<Box<dyn Producer>> {
-        match id {
-            Some(id) => push_answer(self.outbox, id, answer, D::parts, self.settings.max_send),
-            None => Vec::new(),
-        }
+    fn answer(&mut self, id: Option<u64>, answer: Result<D::Response, CallFailure>) -> SentStreams {
+        let id = id?;
+        push_answer(self.outbox, id, answer, D::parts, self.settings.max_send)
     }
 
     /// Queues the reason why a call is not run.
@@ -411,7 +405,7 @@ impl<F, R> Future for CatchPanics<F>
 where
     F: Future<Output = Result<R, CallFailure>>,
 {
-    type Output = (F::Output, Vec<BytePermit>, Vec<Box<dyn Any + Send>>);
+    type Output = (F::Output, Vec<BytePermit>, Kept);
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();

@@ -56,27 +56,34 @@ impl Drop for Opened {
     }
 }
 
+/// What makes the items of the streams in a message. `None` in most messages: a list that is empty would have to be
+/// looked at again wherever it is dropped.
+pub(crate) type SentStreams = Option<Vec<Box<dyn Producer>>>;
+
+/// What a method keeps while its answer's streams run.
+pub(crate) type Kept = Option<Vec<Box<dyn Any + Send>>>;
+
 /// Runs an encoder, and returns what makes the items of the streams that it encoded.
-pub(crate) fn sending<T>(encode: impl FnOnce() -> T) -> (T, Vec<Box<dyn Producer>>) {
+pub(crate) fn sending<T>(encode: impl FnOnce() -> T) -> (T, SentStreams) {
     let encoded = {
         let _opened = Opened::new(&SENDING, Exchange::Binary);
         encode()
     };
     match HAS_SENT.replace(false) {
-        true => (encoded, SENT.take()),
-        false => (encoded, Vec::new()),
+        true => (encoded, Some(SENT.take())),
+        false => (encoded, None),
     }
 }
 
 /// Runs a decoder, and returns the inboxes of the streams that it decoded.
-pub(crate) fn receiving<T>(decode: impl FnOnce() -> T) -> (T, Vec<Arc<Inbox>>) {
+pub(crate) fn receiving<T>(decode: impl FnOnce() -> T) -> (T, Option<Vec<Arc<Inbox>>>) {
     let decoded = {
         let _opened = Opened::new(&RECEIVING, Exchange::Binary);
         decode()
     };
     match HAS_RECEIVED.replace(false) {
-        true => (decoded, RECEIVED.take()),
-        false => (decoded, Vec::new()),
+        true => (decoded, Some(RECEIVED.take())),
+        false => (decoded, None),
     }
 }
 
@@ -149,9 +156,9 @@ pub fn keep_while_streaming(value: impl Any + Send) {
 }
 
 /// Takes what the call just polled on this thread keeps.
-pub(crate) fn take_kept() -> Vec<Box<dyn Any + Send>> {
+pub(crate) fn take_kept() -> Kept {
     match HAS_KEPT.replace(false) {
-        true => KEPT.take(),
-        false => Vec::new(),
+        true => Some(KEPT.take()),
+        false => None,
     }
 }

@@ -48,7 +48,7 @@ impl StreamInputs {
         let (encoded, producers) = sending(encode);
         (
             encoded,
-            Self(producers.into_iter().map(Input::new).collect()),
+            Self(producers.into_iter().flatten().map(Input::new).collect()),
         )
     }
 

@@ -1,11 +1,16 @@
 //! Connections to a host from inside its own process.
 
-use super::accept::Acceptor;
 use crate::{endpoint::Endpoint, net::Socket, scope::Caller};
 use std::{
     fmt, io,
     sync::{Arc, Weak},
 };
+
+/// A host that takes connections from inside its process.
+pub trait LocalHost: Send + Sync {
+    /// Serves a connection of this caller, in a task of its own.
+    fn accept(self: Arc<Self>, socket: Socket, caller: Caller);
+}
 
 /// Connects to a host from inside its process. It does not keep the host alive.
 #[derive(Clone)]
@@ -13,7 +18,7 @@ pub struct LocalLink(Arc<LocalLinkInner>);
 
 struct LocalLinkInner {
     endpoint: Endpoint,
-    host: Weak<Acceptor>,
+    host: Weak<dyn LocalHost>,
     caller: Caller,
 }
 
@@ -24,7 +29,8 @@ impl fmt::Debug for LocalLink {
 }
 
 impl LocalLink {
-    pub(super) fn new(endpoint: Endpoint, host: Weak<Acceptor>, caller: Caller) -> Self {
+    /// A link to this host, which other processes reach at the endpoint, for this caller.
+    pub fn new(endpoint: Endpoint, host: Weak<dyn LocalHost>, caller: Caller) -> Self {
         Self(Arc::new(LocalLinkInner {
             endpoint,
             host,
@@ -53,9 +59,7 @@ impl LocalLink {
         let host = self.0.host.upgrade();
         let host = host.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionRefused))?;
         let (here, there) = Socket::pair()?;
-        let caller = self.0.caller.clone();
-        let connections = host.connections.clone();
-        connections.spawn(async move { host.serve_local(there, caller).await });
+        host.accept(there, self.0.caller.clone());
         Ok(here)
     }
 }
