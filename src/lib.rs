@@ -12,10 +12,10 @@
 //!   method, [`common::scope::current`] says who the [`Caller`] is;
 //! - hosting: [`Worker`], [`WorkerBuilder`]; everything else of the [`worker`] library;
 //! - the [`nameserver`] library with [`NameServer`], and [`StoreUrl`] for what it keeps;
-//! - declaring interfaces: the [`interface!`] macro; [`Blob`] for bytes; [`schemars`], whose `JsonSchema`
+//! - declaring interfaces: the [`interface!`] macro; [`Blob`] for bytes; [`Remote`] for references to objects; [`schemars`], whose `JsonSchema`
 //!   types of one's own derive;
 //! - the built-in [`objects`], which [`HostBuiltins`] adds to a worker, and their interfaces: [`Calculator`], [`Text`], [`struct@Hash`], [`Echo`],
-//!   [`Accounts`], [`Chat`];
+//!   [`Accounts`], [`Counter`], [`Chat`];
 //! - within a method: [`context()`] says who calls, with which [`Metadata`], until when; [`progress`] says how far
 //!   it is;
 //! - on the way of every call: an [`Interceptor`];
@@ -66,12 +66,12 @@ pub mod testing;
 pub use pyroxene_client::{
     AllAnswers, AllInstances, Attempt, AttemptLog, CallError, CallOptions, Client, ClientConfig,
     ConnectError, Credentials, Durable, DynamicError, DynamicObject, InstanceAnswer, InvalidConfig,
-    NewTask, ObjectLookup, Policy, Proxy, Response, TaskError, TaskHandle, Topic, TopicError,
+    NewTask, ObjectLookup, Policy, Proxy, RemoteProxy, Response, SessionProxy, TaskError, TaskHandle, Topic, TopicError,
 };
 #[cfg(any(feature = "worker", feature = "nameserver"))]
 pub use pyroxene_common::tls::TlsServer;
 pub use pyroxene_common::{
-    Stream,
+    Remote, Stream,
     channel::{StreamError, StreamFailure},
     endpoint::Endpoint,
     interceptor::{CallEnd, InterceptedCall, Interceptor},
@@ -90,7 +90,8 @@ pub use pyroxene_nameserver::{NameServer, NameServerConfig};
 pub use pyroxene_objects::{
     Distributed, DistributedCalculator, DistributedError, DistributedOptions, HostBuiltins,
     interfaces::{
-        accounts::Accounts, calculator::Calculator, chat::Chat, echo::Echo, hash::Hash, text::Text,
+        accounts::Accounts, calculator::Calculator, chat::Chat, counter::Counter, echo::Echo,
+        hash::Hash, text::Text,
     },
 };
 #[cfg(feature = "nameserver")]

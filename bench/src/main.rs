@@ -18,6 +18,7 @@ mod load;
 mod open_loop;
 mod process;
 mod program;
+mod pyro;
 mod rpc;
 mod set_up;
 mod table;
@@ -60,6 +61,8 @@ enum BenchCommand {
     Large(large::LargeBenchOptions),
     /// Durable tasks from submission to end, and appends to topics, on every store
     Tasks(tasks::TaskBenchOptions),
+    /// Pyro's protocol: worker and name server beside Pyro5's own
+    Pyro(pyro::PyroBenchOptions),
     /// Serve, for another process of this program
     #[command(subcommand, hide = true)]
     Serve(child_commands::ServerCommand),
@@ -90,6 +93,7 @@ async fn run(command: BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Footprint(options) => footprint::run(options).await,
         BenchCommand::Large(options) => large::run(options).await,
         BenchCommand::Tasks(options) => tasks::run(options).await,
+        BenchCommand::Pyro(options) => pyro::run(options).await,
         BenchCommand::Serve(server) => server.run().await,
         BenchCommand::Call(client) => client.run().await,
     }

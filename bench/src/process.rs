@@ -5,6 +5,7 @@
 //! one line on standard output: `ready ADDRESS`.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -74,6 +75,11 @@ impl ChildServer {
         self.child.id().context("the server has ended")
     }
 
+    /// The processor time of the child so far.
+    pub(crate) fn cpu_time(&self) -> Result<Duration> {
+        cpu_time(&self.pid()?.to_string())
+    }
+
     /// Kills the child with SIGKILL and waits until it has ended.
     pub(crate) async fn kill(mut self) -> Result<()> {
         self.child.kill().await.context("cannot end the server")
@@ -113,6 +119,24 @@ impl ChildServer {
             bail!("the server ended with {status}");
         }
         Ok(())
+    }
+}
+
+/// The unit of processor times in `/proc`: a hundredth of a second, whatever the kernel's own clock is.
+const TICKS_PER_SECOND: u32 = 100;
+
+/// The processor time of a process so far, of all its threads. It is given by its id, or as `self`.
+pub(crate) fn cpu_time(process: &str) -> Result<Duration> {
+    let stat = format!("/proc/{process}/stat");
+    let text = fs::read_to_string(&stat).with_context(|| format!("cannot read {stat}"))?;
+    // The second field is a name in parentheses, which may contain any character.
+    let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let mut times = fields.split_whitespace().skip(11).map(str::parse::<u32>);
+    match (times.next(), times.next()) {
+        (Some(Ok(user)), Some(Ok(system))) => {
+            Ok(Duration::from_secs((user + system).into()) / TICKS_PER_SECOND)
+        }
+        _ => bail!("{stat} has no processor times"),
     }
 }
 

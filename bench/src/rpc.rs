@@ -14,6 +14,7 @@ use clap::{Args, builder::RangedU64ValueParser};
 
 use self::report::RpcRow;
 pub(crate) use self::systems::{System, pyroxene::serve_echo};
+use crate::load::Measurement;
 
 const DEFAULT_IN_FLIGHT: [usize; 3] = [1, 64, 256];
 
@@ -112,6 +113,22 @@ fn cells(payloads: &[usize], in_flight: &[usize]) -> Vec<LoadCell> {
         );
     }
     cells
+}
+
+/// Measures one system with one payload and number of calls in flight.
+pub(crate) async fn measure(
+    system: System,
+    payload: usize,
+    in_flight: usize,
+    seconds: Duration,
+) -> Result<Measurement> {
+    let windows = MeasurementDurations {
+        warm_up: seconds / 5,
+        measured: seconds,
+    };
+    system
+        .measure(LoadCell { payload, in_flight }, windows)
+        .await
 }
 
 async fn measure_cell(

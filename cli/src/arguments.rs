@@ -14,7 +14,9 @@ pub(crate) use untyped::read_untyped;
 pub(crate) use values::ArgumentValues;
 
 use crate::{failure::Failure, nearest::nearest, signature::signature};
-use pyroxene_common::interface::{Description, MethodDescription, ParameterDescription};
+use pyroxene_common::interface::{
+    ANY_PARAMETER, Description, MethodDescription, ParameterDescription,
+};
 use schema::{JsonTypes, mismatch};
 use serde_json::Value;
 use std::io;
@@ -122,6 +124,16 @@ impl<'a> MethodSignature<'a> {
         &self.method.parameters
     }
 
+    /// Whether a parameter or the answer is a stream, as far as the object tells.
+    pub(crate) fn may_stream(&self) -> bool {
+        self.method.streams() || (self.takes_anything() && !self.method.repeatable)
+    }
+
+    /// Whether the object does not tell what the method takes.
+    fn takes_anything(&self) -> bool {
+        matches!(self.parameters(), [only] if only.name == ANY_PARAMETER)
+    }
+
     fn parameter(&self, name: &str) -> Option<&'a ParameterDescription> {
         self.parameters().iter().find(|known| known.name == name)
     }
@@ -147,6 +159,9 @@ impl<'a> MethodSignature<'a> {
         words: &[String],
         mut read: impl FnMut(ArgumentSource<'_>) -> io::Result<Vec<u8>>,
     ) -> Result<ArgumentValues, Failure> {
+        if self.takes_anything() {
+            return untyped::read_any(&self.method.name, words, read).map(ArgumentValues::from);
+        }
         let mut given: Vec<Option<&str>> = vec![None; self.parameters().len()];
         let mut positional = Vec::new();
         for word in words {

@@ -80,6 +80,9 @@ pub(crate) struct DaemonArguments {
     /// there may do everything
     #[arg(long, env = "PYROXENE_INSECURE", value_parser = YesOrNo)]
     pub(crate) insecure: bool,
+    /// Whether programs in Python may use this port by Pyro's protocol: on or off
+    #[arg(long, value_name = "ON|OFF", env = "PYROXENE_PYRO", value_parser = clap::builder::BoolishValueParser::new(), default_value = "on", action = clap::ArgAction::Set)]
+    pub(crate) pyro: bool,
     /// Stop when standard input closes
     #[arg(long, hide = true)]
     pub(crate) exit_with_parent: bool,

@@ -4,7 +4,7 @@ mod types;
 
 pub(crate) use types::types;
 
-use pyroxene_common::interface::{MethodDescription, describe::is_stream};
+use pyroxene_common::interface::{MethodDescription, REMOTE_MARK, describe::is_stream};
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
@@ -52,6 +52,9 @@ fn name_within(schema: &Value, depth: usize) -> String {
     let Some(keywords) = schema.as_object().filter(|_| depth > 0) else {
         return "any".to_owned();
     };
+    if let Some(interface) = keywords.get(REMOTE_MARK).and_then(Value::as_str) {
+        return format!("reference to {interface}");
+    }
     let name = |schema: &Value| name_within(schema, depth - 1);
     if let Some(reference) = keywords.get("$ref").and_then(Value::as_str) {
         let short = reference.rsplit('/').next().unwrap_or(reference);
@@ -114,6 +117,10 @@ mod tests {
                 "[[number]]",
             ),
             (json!({"type": "array"}), "[any]"),
+            (
+                json!({"type": ["string", "object"], "x-remote": "Example.Greeter"}),
+                "reference to Example.Greeter",
+            ),
             (
                 json!({"type": "array", "prefixItems": [{"type": "string"}, true]}),
                 "(string, any)",

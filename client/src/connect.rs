@@ -1,6 +1,7 @@
 //! Connections to the instances of an object, and their handshake.
 
 use crate::{config::ClientConfig, security::ClientSecurity};
+use futures::future::BoxFuture;
 use pyroxene_common::{
     channel::{
         AttemptError, ClientConnection, ConnectionLost, Settings, Unauthenticated, busy_poll,
@@ -13,7 +14,11 @@ use pyroxene_common::{
     message::{Refusal, RefusalReason},
     net::{Socket, dial},
     tls::{Stream, TlsFailure},
-    wire::{HELLO_TIMEOUT, METADATA_SINCE, STREAMS_SINCE},
+    wire::{HELLO_TIMEOUT, METADATA_SINCE, SESSIONS_SINCE, STREAMS_SINCE},
+};
+use pyroxene_pyro::{
+    bridge::{PyroTarget, serve_target},
+    uri::{PyroUri, SCHEME as PYRO_SCHEME},
 };
 use serde::de::DeserializeOwned;
 use std::{io, time::Duration};
@@ -30,6 +35,8 @@ pub(crate) struct ConnectOptions {
     security: ClientSecurity,
     /// The link to the name server, if it is in this process.
     pub(crate) local: Option<LocalLink>,
+    /// Answers the calls of the interface by those of a Pyro object.
+    bridge: fn(Socket, PyroTarget) -> BoxFuture<'static, ()>,
 }
 
 impl ConnectOptions {
@@ -42,6 +49,7 @@ impl ConnectOptions {
             busy_poll: config.busy_poll,
             security: config.security.clone(),
             local: config.local.clone(),
+            bridge: |socket, target| Box::pin(serve_target::<I>(socket, target)),
         }
     }
 
@@ -70,6 +78,7 @@ impl ConnectOptions {
             busy_poll: self.busy_poll,
             streams: welcome.protocol >= STREAMS_SINCE,
             metadata: welcome.protocol >= METADATA_SINCE,
+            sessions: welcome.protocol >= SESSIONS_SINCE,
             ..settings
         };
         let exporter = stream.exporter();
@@ -98,6 +107,8 @@ pub(crate) struct Route<'a> {
     pub(crate) addressee: Option<&'a Addressee>,
     /// The version of the interface in which to call.
     pub(crate) version: u32,
+    /// The methods of a Pyro object that may run twice.
+    pub(crate) repeatable: &'a [String],
     pub(crate) options: &'a ConnectOptions,
 }
 
@@ -108,6 +119,11 @@ pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
     settings: Settings,
 ) -> Result<ClientConnection<R>, AttemptError> {
     let endpoint = way.endpoint;
+    if let Some(object) = way.object.strip_prefix(PYRO_SCHEME) {
+        let connecting = connect_to_pyro(way, object).await;
+        let (stream, welcome) = connecting.map_err(connect_error)?;
+        return Ok(way.options.connection_over(stream, &welcome, settings));
+    }
     if !matches!(shown, PresentedTicket::Nothing) && !way.options.security.is_private(endpoint) {
         let sentence = format!("a ticket is not sent to {endpoint} in the clear; TLS is needed");
         return Err(AttemptError::Unauthenticated(Unauthenticated::InTheClear(
@@ -128,6 +144,28 @@ pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
         (error, _) => error,
     })?;
     Ok(way.options.connection_over(stream, &welcome, settings))
+}
+
+/// Connects to a Pyro object by way of a bridge within this process.
+async fn connect_to_pyro(way: Route<'_>, object: &str) -> Result<(Stream, Welcome), HelloError> {
+    let (here, there) = Socket::pair()?;
+    let target = PyroTarget {
+        uri: PyroUri {
+            object: object.to_owned(),
+            endpoint: way.endpoint.clone(),
+        },
+        tls: way.options.security.tls.clone(),
+        repeatable: way.repeatable.to_vec(),
+    };
+    // It ends with the connection.
+    tokio::spawn((way.options.bridge)(there, target));
+    let mut stream = Stream::Plain(here);
+    let hello = way.options.hello(object);
+    let said = hello::say_hello(&mut stream, &hello);
+    let welcome = timeout(HELLO_TIMEOUT, said)
+        .await
+        .unwrap_or(Err(HelloError::Timeout))?;
+    Ok((stream, welcome))
 }
 
 impl Route<'_> {

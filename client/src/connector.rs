@@ -53,6 +53,7 @@ impl Connector {
             object,
             addressee,
             version: self.options.version,
+            repeatable: &[],
             options: &self.options,
         }
     }

@@ -45,6 +45,12 @@ pub enum CallError {
     /// No instance accepted the call: no name server answers, no worker hosts the object, or every worker
     /// is unreachable or refuses the call. The call has not run.
     Unavailable(Box<AttemptLog>),
+    /// The session of the call is lost, with its state: its worker or the connection has gone, or it was idle for
+    /// too long. Further calls in it fail too. [`AttemptLog::may_have_run`] says whether this one may have run.
+    SessionLost(Box<AttemptLog>),
+    /// The callback's client, or its connection, is gone, or the client no longer hosts the callback.
+    /// [`AttemptLog::may_have_run`] says whether the call may have run.
+    Gone(Box<AttemptLog>),
 }
 
 /// The attempts of a call that failed.
@@ -156,7 +162,9 @@ impl CallError {
             | Self::Failed(trail)
             | Self::DeadlineExceeded(trail)
             | Self::Refused(trail)
-            | Self::Unavailable(trail) => trail,
+            | Self::Unavailable(trail)
+            | Self::SessionLost(trail)
+            | Self::Gone(trail) => trail,
         }
     }
 
@@ -169,7 +177,9 @@ impl CallError {
             | Self::Failed(trail)
             | Self::DeadlineExceeded(trail)
             | Self::Refused(trail)
-            | Self::Unavailable(trail) => trail.method = method.to_owned(),
+            | Self::Unavailable(trail)
+            | Self::SessionLost(trail)
+            | Self::Gone(trail) => trail.method = method.to_owned(),
         }
         self
     }
@@ -290,6 +300,8 @@ impl CallError {
                 " was refused by every worker that it reached"
             }
             Self::Unavailable(_) => " reached no instance",
+            Self::SessionLost(_) => " was not answered, because its session is lost",
+            Self::Gone(_) => " was not answered, because the callback is gone",
         }
     }
 

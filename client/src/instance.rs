@@ -20,6 +20,7 @@ use pyroxene_common::{
     message::{Load, RefusalReason},
     stable_hash::{StableHasher, mix},
 };
+use pyroxene_pyro::{naming::repeatable_methods, uri::SCHEME as PYRO_SCHEME};
 use serde::de::DeserializeOwned;
 use std::{
     fmt,
@@ -51,6 +52,8 @@ pub(crate) struct ObjectInstance<R> {
     identity: u64,
     tags: ArcSwap<Vec<String>>,
     target: String,
+    /// The methods of a Pyro object that may run twice.
+    repeatable: Vec<String>,
     connector: Arc<Connector>,
     /// The connection, or the most recent one on behalf of another identity.
     connection: ArcSwapOption<ClientConnection<R>>,
@@ -61,6 +64,8 @@ pub(crate) struct ObjectInstance<R> {
     connecting: SharedAttempt<Arc<ClientConnection<R>>>,
     draining: AtomicBool,
     in_flight: AtomicU32,
+    /// The number of this client's sessions.
+    sessions: AtomicU32,
     /// Whether several of the calls since `busy_since` were in flight at once.
     together: AtomicBool,
     /// When the first of the calls in flight started, in microseconds from `since`.
@@ -120,7 +125,12 @@ impl<R> ObjectInstance<R> {
             version,
             identity: identity(listed),
             tags: ArcSwap::default(),
-            target: listed.target.clone(),
+            // An instance of a Pyro object has its id in the place of an interface.
+            target: match listed.interface.starts_with(PYRO_SCHEME) {
+                true => listed.interface.clone(),
+                false => listed.target.clone(),
+            },
+            repeatable: repeatable_methods(&listed.tags),
             connector,
             connection: ArcSwapOption::empty(),
             delegates: Arc::default(),
@@ -131,6 +141,7 @@ impl<R> ObjectInstance<R> {
             connecting: SharedAttempt::default(),
             draining: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
+            sessions: AtomicU32::new(0),
             together: AtomicBool::new(false),
             busy_since: AtomicU64::new(0),
             last_sample: AtomicU64::new(0),
@@ -290,6 +301,17 @@ impl<R> ObjectInstance<R> {
     /// end.
     pub(crate) fn ran_one_call(&self) -> bool {
         !self.together.load(Ordering::Relaxed)
+    }
+
+    /// The number of this client's sessions.
+    pub(crate) fn sessions(&self) -> u32 {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Counts a session until the guard is dropped.
+    pub(crate) fn begin_session(self: &Arc<Self>) -> CountedSession<R> {
+        self.sessions.fetch_add(1, Ordering::Relaxed);
+        CountedSession(Arc::clone(self))
     }
 
     /// Counts a call from `now` until the guard is dropped.
@@ -541,11 +563,21 @@ impl<R: DeserializeOwned + Send + 'static> ObjectInstance<R> {
     }
 
     fn route<'a>(&'a self, endpoint: &'a Endpoint) -> Route<'a> {
-        let connector = &self.connector;
+        let addressee = self.addressee.as_ref();
         Route {
             version: self.version,
-            ..connector.route(endpoint, &self.target, self.addressee.as_ref())
+            repeatable: &self.repeatable,
+            ..self.connector.route(endpoint, &self.target, addressee)
         }
+    }
+}
+
+/// A session that counts at its instance.
+pub(crate) struct CountedSession<R>(pub(crate) Arc<ObjectInstance<R>>);
+
+impl<R> Drop for CountedSession<R> {
+    fn drop(&mut self) {
+        self.0.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -10,6 +10,8 @@
 //!    the retry budget ([`budget`]) and goes to another instance; otherwise the call ends with a
 //!    [`CallError`].
 //!
+//! [`Client::session`] keeps to one instance, where its calls have a state of their own (`proxy/session.rs`).
+//! [`Client::remote`] makes a proxy of a reference (`proxy/remote.rs`).
 //! `failover` asks any name server that answers. [`Client::map`] makes many calls in parallel, [`Client::all`] one of every instance. [`Client::dynamic`] calls methods by name.
 //! [`Client::submit`] submits a call to the name servers as a task, which they run (`tasks`).
 //! [`Client::topic`] is a durable log that the name servers keep.
@@ -69,7 +71,7 @@ pub use object_lookup::ObjectLookup;
 pub use options::CallOptions;
 pub use policy::Policy;
 pub use problem::Problem;
-pub use proxy::{CallOnceOptions, Proxy, Response};
+pub use proxy::{CallOnceOptions, Proxy, RemoteProxy, Response, SessionProxy};
 pub use security::Credentials;
 pub use tasks::{Durable, NewTask, TaskError, TaskHandle};
 pub use ticket_source::TicketSource;

@@ -9,10 +9,14 @@ mod metadata;
 mod older;
 mod once;
 mod pick;
+mod remote;
+mod session;
 mod streaming;
 
 pub use once::CallOnceOptions;
 pub(crate) use pick::Wanted;
+pub use remote::RemoteProxy;
+pub use session::SessionProxy;
 
 use crate::{
     error::CallError, instance::ObjectInstance, nameservers::ClientNameServers,
@@ -215,7 +219,7 @@ impl<I: Interface> Proxy<I> {
         request: &I::Request,
     ) -> Result<ProxyCall<'a, I>, CallError> {
         let index = I::request_index(request);
-        let mut call = match I::has_streams(index) {
+        let mut call = match I::hands_over(index) {
             true => self.begin_streaming(context, index, || EncodedRequest::new(request))?,
             false => self.begin_encoded(context, index, EncodedRequest::new(request))?,
         };

@@ -102,6 +102,8 @@ pub(crate) fn judge(error: &AttemptError, repeatable: bool) -> RetryDecision {
             RefusalReason::Denied | RefusalReason::Unauthenticated | RefusalReason::Limited => {
                 RetryDecision::Final(CallError::Refused)
             }
+            RefusalReason::SessionLost => RetryDecision::Final(CallError::SessionLost),
+            RefusalReason::Gone => RetryDecision::Final(CallError::Gone),
             RefusalReason::Overloaded | RefusalReason::Draining | RefusalReason::NotHolder => {
                 RetryDecision::TryElsewhere {
                     costs_budget: refusal.reason == RefusalReason::Overloaded,

@@ -4,6 +4,7 @@ use pyroxene_common::{
     interface::{Interface, SpokenVersion, common_version, spoken_versions},
     interfaces::{directory::Instance, invoke::Invoke},
 };
+use pyroxene_pyro::uri::SCHEME as PYRO_SCHEME;
 use std::sync::Arc;
 
 /// The interface of a stub, and its versions.
@@ -26,8 +27,9 @@ impl SpokenInterface {
     /// The version in which an instance is called; `None` if it has another interface. Of a static name only its
     /// connection shows that.
     pub(crate) fn version_for(&self, listed: &Instance) -> Option<u32> {
-        // Every object is called by name too.
-        if listed.interface.is_empty() || self.name == Invoke::NAME {
+        // Every object is called by name too, and a Pyro object in any interface.
+        let is_any = listed.interface.is_empty() || listed.interface.starts_with(PYRO_SCHEME);
+        if is_any || self.name == Invoke::NAME {
             return Some(self.version);
         }
         if listed.interface != self.name {

@@ -7,25 +7,29 @@
 
 mod blocking;
 mod busy_poll;
+mod callbacks;
 mod client;
 mod error;
 mod link;
 mod liveness;
 mod outbox;
 mod server;
+mod session_limits;
 mod settings;
 mod skip;
 mod streams;
 
 pub use busy_poll::busy_poll;
-pub use client::{ClientConnection, ProgressListener};
+pub use callbacks::{Callback, HostedCallback, ReceivedCallback};
+pub use client::{ClientConnection, ConnectionSession, ProgressListener};
 pub use error::{AttemptError, CallFailure, ConnectionLost, Unauthenticated};
 pub use liveness::Keepalive;
 pub use server::{
     ConnectionContext, Dispatch, RenewHandler, Translation, TranslationFailure, serve,
 };
+pub use session_limits::{DEFAULT_SESSION_IDLE, DEFAULT_SESSIONS_PER_USER, SessionLimits};
 pub use settings::{DEFAULT_BUSY_POLL, DEFAULT_MAX_BUFFERED, Settings};
-pub(crate) use streams::SCHEMA_MARK;
+pub(crate) use streams::{SCHEMA_MARK, hand_over, receive_callback, with_kept};
 pub use streams::{
     Stream, StreamCredit, StreamEnd, StreamError, StreamFailure, StreamId, StreamInputs,
     StreamOutcome, StreamStop, answering_in_json, keep_while_streaming, reading_json,

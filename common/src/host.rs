@@ -9,6 +9,7 @@ mod object;
 mod protocol;
 mod unauthenticated;
 
+pub use invoke_dispatch::{NamedAnswer, NamedCall};
 pub use message_memory::default_message_memory;
 pub use object::{HostedObject, ServiceDispatch};
 pub use protocol::{AuthenticationReport, Protocol, ProtocolConnection, ReplayedStream};
@@ -16,7 +17,7 @@ pub use protocol::{AuthenticationReport, Protocol, ProtocolConnection, ReplayedS
 use crate::{
     access::Authenticator,
     byte_budget::ByteBudget,
-    channel::Settings,
+    channel::{SessionLimits, Settings},
     endpoint::Endpoint,
     local::LocalLink,
     message::Load,
@@ -53,6 +54,8 @@ pub struct HostConfig {
     pub message_memory: usize,
     /// How many calls one connection may have in flight.
     pub max_in_flight: u32,
+    /// The limits of sessions.
+    pub sessions: SessionLimits,
     /// How many connections it accepts at a time; fewer if the process's limit of open files is too low.
     /// Further connections are refused as busy.
     pub max_connections: usize,
@@ -98,6 +101,7 @@ impl HostConfig {
             max_message: DEFAULT_MAX_MESSAGE,
             message_memory: default_message_memory(),
             max_in_flight: DEFAULT_MAX_IN_FLIGHT,
+            sessions: SessionLimits::default(),
             max_connections: DEFAULT_MAX_CONNECTIONS,
             max_connections_per_address: DEFAULT_MAX_CONNECTIONS_PER_ADDRESS,
             tls: None,

@@ -9,10 +9,14 @@ mod declare;
 pub mod describe;
 mod fingerprint;
 pub mod probe;
+mod remote;
 mod stub;
 mod versions;
 
-pub use describe::{Description, MethodDescription, ParameterDescription};
+pub use describe::{
+    ANY_PARAMETER, Description, MethodDescription, POSITIONAL, ParameterDescription,
+};
+pub use remote::{REMOTE_MARK, Remote, RemoteTarget};
 pub use stub::CallStub;
 pub use versions::{
     MAX_SPOKEN_VERSIONS, SpokenVersion, common_version, decode_request, spoken_versions,
@@ -37,6 +41,8 @@ pub struct Method {
     pub parameters: &'static [&'static str],
     /// Whether a parameter is a stream.
     pub takes_stream: bool,
+    /// Whether a parameter is a reference, which may be a callback.
+    pub takes_callback: bool,
     /// Whether its answer is a stream.
     pub answers_stream: bool,
     /// The version that added it (`#[since = 2]`); 0 if it was there from the beginning.
@@ -50,11 +56,16 @@ impl Method {
     pub const fn streams(&self) -> bool {
         self.takes_stream || self.answers_stream
     }
+
+    /// Whether something may be handed over beside its request or answer: streams and callbacks.
+    pub const fn hands_over(&self) -> bool {
+        self.streams() || self.takes_callback
+    }
 }
 
-const fn any_streams(mut methods: &[Method]) -> bool {
+const fn any_hands_over(mut methods: &[Method]) -> bool {
     while let [method, rest @ ..] = methods {
-        if method.streams() {
+        if method.hands_over() {
             return true;
         }
         methods = rest;
@@ -99,10 +110,11 @@ pub trait Interface: Send + Sync + 'static {
     /// The oldest version that it speaks: what came later is marked with `#[since = 2]`.
     const OLDEST: u32 = oldest_version(Self::METHODS, Self::VERSION);
 
-    /// Whether the method at this position has streams. If no method has any, this costs nothing.
-    fn has_streams(index: usize) -> bool {
-        let any = const { any_streams(Self::METHODS) };
-        any && Self::METHODS.get(index).is_some_and(Method::streams)
+    /// Whether something may be handed over beside a request or an answer of the method at this position. If that is so
+    /// of no method, this costs nothing.
+    fn hands_over(index: usize) -> bool {
+        let any = const { any_hands_over(Self::METHODS) };
+        any && Self::METHODS.get(index).is_some_and(Method::hands_over)
     }
 
     /// The position in [`METHODS`](Self::METHODS) of the method that a request calls.

@@ -62,6 +62,7 @@ pub mod access;
 pub mod host;
 
 pub use channel::Stream;
+pub use interface::Remote;
 
 #[doc(hidden)]
 pub use {pastey, trait_variant};

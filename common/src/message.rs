@@ -196,6 +196,10 @@ pub enum RefusalReason {
     Unauthenticated,
     /// A limit of the user is reached.
     Limited,
+    /// The session of the call has ended here.
+    SessionLost,
+    /// The client does not host this callback, or no longer.
+    Gone,
 }
 
 impl RefusalReason {
@@ -203,6 +207,22 @@ impl RefusalReason {
     pub fn is_about_the_caller(self) -> bool {
         matches!(self, Self::Denied | Self::Unauthenticated | Self::Limited)
     }
+}
+
+/// Begins or ends a session of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionId {
+    /// Its number, which the client has chosen.
+    pub session: u64,
+}
+
+/// Whether a session has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionAnswer {
+    /// The session.
+    pub session: u64,
+    /// Why it has not begun.
+    pub refusal: Option<Refusal>,
 }
 
 /// Why the sender of a go-away frame wants no more calls on this connection.

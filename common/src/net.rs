@@ -107,6 +107,15 @@ impl Socket {
         address.unwrap_or_default()
     }
 
+    /// Acknowledges at once what was received over TCP.
+    pub(crate) fn acknowledge_at_once(&self) {
+        // An error only means that the acknowledgement comes later.
+        #[cfg(target_os = "linux")]
+        if let Self::Tcp(stream) = self {
+            let _ = rustix::net::sockopt::set_tcp_quickack(stream, true);
+        }
+    }
+
     /// Two sockets within this process that are connected to each other.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = UnixStream::pair()?;

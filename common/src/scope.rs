@@ -6,10 +6,13 @@
 
 mod answers;
 mod call_context;
+mod session;
 
 pub use answers::{ANSWER_MEMORY_TIMEOUT, AnswerQueue, AnswerTurn, NoAnswerMemory};
 pub(crate) use answers::{AnswerBuffer, take_reserved};
 pub use call_context::{CallContext, context};
+pub(crate) use session::ObjectSession;
+pub use session::{CallSession, SessionEnded, session_state};
 
 use crate::{
     identity::{HolderId, Identity, LoginChallenge},
@@ -62,6 +65,8 @@ pub struct Scope {
     pub metadata: Option<Arc<Metadata>>,
     /// The deadline and trace of the call.
     pub call: Option<tarpc::context::Context>,
+    /// The session that the call belongs to, if it belongs to one.
+    pub session: Option<Arc<CallSession>>,
 }
 
 /// Takes a method's progress reports. Clones may be moved to other threads. Reports to the default value are

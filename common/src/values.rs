@@ -9,14 +9,16 @@
 
 mod blob;
 mod bulk;
+mod lifted;
 mod matrix;
 mod numbers;
 mod packed;
 mod payload;
 mod shared;
 
-pub use blob::Blob;
+pub use blob::{BYTES_MARK, Blob};
 pub use bulk::Bulk;
+pub use lifted::{lifting_blobs, placing_blobs};
 pub use matrix::{Matrix, MatrixError};
 pub use numbers::{Number, Numbers};
 pub use payload::{Payload, check_depth};

@@ -14,14 +14,23 @@ pub const MAGIC: [u8; 4] = *b"PYRX";
 pub const PROTOCOL_VERSION: u16 = 1;
 
 /// The version in a server's answer to a hello: the newest one that it speaks. A peer of version 2 knows the
-/// frames of streams, one of version 3 also the metadata of calls.
-pub const SERVER_VERSION: u16 = 3;
+/// frames of streams, one of version 3 those of sessions and callbacks, and one of version 4 the metadata of calls.
+pub const SERVER_VERSION: u16 = 4;
 
 /// The first version with streams.
 pub const STREAMS_SINCE: u16 = 2;
 
+/// The first version with sessions and callbacks.
+pub const SESSIONS_SINCE: u16 = 3;
+
+/// The size of the session's number before the message in the body of a [`SessionCall`](FrameKind::SessionCall).
+pub const SESSION_LEN: usize = 8;
+
+/// The size of the callback's number before the message in the body of a [`Callback`](FrameKind::Callback).
+pub const CALLBACK_LEN: usize = 8;
+
 /// The first version with metadata.
-pub const METADATA_SINCE: u16 = 3;
+pub const METADATA_SINCE: u16 = 4;
 
 /// The greatest size of a hello's or a welcome's body, in bytes.
 pub const MAX_HELLO: usize = 16 * 1024;
@@ -57,7 +66,7 @@ pub enum FrameKind {
     Pong = 5,
     /// To a client: send no more calls on this connection. The body says why.
     GoAway = 6,
-    /// To a client: a call that was refused before it ran.
+    /// To a client: a call that was refused before it ran. To a server: a callback that was.
     Refused = 7,
     /// To a client: the load of the worker.
     Load = 8,
@@ -76,8 +85,17 @@ pub enum FrameKind {
     StreamCredit = 14,
     /// In both directions, from the reader of a stream: no more items are wanted.
     StreamStop = 15,
+    /// To a server: begin a session. To a client: it has begun, or is refused.
+    Session = 17,
+    /// To a server: as [`Call`](Self::Call), after the session's number (little-endian): a call within a session.
+    SessionCall = 18,
+    /// To a server: a session is over.
+    SessionEnd = 19,
+    /// To a client: the number of a callback (little-endian), then one `tarpc::ClientMessage` for it. To a server:
+    /// the `tarpc::Response`.
+    Callback = 20,
     /// To a server: the metadata of the next call, which is not part of a batch.
-    Metadata = 20,
+    Metadata = 21,
 }
 
 impl FrameKind {
@@ -99,7 +117,11 @@ impl FrameKind {
             13 => Self::StreamEnd,
             14 => Self::StreamCredit,
             15 => Self::StreamStop,
-            20 => Self::Metadata,
+            17 => Self::Session,
+            18 => Self::SessionCall,
+            19 => Self::SessionEnd,
+            20 => Self::Callback,
+            21 => Self::Metadata,
             _ => return None,
         })
     }

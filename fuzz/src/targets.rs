@@ -7,6 +7,7 @@ pub mod answers;
 pub mod frames;
 pub mod hello;
 pub mod json;
+pub mod pyro;
 pub mod requests;
 pub mod streams;
 pub mod tickets;

@@ -8,7 +8,7 @@
 use pyroxene_fuzz::{
     runner::{committed, run},
     seeds,
-    targets::{Verdict, answers, frames, hello, json, requests, streams, tickets},
+    targets::{Verdict, answers, frames, hello, json, pyro, requests, streams, tickets},
 };
 use std::{fs, path::Path};
 
@@ -55,6 +55,11 @@ fn hello() {
 #[test]
 fn json() {
     fuzz("json", 60_000, json::run);
+}
+
+#[test]
+fn pyro() {
+    fuzz("pyro", 60_000, pyro::run);
 }
 
 #[test]

@@ -234,7 +234,9 @@ impl From<CallError> for Problem {
         let kind = match (&error, last) {
             (CallError::NotSent(_), Some(AttemptError::TooLarge { .. })) => ProblemKind::TooLarge,
             (CallError::NotSent(_), _) => ProblemKind::BadRequest,
-            (CallError::MaybeRan(_), _) => ProblemKind::MayHaveRun,
+            (CallError::MaybeRan(_) | CallError::SessionLost(_) | CallError::Gone(_), _) => {
+                ProblemKind::MayHaveRun
+            }
             (CallError::Failed(_), _) => ProblemKind::Internal,
             (CallError::DeadlineExceeded(_), _) => ProblemKind::Deadline,
             (CallError::Refused(_), _) => match refusal {

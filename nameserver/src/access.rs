@@ -3,6 +3,7 @@
 //!
 //! - `login` authenticates users by the signature of a token or by certificate, and issues tickets;
 //! - `delegation` decides with whose rights a task runs, and issues the tickets for it;
+//! - `callers` and `pyro_logins` let in callers of other protocols than this broker's own;
 //! - `follow` takes over changes of the users file and of the domain key;
 //! - `shared_revocations` shares revocations between the name servers of a store.
 
@@ -10,6 +11,7 @@ mod callers;
 mod delegation;
 mod limits;
 mod login;
+mod pyro_logins;
 mod reload;
 mod shared_revocations;
 #[cfg(test)]
@@ -18,6 +20,7 @@ mod tests;
 pub(crate) use callers::LocalCallers;
 pub(crate) use delegation::TaskSubmitter;
 pub(crate) use limits::LimitsReporter;
+pub(crate) use pyro_logins::pyro_door;
 pub(crate) use reload::UsersReload;
 pub(crate) use shared_revocations::share as share_revocations;
 
@@ -31,7 +34,8 @@ use pyroxene_common::{
     access::{Authenticator, IssuerClock},
     identity::{DomainKey, HolderId, Identity, KeyLife, Patterns, Revocation, Role},
     interfaces::access::{
-        AccessError, ChallengeNonce, Issuer, LimitsReport, LoginTicket, Revocations, WhoAmI,
+        AccessError, CertificateUser, ChallengeNonce, Issuer, LimitsReport, LoginTicket,
+        Revocations, WhoAmI,
         access::{self},
     },
     limits::Limit,
@@ -292,6 +296,24 @@ impl access::Access for AccessService {
             version,
             revoked,
             issuer: authority.issuer(),
+        })
+    }
+
+    async fn holder_of_certificate(
+        self,
+        _: Context,
+        name: String,
+        role: Option<Role>,
+    ) -> Result<CertificateUser, AccessError> {
+        let authority = self.authority()?;
+        let caller = scope::current().caller;
+        let of_caller = caller.identity.as_ref().map(|identity| identity.role);
+        if !matches!(of_caller, Some(Role::Worker | Role::Admin)) {
+            return Err(AccessError::Denied);
+        }
+        Ok(CertificateUser {
+            identity: authority.identity_of(&name, role)?,
+            now_ms: IssuerClock::Own.now_ms(),
         })
     }
 }

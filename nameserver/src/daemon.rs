@@ -12,6 +12,7 @@ use crate::{
     limits::Limiter,
     peers::{leave_peers, own_address, share_addresses},
     presence::PresenceService,
+    pyro,
     tasks::{self, DispatcherHandle, TasksService},
     topics::{self, TopicsService, keep_retention},
     users::UsersError,
@@ -26,6 +27,7 @@ use pyroxene_common::{
     reload::{Reload, reload_on_change},
     tls::{ClientAuth, TlsClient, TlsServer},
 };
+use pyroxene_pyro::{naming::answer_broadcasts, server::PyroProtocol};
 use pyroxene_store::{Store, StoreError, StoreOptions, StorePeer, StoreUrl};
 use std::{
     collections::HashMap,
@@ -34,6 +36,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{
+    net::UdpSocket,
     runtime::Handle,
     time::{Instant, timeout},
 };
@@ -133,6 +136,8 @@ impl NameServer {
             topic_retention,
             advertise,
             on_current_runtime,
+            pyro,
+            pyro_broadcast,
         } = config;
         // A store in memory belongs to this name server alone, and so do its exclusive names.
         let is_shared = store.as_ref().is_some_and(|url| *url != StoreUrl::Memory);
@@ -198,6 +203,14 @@ impl NameServer {
                 .policy(AccessPolicy::Roles(topics::may_call));
             objects.insert(interfaces::topics::OBJECT.to_owned(), topics);
         }
+        let stop = CancellationToken::new();
+        let python =
+            pyro.then(|| pyro::name_server(directory.clone(), workers.clone(), stop.clone()));
+        if let Some(python) = &python {
+            let protocol = PyroProtocol::new(Arc::new(python.clone()), host.max_message)
+                .door(authority.clone().map(access::pyro_door));
+            host.protocols.push(Arc::new(protocol));
+        }
         let lease_runtime = match on_current_runtime {
             true => DedicatedRuntime::current(),
             false => DedicatedRuntime::start("lease").map_err(NameServerError::Threads)?,
@@ -211,6 +224,16 @@ impl NameServer {
             .map_err(NameServerError::Listen)?;
         let own = own_address(host.local_addr(), advertise.as_ref());
         directory.set_own_addresses(host.local_addr(), own.clone());
+        if let Some(python) = python {
+            python.listens_at(own.clone().unwrap_or_else(|| host.local_addr().clone()));
+            if let (Some(address), Some(uri)) = (pyro_broadcast, python.uri()) {
+                let socket = UdpSocket::bind(address)
+                    .await
+                    .map_err(NameServerError::Listen)?;
+                let answering = answer_broadcasts(socket, uri.clone());
+                tokio::spawn(stop.clone().run_until_cancelled_owned(answering));
+            }
+        }
 
         let callers = Arc::new(LocalCallers {
             link: host.local(access::own_caller()),
@@ -221,7 +244,6 @@ impl NameServer {
             let client = client_of_workers(&host, workers, authority.clone());
             DispatcherHandle::start(tasks, client, directory.clone(), task_retention)
         });
-        let stop = CancellationToken::new();
         tokio::spawn(
             directory
                 .clone()

@@ -47,7 +47,7 @@ pub use listing::Listing;
 pub use open::SessionOwner;
 pub use selection::Selection;
 pub use service::{DirectoryService, MAX_WAIT};
-pub(crate) use service::{NameStore, may_call};
+pub(crate) use service::{NameStore, check_may_host, may_call};
 
 use exclusive_grants::Grants;
 use limits::{MAX_EXPIRED, MAX_PAUSE, MIN_PAUSE};

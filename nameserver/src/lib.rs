@@ -9,6 +9,7 @@
 //! - `figures`: what workers report of their calls, summed.
 //! - `limits`: the limits of users, and their usage.
 //! - `presence`: the members that are present in chat rooms.
+//! - `pyro`: Pyro's names over the directory, for programs in Python.
 //! - `topics`: the store's topics as an object.
 //! - [`NameServer`]: the daemon, which serves all of these on a port.
 
@@ -21,6 +22,7 @@ mod limits;
 mod long_poll;
 mod peers;
 mod presence;
+mod pyro;
 mod tasks;
 mod topics;
 pub mod users;

@@ -1,8 +1,8 @@
 //! The list of the built-in objects: the name of each, and how a worker hosts it.
 
 use crate::{
-    CalculatorObject, ChatObject, EchoObject, HashObject, TextObject, calculator, hash, interfaces,
-    text,
+    CalculatorObject, ChatObject, CounterObject, EchoObject, HashObject, TextObject, calculator,
+    hash, interfaces, text,
 };
 use pyroxene_worker::{WorkerBuilder, WorkerContext};
 
@@ -23,8 +23,13 @@ const OBJECTS: [(&str, HostFunction); BUILTINS.len()] = [
         worker.host_compute("hash", interfaces::hash::Hash, HashObject, hash::is_heavy)
     }),
     ("echo", |worker| {
-        let make = |own: &WorkerContext| EchoObject::new(own.worker());
+        let make =
+            |own: &WorkerContext| EchoObject::new(own.worker()).calling_with(own.client().clone());
         worker.host_with("echo", interfaces::echo::Echo, make, |_| false)
+    }),
+    ("counter", |worker| {
+        let interface = interfaces::counter::Counter;
+        worker.host_per_session("counter", interface, CounterObject::default)
     }),
     ("chat", |worker| {
         let make =
@@ -35,13 +40,13 @@ const OBJECTS: [(&str, HostFunction); BUILTINS.len()] = [
 
 /// The names of the objects that every worker can host. [`AccountsObject`](crate::AccountsObject), which needs a
 /// database, is hosted like a user's own object.
-pub const BUILTINS: [&str; 5] = ["calculator", "text", "hash", "echo", "chat"];
+pub const BUILTINS: [&str; 6] = ["calculator", "text", "hash", "echo", "counter", "chat"];
 
 /// There is no built-in object of this name.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "there is no built-in object '{0}'; there are calculator, text, hash, echo, chat, and accounts with \
-     a database"
+    "there is no built-in object '{0}'; there are calculator, text, hash, echo, counter, chat, and accounts \
+     with a database"
 )]
 pub struct UnknownBuiltin(String);
 

@@ -1,16 +1,22 @@
 //! Methods for tests and diagnosis of calls.
 
-use crate::interfaces::echo::{Collected, EchoError, Identity, SeenContext, echo};
+use crate::interfaces::echo::{Collected, EchoError, Identity, Listener, SeenContext, echo};
 use futures::{StreamExt, TryStreamExt, stream};
-use pyroxene_common::{Stream, scope, values::Payload};
+use pyroxene_client::{CallError, Client};
+use pyroxene_common::{Remote, Stream, scope, values::Payload};
 use std::{error::Error, sync::Arc, time::Duration};
 use tarpc::context::Context;
 use tokio::time::sleep;
 
 /// The object `echo`. None of its methods is heavy.
 #[derive(Clone, Debug)]
-pub struct EchoObject {
+pub struct EchoObject(Arc<EchoContext>);
+
+#[derive(Debug)]
+struct EchoContext {
     worker: Arc<str>,
+    /// Calls those to whom it is referred.
+    client: Option<Client>,
 }
 
 impl EchoObject {
@@ -28,9 +34,33 @@ impl EchoObject {
     /// # }
     /// ```
     pub fn new(worker: impl Into<Arc<str>>) -> Self {
-        Self {
+        Self(Arc::new(EchoContext {
             worker: worker.into(),
-        }
+            client: None,
+        }))
+    }
+
+    /// The same, which can call back with this client.
+    #[must_use]
+    pub fn calling_with(self, client: Client) -> Self {
+        Self(Arc::new(EchoContext {
+            worker: Arc::clone(&self.0.worker),
+            client: Some(client),
+        }))
+    }
+
+    async fn hear(
+        &self,
+        context: Context,
+        listener: &Remote<Listener>,
+        data: Payload,
+    ) -> Result<Payload, String> {
+        let client = self.0.client.as_ref();
+        let client = client.ok_or_else(|| "this echo has no client to call with".to_owned())?;
+        let proxy = client.remote(listener).await;
+        let proxy = proxy.map_err(|error| error.to_string())?;
+        let heard = proxy.hear(context, data).await;
+        heard.map_err(|error| error.to_string())
     }
 }
 
@@ -51,7 +81,7 @@ impl echo::Echo for EchoObject {
     async fn whoami(self, _: Context) -> Identity {
         let caller = scope::current().caller;
         Identity {
-            worker: self.worker.to_string(),
+            worker: self.0.worker.to_string(),
             pid: std::process::id(),
             caller: caller.name.clone(),
             address: caller.address.clone(),
@@ -114,6 +144,17 @@ impl echo::Echo for EchoObject {
                 None => error.to_string(),
             },
         })
+    }
+
+    async fn call_back(
+        self,
+        context: Context,
+        listener: Remote<Listener>,
+        data: Payload,
+    ) -> Result<Payload, EchoError> {
+        // Boxed, so that the futures of the other methods stay small.
+        let heard = Box::pin(self.hear(context, &listener, data)).await;
+        heard.map_err(|message| EchoError::NotHeard { message })
     }
 }
 

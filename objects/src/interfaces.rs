@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod calculator;
 pub mod chat;
+pub mod counter;
 pub mod echo;
 pub mod hash;
 pub mod text;
@@ -16,7 +17,9 @@ mod tests {
     /// The methods of an interface with their parameters, as a call on the command line names them.
     fn signatures<I: Interface>() -> Vec<String> {
         let signature = |method: &pyroxene_common::interface::Method| {
-            assert!(method.repeatable, "{}", method.name);
+            // What a listener does when it hears something twice is not known.
+            let is_known = method.name != "call_back";
+            assert_eq!(method.repeatable, is_known, "{}", method.name);
             format!("{}({})", method.name, method.parameters.join(", "))
         };
         I::METHODS.iter().map(signature).collect()
@@ -66,8 +69,13 @@ mod tests {
                 "count(n, interval_ms)",
                 "collect(items)",
                 "context()",
+                "call_back(listener, data)",
             ]
         );
+        assert_eq!(counter::Counter::NAME, "pyroxene.Counter");
+        let methods = counter::Counter::METHODS;
+        let methods = methods.iter().map(|one| (one.name, one.repeatable));
+        assert!(methods.eq([("increment", false), ("value", true)]));
         assert_eq!(accounts::Accounts::NAME, "pyroxene.Accounts");
         assert_eq!(
             signatures::<accounts::Accounts>(),

@@ -192,6 +192,7 @@ mod tests {
         repeatable: true,
         parameters: &[],
         takes_stream: false,
+        takes_callback: false,
         answers_stream: false,
         since: 0,
         parameters_since: &[],

@@ -6,6 +6,7 @@ use crate::{
     compute::{ComputePermit, ComputePool},
     exclusive::HeldExclusiveNames,
     figures::{ObjectMeter, WorkerMeters},
+    instances::Instances,
     load::LoadGauge,
     watchdog::WatchedMethods,
 };
@@ -67,10 +68,10 @@ impl WorkerContext {
     }
 }
 
-/// An object of the interface `I` that is implemented by a service of type `S`.
+/// An object of the interface `I` that is implemented by services of type `S`.
 pub(crate) struct WorkerObject<I: Interface, S> {
     pub(crate) name: String,
-    pub(crate) service: S,
+    pub(crate) services: Instances<S>,
     pub(crate) is_heavy: fn(&I::Request) -> bool,
     pub(crate) exclusive: bool,
     pub(crate) watched_methods: WatchedMethods,
@@ -183,9 +184,10 @@ where
                 }
             }
         };
+        let service = self.services.of_call()?;
         let method = I::request_index(&request);
         let measured = self.meter.begin(method);
-        let serving = I::serve(self.service.clone(), context, request);
+        let serving = I::serve(service, context, request);
         let response = self.watched_methods.run(method, serving).await;
         if is_error::<I>(&response) {
             measured.failed();
@@ -212,7 +214,7 @@ where
     where
         T: Translation<I::Request, I::Response>,
     {
-        let (service, is_heavy) = (self.service.clone(), self.is_heavy);
+        let (service, is_heavy) = (self.services.of_call()?, self.is_heavy);
         let meter = Arc::clone(&self.meter);
         let served = place.run(async move {
             let request = match call {

@@ -4,7 +4,8 @@
 //! - `session`: the lease with one name server. `registrations`: the sessions with all of them.
 //!   `admission`: their combined answer to a starting worker. `successors`: who keeps a name that two live
 //!   workers have. `advertise`: the address for clients.
-//! - `hosted`: the steps of a call within the worker, with [`compute`] for CPU-bound calls and `exclusive`
+//! - `hosted`: the steps of a call within the worker, with `instances` for the services of objects that have
+//!   several, with [`compute`] for CPU-bound calls and `exclusive`
 //!   for names that only one worker may serve.
 
 mod admission;
@@ -15,8 +16,10 @@ mod error;
 mod exclusive;
 mod figures;
 mod hosted;
+mod instances;
 mod load;
 mod probe;
+mod pyro_logins;
 mod registrations;
 mod runtime;
 mod session;

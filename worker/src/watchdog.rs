@@ -239,6 +239,7 @@ mod tests {
             variant: "Brew",
             repeatable: false,
             takes_stream: false,
+            takes_callback: false,
             answers_stream: false,
             parameters: &[],
             since: 0,

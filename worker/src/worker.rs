@@ -10,14 +10,16 @@ use crate::{
     compute::MAX_THREADS,
     error::WorkerError,
     probe::WorkerProbe,
+    pyro_logins,
     registrations::Registrations,
     session_context::{SessionClaims, SessionContext},
     successors::{NameSuccessors, incarnation_now},
     watchdog,
 };
-use hosted_objects::HostedObjects;
+use hosted_objects::OfferedObjects;
 use pyroxene_client::Client;
 use pyroxene_common::{
+    channel::SessionLimits,
     dedicated::DedicatedRuntime,
     endpoint::Endpoint,
     host::{DrainReport, Host, HostConfig, HostedObject},
@@ -25,6 +27,7 @@ use pyroxene_common::{
     message::Load,
     signal::StopSignals,
 };
+use pyroxene_pyro::{hosted::HostedObjects, server::PyroProtocol};
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
@@ -136,10 +139,11 @@ impl Worker {
             true => DedicatedRuntime::current(),
             false => DedicatedRuntime::start("lease").map_err(WorkerError::Threads)?,
         };
+        let own_config = builder.client_config(&name)?;
         let client = {
             // The background tasks of a client run on the runtime where it was created.
             let _entered = lease_runtime.handle().enter();
-            Client::new(builder.client_config(&name)?)
+            Client::new(own_config.clone())
         };
         let surroundings = builder.worker_context(&name)?;
         let guard = builder.ticket_trust(&name)?;
@@ -147,6 +151,7 @@ impl Worker {
         let mut config = HostConfig::new(builder.listen.clone(), name.clone());
         config.max_message = builder.max_message;
         config.message_memory = builder.message_memory;
+        config.sessions = SessionLimits::new(builder.session_idle, builder.max_sessions);
         config.tls = builder.tls;
         config.protocols = builder.protocols;
         let authenticates = guard.is_some();
@@ -157,12 +162,20 @@ impl Worker {
         config.incarnation = incarnation_now();
         let incarnation = config.incarnation;
 
-        let mut hosted = HostedObjects::default();
+        let mut hosted = OfferedObjects::default();
         for (planned, make) in builder.objects {
             let offer = planned.offer(&builder.tags, builder.exclusive);
             hosted.add(offer, make(&surroundings))?;
         }
-        let HostedObjects { objects, offers } = hosted;
+        let OfferedObjects { objects, offers } = hosted;
+        if builder.pyro {
+            let python = HostedObjects::new(objects.clone());
+            let door = config.authenticator.clone().map(|authenticator| {
+                pyro_logins::pyro_door(authenticator, client.clone(), own_config.clone())
+            });
+            let protocol = PyroProtocol::new(Arc::new(python), builder.max_message).door(door);
+            config.protocols.push(Arc::new(protocol));
+        }
         let began = Instant::now();
         let host = listen(config, objects, builder.start_timeout)
             .await

@@ -1,20 +1,20 @@
 //! A name server and workers, each in its own process.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use pyroxene_client::{Client, ClientConfig};
 
-use crate::{daemon, process::ChildServer};
+use crate::{
+    daemon,
+    process::{ChildServer, cpu_time},
+};
 
 /// The name of the object.
 pub(super) const OBJECT: &str = "calculator";
 
 /// The message limit in bytes. One call has to carry all of the input.
 const MAX_MESSAGE: usize = 1 << 30;
-
-/// The unit of processor times in `/proc`: a hundredth of a second, whatever the kernel's own clock is.
-const TICKS_PER_SECOND: u32 = 100;
 
 /// A running cluster and its clients.
 pub(super) struct CalculatorCluster {
@@ -56,10 +56,7 @@ impl CalculatorCluster {
 
     /// The processor time of all workers so far.
     pub(super) fn cpu_time(&self) -> Result<Duration> {
-        let times = self.workers.iter().map(|worker| {
-            let pid = worker.pid()?;
-            cpu_time(&PathBuf::from(format!("/proc/{pid}/stat")))
-        });
+        let times = self.workers.iter().map(ChildServer::cpu_time);
         times.sum()
     }
 }
@@ -69,24 +66,10 @@ pub(super) struct CpuTime(Duration);
 
 impl CpuTime {
     pub(super) fn of_this_process() -> Result<Self> {
-        Ok(Self(cpu_time(&PathBuf::from("/proc/self/stat"))?))
+        Ok(Self(cpu_time("self")?))
     }
 
     pub(super) fn used_since(&self) -> Result<Duration> {
         Ok(Self::of_this_process()?.0.saturating_sub(self.0))
-    }
-}
-
-/// The processor time of a process so far, of all its threads.
-fn cpu_time(stat: &PathBuf) -> Result<Duration> {
-    let text = fs::read_to_string(stat).with_context(|| format!("cannot read {stat:?}"))?;
-    // The second field is a name in parentheses, which may contain any character.
-    let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let mut times = fields.split_whitespace().skip(11).map(str::parse::<u32>);
-    match (times.next(), times.next()) {
-        (Some(Ok(user)), Some(Ok(system))) => {
-            Ok(Duration::from_secs((user + system).into()) / TICKS_PER_SECOND)
-        }
-        _ => bail!("{stat:?} has no processor times"),
     }
 }

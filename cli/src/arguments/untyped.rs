@@ -3,6 +3,7 @@
 
 use super::{ArgumentSource, ArgumentWord};
 use crate::failure::Failure;
+use pyroxene_common::interface::POSITIONAL;
 use serde_json::value::{RawValue, to_raw_value};
 use std::{collections::BTreeMap, io};
 
@@ -40,6 +41,31 @@ pub(crate) fn read_untyped(
             return Err(Failure::usage(format!("argument '{name}' is given twice")));
         }
     }
+    Ok(arguments)
+}
+
+/// Reads the words of a command line for a method that takes any arguments. A word that is not `NAME=VALUE` is
+/// a positional argument.
+pub(super) fn read_any(
+    method: &str,
+    words: &[String],
+    read: impl FnMut(ArgumentSource<'_>) -> io::Result<Vec<u8>>,
+) -> Result<BTreeMap<String, Box<RawValue>>, Failure> {
+    let is_named = |word: &&String| word.split_once('=').is_some_and(|(name, _)| is_name(name));
+    let (named, positional): (Vec<_>, Vec<_>) = words.iter().partition(is_named);
+    let named: Vec<String> = named.into_iter().cloned().collect();
+    let mut arguments = read_untyped(method, &named, read)?;
+    if positional.is_empty() {
+        return Ok(arguments);
+    }
+    let texts = positional.into_iter().map(|word| {
+        let json = RawValue::from_string(word.trim().to_owned());
+        json.or_else(|_| to_raw_value(word))
+    });
+    let texts: Result<Vec<_>, _> = texts.collect();
+    let list = texts.and_then(|texts| to_raw_value(&texts));
+    let list = list.map_err(|error| Failure::usage(error.to_string()))?;
+    arguments.insert(POSITIONAL.to_owned(), list);
     Ok(arguments)
 }
 
@@ -83,6 +109,14 @@ mod tests {
             "n": 30, "who": "Ana", "items": [1, 2], "code": "012", "a": "b=c", "empty": ""
         });
         assert_eq!(read, Ok(expected));
+    }
+
+    #[test]
+    fn words_without_a_name_are_positional() {
+        let words = ["a", "n=3", "[1]"].map(str::to_owned);
+        let read = read_any("take", &words, |_| Ok(Vec::new())).unwrap();
+        let read = serde_json::to_value(read).unwrap();
+        assert_eq!(read, json!({"*": ["a", [1]], "n": 3}));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::arguments::schema::JsonTypes;
 use pyroxene_common::interface::ParameterDescription;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value, value::RawValue};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The arguments of a call. They are serialized as one JSON object.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +20,16 @@ impl From<Map<String, Value>> for ArgumentValues {
     fn from(values: Map<String, Value>) -> Self {
         let texts = HashMap::new();
         Self { values, texts }
+    }
+}
+
+impl From<BTreeMap<String, Box<RawValue>>> for ArgumentValues {
+    fn from(texts: BTreeMap<String, Box<RawValue>>) -> Self {
+        let values = texts.keys().map(|name| (name.clone(), Value::Null));
+        Self {
+            values: values.collect(),
+            texts: texts.into_iter().collect(),
+        }
     }
 }
 

@@ -143,7 +143,7 @@ pub(crate) async fn run(arguments: CallArguments) -> Result<(), Failure> {
         let values = read_values(signature)?;
         return all::run(&found, method, values, arguments.client.json).await;
     }
-    if signature.method().streams() {
+    if signature.may_stream() {
         let json = arguments.client.json;
         let streamed = streaming::run(&found, signature, words, json).await;
         return match streamed {

@@ -22,7 +22,7 @@ use pyroxene_common::{
 use pyroxene_nameserver::{
     NameServer, NameServerConfig, NameServerError, directory::DirectoryLimits,
 };
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 /// The default limits of connections of a host.
 const DEFAULT_CONNECTIONS: u32 = 16 * 1024;
@@ -62,6 +62,10 @@ pub(crate) struct NameServerCommandArguments {
     /// takes all of this time while any client is connected
     #[arg(long, value_name = "TIME", env = "PYROXENE_NAMESERVER_DRAIN_TIMEOUT", default_value = "500ms", value_parser = duration)]
     drain_timeout: Duration,
+    /// Answer Pyro's clients that look for a name server by a broadcast, at this address; without a value, at
+    /// port 9091 of every interface
+    #[arg(long, value_name = "ADDRESS", env = "PYROXENE_PYRO_BROADCAST", num_args = 0..=1, default_missing_value = "0.0.0.0:9091")]
+    pyro_broadcast: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) daemon: DaemonArguments,
     #[command(flatten)]
@@ -198,6 +202,10 @@ async fn start(
         .task_retention(arguments.store.task_retention)
         .user_limits(arguments.limits.limit.iter().copied().collect())
         .total_limits(arguments.limits.total_limit.iter().copied().collect());
+    config = config.pyro(arguments.daemon.pyro);
+    if let Some(address) = arguments.pyro_broadcast {
+        config = config.pyro_broadcast(address);
+    }
     if arguments.store.store_must_exist {
         config = config.store_must_exist();
     }

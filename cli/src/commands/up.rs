@@ -363,6 +363,9 @@ fn common_flags(daemon: &DaemonArguments) -> Vec<String> {
         "--start-timeout".to_owned(),
         daemon.start_timeout.to_string(),
     ];
+    if !daemon.pyro {
+        flags.extend(["--pyro".to_owned(), "off".to_owned()]);
+    }
     if daemon.insecure {
         flags.push("--insecure".to_owned());
     }

@@ -10,6 +10,7 @@ use crate::{
 };
 use pyroxene_client::Credentials;
 use pyroxene_common::{
+    channel::DEFAULT_SESSIONS_PER_USER,
     endpoint::Endpoint,
     interfaces::directory::{DirectoryError, MAX_TTL, MIN_TTL},
     reload::Reload,
@@ -53,7 +54,7 @@ pub(crate) struct WorkerArguments {
     #[arg(long, value_name = "ADDRESS", env = "PYROXENE_ADVERTISE")]
     advertise: Option<Endpoint>,
     /// The built-in objects to host, separated by commas [default: calculator,text,hash,echo,
-    /// chat, and accounts with --accounts-db]
+    /// counter,chat, and accounts with --accounts-db]
     #[arg(
         long,
         value_name = "A,B",
@@ -98,6 +99,12 @@ pub(crate) struct WorkerArguments {
     /// beyond it wait or are refused [default: an eighth of the memory]
     #[arg(long, value_name = "BYTES", env = "PYROXENE_MESSAGE_MEMORY", value_parser = message_memory)]
     message_memory: Option<usize>,
+    /// How long a client's session may be without a call before it is ended
+    #[arg(long, value_name = "TIME", env = "PYROXENE_SESSION_IDLE", default_value = "10m", value_parser = duration)]
+    session_idle: Duration,
+    /// How many sessions one user may have; without authentication, one address
+    #[arg(long, value_name = "N", env = "PYROXENE_MAX_SESSIONS", default_value_t = DEFAULT_SESSIONS_PER_USER)]
+    max_sessions: usize,
     /// Simulated faults: delay=10ms,fail=0.1,crash-after=100
     #[arg(long, value_name = "FAULTS", env = "PYROXENE_CHAOS")]
     chaos: Option<Chaos>,
@@ -261,7 +268,10 @@ fn builder(
         .nameserver(arguments.nameserver)
         .listen(arguments.listen)
         .max_message(arguments.max_message)
+        .session_idle(arguments.session_idle)
+        .max_sessions(arguments.max_sessions)
         .start_timeout(arguments.daemon.start_timeout.0)
+        .pyro(arguments.daemon.pyro)
         .exclusive(arguments.exclusive);
     if let Some(bytes) = arguments.message_memory {
         builder = builder.message_memory(bytes);

@@ -17,7 +17,10 @@ impl From<CallError> for Failure {
             // The call did not run and will not: it cannot be sent.
             CallError::NotSent(_) => Exit::Usage,
             // Not `Unavailable`: a script must not take this for "it has not run, try again".
-            CallError::MaybeRan(_) | CallError::Failed(_) => Exit::Failed,
+            CallError::MaybeRan(_)
+            | CallError::Failed(_)
+            | CallError::SessionLost(_)
+            | CallError::Gone(_) => Exit::Failed,
             CallError::DeadlineExceeded(_) => Exit::DeadlineExceeded,
             CallError::Refused(_) => Exit::Refused,
             CallError::Unavailable(_) => Exit::Unavailable,
@@ -262,6 +265,8 @@ mod tests {
         assert_eq!(exit_of(CallError::NotSent(Box::default())), 2);
         assert_eq!(exit_of(CallError::MaybeRan(Box::default())), 1);
         assert_eq!(exit_of(CallError::Failed(Box::default())), 1);
+        assert_eq!(exit_of(CallError::SessionLost(Box::default())), 1);
+        assert_eq!(exit_of(CallError::Gone(Box::default())), 1);
         assert_eq!(exit_of(CallError::Unavailable(Box::default())), 3);
         assert_eq!(exit_of(CallError::Refused(Box::default())), 4);
         assert_eq!(exit_of(CallError::DeadlineExceeded(Box::default())), 5);

@@ -163,6 +163,7 @@ impl<I: Interface> Link<I> {
             object: self.object,
             addressee: Some(&Addressee::NameServer),
             version: self.options.version,
+            repeatable: &[],
             options: &self.options,
         };
         connect(way, shown, settings).await

@@ -296,6 +296,13 @@ impl Authenticator {
         Err(HelloRefusal::new(RefusalCode::WrongServer, message))
     }
 
+    /// Counts a connection of a user who has proved its identity in another way than by a ticket, until the
+    /// result is dropped.
+    pub fn count(&self, identity: &Identity) -> Result<Option<CountedConnection>, HelloRefusal> {
+        let counted = self.quota.as_ref().map(|quota| quota.count(identity));
+        Ok(counted.transpose()?)
+    }
+
     /// Registers an authenticated connection. `end` is cancelled when the ticket expires or is revoked.
     pub fn admit(
         self: &Arc<Self>,

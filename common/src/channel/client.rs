@@ -10,10 +10,13 @@ mod calls;
 mod inputs;
 mod one_way;
 mod pump;
+mod session_openings;
+mod sessions;
 mod state;
 mod streaming;
 
 pub use calls::ProgressListener;
+pub use sessions::ConnectionSession;
 
 use super::{
     error::{AttemptError, ConnectionLost},
@@ -25,7 +28,7 @@ use crate::{
     message::{EncodedRequest, LARGE_MESSAGE, Load, Refusal, RefusalReason},
     wire::{FrameKind, GREATEST_MAX_MESSAGE},
 };
-use call::{CallFuture, CallFutureState};
+use call::{CallFuture, CallFutureState, CallKind};
 use pump::Pump;
 use serde::de::DeserializeOwned;
 use state::{ClientConnectionShared, ConnectionPhase};
@@ -121,8 +124,10 @@ impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
             stage: CallFutureState::Unsent {
                 request,
                 room,
-                listener,
-                streaming: None,
+                kind: match listener {
+                    None => CallKind::Plain,
+                    Some(listener) => CallKind::WithProgress(listener),
+                },
             },
             permit: Some(permit),
         }
@@ -153,7 +158,7 @@ impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
                 return Err(AttemptError::Refused(Refusal {
                     reason: RefusalReason::Overloaded,
                     retry_after_ms: 0,
-                    message: "the worker speaks a version of the protocol before 3, which has no metadata"
+                    message: "the worker speaks a version of the protocol before 4, which has no metadata"
                         .to_owned(),
                 }));
             }

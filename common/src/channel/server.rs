@@ -4,12 +4,14 @@
 //! leave together in one write. A method that has to wait becomes a task of its own.
 
 mod answers;
+mod callbacks;
 mod calls;
 mod context;
 mod dispatch;
 mod intake;
 mod progress;
 mod response;
+mod sessions;
 mod start;
 mod timers;
 mod translation;
@@ -38,6 +40,7 @@ use crate::{
 use bytes::{Buf, Bytes};
 use calls::ServerCalls;
 use intake::{Intake, IntakeDecision};
+use sessions::Sessions;
 use start::{CallStarter, FutureSlot};
 use std::{
     pin::Pin,
@@ -87,6 +90,8 @@ struct ServerConnection<S, D, B, F> {
     written: u64,
     /// Tracks answers with reserved memory that the peer has not read yet.
     unread_answers: Option<UnreadAnswers>,
+    /// The sessions, once there was one.
+    sessions: Option<Box<Sessions>>,
     session: ConnectionContext,
     scope: Scope,
     template: tarpc::context::Context,
@@ -124,6 +129,7 @@ where
             unwritten: session.memory.take_over_limit(0),
             written: 0,
             unread_answers: None,
+            sessions: None,
             scope: Scope {
                 caller: Arc::clone(&session.caller),
                 answers: AnswerQueue::new(&calls),
@@ -205,6 +211,8 @@ where
                 batch: &mut self.batch,
                 batch_memory: &mut self.batch_memory,
                 memory: &self.session.memory,
+                sessions: &mut self.sessions,
+                session_limits: &self.session.sessions,
                 draining: self.draining.is_none(),
                 now: Instant::now(),
             };
@@ -284,6 +292,9 @@ impl<S, D, B, F> Drop for ServerConnection<S, D, B, F> {
         self.calls.lock().abort_all();
         if let Some(streams) = self.calls.known_streams() {
             streams.break_all(&ConnectionLost::Closed);
+        }
+        if let Some(callbacks) = self.calls.known_callbacks() {
+            callbacks.lose(&ConnectionLost::Closed);
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Settings {
     pub streams: bool,
     /// Whether the other side knows metadata.
     pub metadata: bool,
+    /// Whether the other side knows sessions and callbacks.
+    pub sessions: bool,
 }
 
 /// The default of [`Settings::busy_poll`]: 100 microseconds.
@@ -46,6 +48,7 @@ impl Settings {
         busy_poll: DEFAULT_BUSY_POLL,
         streams: true,
         metadata: true,
+        sessions: true,
     };
     /// The defaults for a server.
     pub const SERVER: Self = Self {

@@ -1,7 +1,11 @@
 //! The body of a frame that is skipped, because there is no memory for it. Only the envelopes of its calls
 //! are read, so that each call can be refused.
 
-use crate::{envelope::ENVELOPE_LEN, frame::BATCH_PREFIX_LEN, wire::FrameKind};
+use crate::{
+    envelope::ENVELOPE_LEN,
+    frame::BATCH_PREFIX_LEN,
+    wire::{FrameKind, SESSION_LEN},
+};
 
 /// A body that is being skipped.
 #[derive(Debug)]
@@ -48,8 +52,8 @@ impl SkippedBody {
     }
 
     /// Skips bytes, and calls `refuse` with the kind and the envelope of each call that
-    /// ends in them; of items of a stream, with their first bytes. Returns how many of
-    /// the bytes belonged to the body.
+    /// ends in them, after the number of its session if it has one; of items of a stream and of answers of callbacks, with their first bytes.
+    /// Returns how many of the bytes belonged to the body.
     pub(super) fn skip_bytes(
         &mut self,
         bytes: &[u8],
@@ -69,7 +73,11 @@ impl SkippedBody {
                 }
                 SkipPosition::Message { left, envelope } => {
                     let (message, after) = rest.split_at(rest.len().min(*left));
-                    move_some(message, ENVELOPE_LEN, envelope);
+                    let wanted = match self.kind {
+                        FrameKind::SessionCall => SESSION_LEN + ENVELOPE_LEN,
+                        _ => ENVELOPE_LEN,
+                    };
+                    move_some(message, wanted, envelope);
                     rest = after;
                     *left -= message.len();
                     if *left > 0 {
@@ -81,6 +89,8 @@ impl SkippedBody {
                             | FrameKind::CallWithProgress
                             | FrameKind::Batch
                             | FrameKind::StreamItems
+                            | FrameKind::SessionCall
+                            | FrameKind::Callback
                     ) {
                         refuse(self.kind, envelope);
                     }
@@ -127,6 +137,10 @@ mod tests {
             assert_eq!(
                 found(FrameKind::Call, &body, piece),
                 [body[..ENVELOPE_LEN].to_vec()]
+            );
+            assert_eq!(
+                found(FrameKind::SessionCall, &body, piece),
+                [body[..SESSION_LEN + ENVELOPE_LEN].to_vec()]
             );
             assert!(found(FrameKind::OneWay, &body, piece).is_empty());
         }

@@ -27,8 +27,8 @@ pub use inputs::StreamInputs;
 pub use json::{answering_in_json, reading_json};
 pub use stream::Stream;
 
-pub(super) use exchange::{Kept, SentStreams, receiving, sending, take_kept};
-pub(super) use inbox::Inbox;
+pub(super) use exchange::{Kept, Received, SentStreams, receiving, sending, take_kept};
+pub(crate) use exchange::{hand_over, receive_callback, with_kept};
 pub(super) use producer::Producer;
 pub(super) use sender::{CallSenders, SentInputs};
 pub(crate) use stream::SCHEMA_MARK;

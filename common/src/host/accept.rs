@@ -10,7 +10,9 @@ use super::{
 use crate::{
     access::{AuthenticatedPeer, MethodPermissions, ProvenTicket, Renewal},
     byte_budget::ByteBudget,
-    channel::{ConnectionContext, ConnectionLost, RenewHandler, Settings, busy_poll},
+    channel::{
+        ConnectionContext, ConnectionLost, RenewHandler, SessionLimits, Settings, busy_poll,
+    },
     hello::{self, Hello, HelloRefusal, RefusalCode, Welcome},
     identity::{Challenge, LoginChallenge, nonce},
     interface::Interface,
@@ -314,6 +316,10 @@ impl Acceptor {
             memory: self.memory.clone(),
             load: self.config.load.clone(),
             renew: admitted.map(|admitted| renew_handler(admitted, drain)),
+            sessions: match is_let_in {
+                true => self.config.sessions.clone(),
+                false => SessionLimits::none(),
+            },
         };
         match elsewhere {
             None => object.serve(face, stream, session, permit).await,

@@ -13,6 +13,7 @@ use crate::{
         invoke::{InvokeRequest, InvokeResponse},
     },
     json,
+    values::{Blob, lifting_blobs, placing_blobs},
 };
 use std::{io, marker::PhantomData, sync::Arc};
 use tarpc::{ServerError, context};
@@ -214,6 +215,78 @@ impl<I: Interface> Translation<I::Request, I::Response> for JsonStreamCall<I> {
                 answer: Some(answer),
                 items: None,
             },
+        })
+    }
+}
+
+/// A call by name from within the process. All text is JSON.
+#[derive(Debug, Default)]
+pub struct NamedCall {
+    /// The method.
+    pub method: String,
+    /// A JSON object. In it, a parameter that is a stream is the position of one of `inputs`, and a
+    /// [`Blob`] may be the position of one of `blobs`.
+    pub arguments: String,
+    /// The streams among the arguments, whose items are JSON texts.
+    pub inputs: Vec<Stream<String>>,
+    /// The blobs among the arguments.
+    pub blobs: Vec<Blob>,
+}
+
+/// The answer of a [`NamedCall`].
+#[derive(Debug)]
+pub struct NamedAnswer {
+    /// The answer. In it, a [`Blob`] is the position of one of `blobs`.
+    pub answer: String,
+    /// The items of the answer, if it is a stream, as JSON texts.
+    pub items: Option<Stream<String>>,
+    /// The blobs in the answer.
+    pub blobs: Vec<Blob>,
+}
+
+/// A [`NamedCall`] to an object of the interface `I`.
+pub(super) struct NamedJsonCall<I> {
+    pub(super) permit: MethodPermissions,
+    pub(super) call: NamedCall,
+    pub(super) interface: PhantomData<fn() -> I>,
+}
+
+impl<I: Interface> Translation<I::Request, I::Response> for NamedJsonCall<I> {
+    type Answer = Result<NamedAnswer, InvokeError>;
+
+    fn method(&self) -> &str {
+        &self.call.method
+    }
+
+    fn is_small(&self) -> bool {
+        self.call.arguments.len() <= SMALL_ARGUMENTS
+    }
+
+    fn read(self) -> Result<I::Request, TranslationFailure<Self::Answer>> {
+        let NamedCall {
+            method,
+            arguments,
+            inputs,
+            blobs,
+        } = self.call;
+        let read = || json::request::<I>(&method, &arguments);
+        let request = reading_json(inputs, || placing_blobs(blobs, read));
+        let request = request.map_err(|error| TranslationFailure::Answer(Err(error)))?;
+        check_permission::<I, _>(&self.permit, &request)?;
+        Ok(request)
+    }
+
+    fn is_quick(response: &I::Response) -> bool {
+        !codec::is_longer_than(QUICK_ANSWER, response)
+    }
+
+    fn write(response: I::Response) -> Self::Answer {
+        let write = || json::response::<I>(&response);
+        let ((answer, blobs), items) = answering_in_json(|| lifting_blobs(write));
+        Ok(NamedAnswer {
+            answer: answer?,
+            items: items.into_iter().next(),
+            blobs,
         })
     }
 }

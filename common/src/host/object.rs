@@ -1,25 +1,29 @@
 //! An object in a host, independent of its interface type.
 
-use super::invoke_dispatch::InvokeDispatch;
+use super::invoke_dispatch::{InvokeDispatch, NamedAnswer, NamedCall, NamedJsonCall};
 use crate::{
     access::{AccessPolicy, MethodPermissions},
-    channel::{CallFailure, ConnectionContext, ConnectionLost, Dispatch, serve},
+    channel::{CallFailure, ConnectionContext, ConnectionLost, Dispatch, serve, with_kept},
     codec::CodecError,
     hello::{HelloRefusal, RefusalCode},
     identity::Identity,
-    interface::{Interface, Method, Serves, SpokenVersion, decode_request, spoken_versions},
-    interfaces::invoke::Invoke,
+    interface::{
+        Description, Interface, Method, Serves, SpokenVersion, decode_request, spoken_versions,
+    },
+    interfaces::invoke::{Invoke, InvokeError},
     tls::Stream,
 };
 use futures::{FutureExt, future::BoxFuture};
-use std::{cmp::Reverse, fmt, marker::PhantomData, sync::Arc};
+use std::{fmt, marker::PhantomData, sync::Arc};
 use tarpc::context;
 
 /// An object that clients can connect to. It serves its own interface, in one or several versions, and [`Invoke`].
 #[derive(Clone)]
 pub struct HostedObject {
-    /// One for each version that is implemented by itself, the newest first.
-    servers: Vec<Arc<dyn ObjectServer>>,
+    /// That of the newest version, which describes the object and is called by name.
+    newest: Arc<dyn ObjectServer>,
+    /// One for each other version that is implemented by itself.
+    others: Vec<Arc<dyn ObjectServer>>,
     policy: AccessPolicy,
     keeps_accepting_runtime: bool,
 }
@@ -39,11 +43,12 @@ impl HostedObject {
         D: Dispatch<Request = I::Request, Response = I::Response>,
     {
         Self {
-            servers: vec![Arc::new(DispatchServer::<I, D> {
+            newest: Arc::new(DispatchServer::<I, D> {
                 own: Arc::new(dispatch),
                 spoken: spoken_versions::<I>(),
                 interface: PhantomData,
-            })],
+            }),
+            others: Vec::new(),
             policy: AccessPolicy::Patterns,
             keeps_accepting_runtime: false,
         }
@@ -52,30 +57,42 @@ impl HostedObject {
     /// The object with another version of its interface, which `other` implements. `None` if that is another
     /// interface, or both speak the same version.
     pub fn with_version(mut self, other: Self) -> Option<Self> {
-        let speaks = |version: u32| self.server(version).is_some();
+        let speaks = |version: u32| self.server_of(version).is_some();
         let clashes = other.versions().any(|spoken| speaks(spoken.version));
         if clashes || self.interface().0 != other.interface().0 {
             return None;
         }
-        self.servers.extend(other.servers);
-        let newest = |server: &Arc<dyn ObjectServer>| Reverse(server.interface().1);
-        self.servers.sort_by_key(newest);
+        self.others.extend(other.others);
+        let is_newer = other.newest.interface().1 > self.newest.interface().1;
+        let older = match is_newer {
+            true => std::mem::replace(&mut self.newest, other.newest),
+            false => other.newest,
+        };
+        self.others.push(older);
         Some(self)
     }
 
     /// The versions of its own interface that it speaks.
     pub fn versions(&self) -> impl Iterator<Item = SpokenVersion> {
-        let servers = self.servers.iter();
+        let servers = std::iter::once(&self.newest).chain(&self.others);
         servers.flat_map(|server| server.versions().iter().copied())
     }
 
-    /// The position of the server that speaks a version.
-    fn server(&self, version: u32) -> Option<usize> {
-        let speaks = |server: &Arc<dyn ObjectServer>| {
+    /// The server that speaks a version.
+    fn server_of(&self, version: u32) -> Option<&Arc<dyn ObjectServer>> {
+        let mut servers = std::iter::once(&self.newest).chain(&self.others);
+        servers.find(|server| {
             let mut spoken = server.versions().iter();
             spoken.any(|spoken| spoken.version == version)
-        };
-        self.servers.iter().position(speaks)
+        })
+    }
+
+    /// The server for an interface, which was found before.
+    fn server_for(&self, face: ObjectProtocol) -> &Arc<dyn ObjectServer> {
+        match face {
+            ObjectProtocol::Own(version) => self.server_of(version).unwrap_or(&self.newest),
+            ObjectProtocol::Invoke => &self.newest,
+        }
     }
 
     /// Which methods a caller may call, where authentication is on. The default is [`AccessPolicy::Patterns`].
@@ -95,7 +112,7 @@ impl HostedObject {
 
     /// Whether a connection of this interface stays on the runtime that accepted it.
     pub(super) fn stays_on_accepting_runtime(&self, face: ObjectProtocol) -> bool {
-        self.keeps_accepting_runtime && matches!(face, ObjectProtocol::Own { .. })
+        self.keeps_accepting_runtime && matches!(face, ObjectProtocol::Own(_))
     }
 
     /// Whether unauthenticated callers may call it too.
@@ -112,16 +129,10 @@ impl HostedObject {
         name: &str,
         only: Option<&str>,
     ) -> Result<MethodPermissions, HelloRefusal> {
-        let server = match face {
-            ObjectProtocol::Own { server, .. } => server,
-            ObjectProtocol::Invoke => NEWEST,
-        };
-        let methods = self.servers.get(server).map(|server| server.methods());
-        let permit = self
-            .policy
-            .permit(identity, name, methods.unwrap_or_default(), only);
+        let methods = self.server_for(face).methods();
+        let permit = self.policy.permit(identity, name, methods, only);
         match face {
-            ObjectProtocol::Own { .. } => permit.or_refuse(),
+            ObjectProtocol::Own(_) => permit.or_refuse(),
             // Every authenticated caller may see how an object is called.
             ObjectProtocol::Invoke => Ok(permit),
         }
@@ -138,8 +149,29 @@ impl HostedObject {
 
     /// The name and the newest version of its own interface.
     pub fn interface(&self) -> (&'static str, u32) {
-        let newest = self.servers.get(NEWEST);
-        newest.map_or(("", 0), |server| server.interface())
+        self.newest.interface()
+    }
+
+    /// The description of its own interface.
+    pub fn description(&self) -> Description {
+        self.newest.description()
+    }
+
+    /// Answers a call by name from within the process. `name` is the object's; with an identity, the caller has
+    /// its rights, and may call every method otherwise. The caller is that of the
+    /// [`Scope`](crate::scope::Scope) in which the answer is awaited.
+    pub fn invoke(
+        &self,
+        context: context::Context,
+        call: NamedCall,
+        name: &str,
+        identity: Option<&Arc<Identity>>,
+    ) -> BoxFuture<'static, NamedOutcome> {
+        let permit = identity.map_or(MethodPermissions::EVERYTHING, |identity| {
+            self.policy
+                .permit(identity, name, self.newest.methods(), None)
+        });
+        self.newest.invoke(context, call, permit)
     }
 
     /// Finds the interface that a client asked for, or returns a refusal.
@@ -152,8 +184,8 @@ impl HostedObject {
         let (own, newest) = self.interface();
         let (face, expected) = match interface {
             _ if interface == own => {
-                let own = |server| ObjectProtocol::Own { server, version };
-                (self.server(version).map(own), newest)
+                let own = |_| ObjectProtocol::Own(version);
+                (self.server_of(version).map(own), newest)
             }
             _ if interface == Invoke::NAME => {
                 let is_known = version == Invoke::VERSION;
@@ -180,42 +212,42 @@ impl HostedObject {
         session: ConnectionContext,
         permit: MethodPermissions,
     ) -> BoxFuture<'static, ConnectionLost> {
-        let (server, version) = match face {
-            ObjectProtocol::Own { server, version } => (server, Some(version)),
-            ObjectProtocol::Invoke => (NEWEST, None),
-        };
-        match (self.servers.get(server), version) {
-            (Some(server), Some(interface_version)) => {
+        let server = self.server_for(face);
+        match face {
+            ObjectProtocol::Own(interface_version) => {
                 let session = ConnectionContext {
                     interface_version,
                     ..session
                 };
                 server.serve_own(stream, session, permit)
             }
-            (Some(server), None) => server.serve_invoke(stream, session, permit),
-            (None, _) => async { ConnectionLost::Closed }.boxed(),
+            ObjectProtocol::Invoke => server.serve_invoke(stream, session, permit),
         }
     }
 }
 
-/// The position of the server of the newest version, which describes the object and is called by name.
-const NEWEST: usize = 0;
-
 /// The interface that a connection uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ObjectProtocol {
-    /// Its own, in a version that the server at this position speaks.
-    Own {
-        server: usize,
-        version: u32,
-    },
+    /// Its own, in this version.
+    Own(u32),
     Invoke,
 }
+
+/// The answer of a call by name, the object's own error, or why there is neither.
+type NamedOutcome = Result<Result<NamedAnswer, InvokeError>, CallFailure>;
 
 trait ObjectServer: Send + Sync {
     fn interface(&self) -> (&'static str, u32);
     fn versions(&self) -> &[SpokenVersion];
     fn methods(&self) -> &'static [Method];
+    fn description(&self) -> Description;
+    fn invoke(
+        &self,
+        context: context::Context,
+        call: NamedCall,
+        permit: MethodPermissions,
+    ) -> BoxFuture<'static, NamedOutcome>;
     fn serve_own(
         &self,
         stream: Stream,
@@ -251,6 +283,33 @@ where
 
     fn methods(&self) -> &'static [Method] {
         I::METHODS
+    }
+
+    fn description(&self) -> Description {
+        I::describe()
+    }
+
+    fn invoke(
+        &self,
+        context: context::Context,
+        call: NamedCall,
+        permit: MethodPermissions,
+    ) -> BoxFuture<'static, NamedOutcome> {
+        let call = NamedJsonCall::<I> {
+            permit,
+            call,
+            interface: PhantomData,
+        };
+        let answering = Arc::clone(&self.own).dispatch_translated(context, call);
+        async move {
+            // Here no connection holds what the call keeps.
+            let (answered, kept) = with_kept(answering).await;
+            Ok(answered?.map(|answer| NamedAnswer {
+                items: answer.items.map(|items| items.keeping(kept)),
+                ..answer
+            }))
+        }
+        .boxed()
     }
 
     fn serve_own(

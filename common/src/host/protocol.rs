@@ -94,6 +94,12 @@ impl ReplayedStream {
             stream,
         }
     }
+
+    /// Acknowledges at once what was received over TCP. Otherwise the kernel waits up to 40 ms for an answer
+    /// with which to send the acknowledgement, and a peer with Nagle's delay sends nothing more until then.
+    pub fn acknowledge_at_once(&self) {
+        self.stream.acknowledge_at_once();
+    }
 }
 
 impl AsyncRead for ReplayedStream {

@@ -183,6 +183,7 @@ macro_rules! interface {
                         repeatable: false $(|| $crate::__interface_repeatable!($attribute))*,
                         parameters: &[$(stringify!($parameter)),*],
                         takes_stream: false $(|| $crate::__interface_streams!($type))*,
+                        takes_callback: false $(|| $crate::__interface_callbacks!($type))*,
                         answers_stream: $crate::__interface_streams!(
                             $crate::__interface_result!($($result)?)
                         ),
@@ -462,6 +463,17 @@ macro_rules! __interface_streams {
         #[allow(unused_imports)]
         use $crate::interface::probe::HoldsNoStream as _;
         <$crate::interface::probe::StreamsOf<$type>>::STREAMS
+    }};
+}
+
+/// Whether a type may be a callback.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __interface_callbacks {
+    ($type:ty) => {{
+        #[allow(unused_imports)]
+        use $crate::interface::probe::HoldsNoCallback as _;
+        <$crate::interface::probe::CallbacksOf<$type>>::CALLBACKS
     }};
 }
 

@@ -84,6 +84,14 @@ pub fn is_stream(schema: &Value) -> bool {
     schema.get(SCHEMA_MARK) == Some(&Value::Bool(true))
 }
 
+/// The name of the only parameter of a method that takes any arguments: an object in another language may not
+/// tell what its methods take. They are sent by their names; positional ones as a list named
+/// [`POSITIONAL`].
+pub const ANY_PARAMETER: &str = "**";
+
+/// The name of the list of positional arguments of such a method.
+pub const POSITIONAL: &str = "*";
+
 impl Description {
     /// The method of this name.
     ///

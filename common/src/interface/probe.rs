@@ -3,7 +3,7 @@
 //! Rust has no specialisation, but method lookup prefers the impl for the most references: the macro calls
 //! `(&&&Answer(value)).outcome()`, and the first of the three traits that applies is used.
 
-use super::{Outcome, describe::Schemas};
+use super::{Outcome, Remote, describe::Schemas};
 use crate::{channel::Stream, values::Bulk};
 use schemars::JsonSchema;
 use serde_json::Value;
@@ -190,3 +190,29 @@ impl<T> Optional for Option<T> {}
 
 /// Compiles only for a type whose values may be absent.
 pub const fn is_optional<T: Optional>() {}
+/// Whether a type is a reference, or a form of one. A constant of the type itself hides the trait's.
+#[derive(Debug)]
+pub struct CallbacksOf<T>(PhantomData<T>);
+
+impl<I> CallbacksOf<Remote<I>> {
+    /// It is.
+    pub const CALLBACKS: bool = true;
+}
+
+impl<I> CallbacksOf<Option<Remote<I>>> {
+    /// It is.
+    pub const CALLBACKS: bool = true;
+}
+
+impl<I> CallbacksOf<Vec<Remote<I>>> {
+    /// It is.
+    pub const CALLBACKS: bool = true;
+}
+
+/// Any other type.
+pub trait HoldsNoCallback {
+    /// It is not.
+    const CALLBACKS: bool = false;
+}
+
+impl<T> HoldsNoCallback for CallbacksOf<T> {}

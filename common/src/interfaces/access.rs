@@ -2,7 +2,7 @@
 //! name [`OBJECT`]. It is the only object that unauthenticated callers may call.
 
 use crate::{
-    identity::{HolderId, Identity, KeyLife, Revocation, Ticket},
+    identity::{HolderId, Identity, KeyLife, Revocation, Role, Ticket},
     limits::Limit,
 };
 use schemars::JsonSchema;
@@ -36,6 +36,10 @@ crate::interface! {
         /// For workers.
         #[idempotent]
         async fn revocations(version: Option<u64>, wait_ms: u64) -> Result<Revocations, AccessError>;
+        /// Who the holder of a certificate is, by the name and the role in it. For workers, which let the
+        /// holder in over another protocol than this one.
+        #[idempotent]
+        async fn holder_of_certificate(name: String, role: Option<Role>) -> Result<CertificateUser, AccessError>;
     }
 }
 
@@ -68,6 +72,15 @@ pub struct LoginTicket {
     pub life_ms: u64,
     /// The identity of the user.
     pub identity: Identity,
+}
+
+/// Who the holder of a certificate is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CertificateUser {
+    /// The identity.
+    pub identity: Identity,
+    /// What the name server's clock shows, in milliseconds since 1970.
+    pub now_ms: u64,
 }
 
 /// The identity of a caller at a name server.

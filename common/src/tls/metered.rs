@@ -44,6 +44,11 @@ impl MeteredSocket {
         }
     }
 
+    /// The socket, to look at.
+    pub(crate) fn as_socket(&self) -> &Socket {
+        &self.socket
+    }
+
     /// The socket itself.
     pub(crate) fn socket(&mut self) -> &mut Socket {
         &mut self.socket

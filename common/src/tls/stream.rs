@@ -75,6 +75,15 @@ impl Stream {
         }
     }
 
+    /// Acknowledges at once what was received over TCP. Otherwise the kernel waits up to 40 ms for an answer
+    /// with which to send the acknowledgement, and a peer with Nagle's delay sends nothing more until then.
+    pub(crate) fn acknowledge_at_once(&self) {
+        match self {
+            Self::Plain(socket) => socket.acknowledge_at_once(),
+            Self::Tls(stream) => stream.get_ref().0.as_socket().acknowledge_at_once(),
+        }
+    }
+
     /// The address of the peer, as the peer sees it. `None` over TLS, where it may differ between the two
     /// ends.
     pub fn remote_address(&self) -> Option<String> {

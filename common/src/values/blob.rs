@@ -1,10 +1,13 @@
 //! Byte strings that are sent and received without a copy.
 
-use super::packed::unpack;
+use super::{lifted, packed::unpack};
 use crate::codec::splice;
 use bytes::Bytes;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, SeqAccess, Visitor},
+};
 use std::{borrow::Cow, fmt, ops::Deref};
 
 /// A byte string. Large ones are not copied: they are sent directly from their memory, and received as a
@@ -57,6 +60,9 @@ impl From<Vec<u8>> for Blob {
 impl Serialize for Blob {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
+            if let Some(position) = lifted::lift(self) {
+                return serializer.serialize_u64(position);
+            }
             return serializer.collect_seq(&self.0);
         }
         if self.0.len() >= WORTH_SHARING && splice::offer(&self.0) {
@@ -70,7 +76,10 @@ impl Serialize for Blob {
 impl<'de> Deserialize<'de> for Blob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
-            return Vec::deserialize(deserializer).map(Self::from);
+            return match lifted::is_placing() {
+                true => deserializer.deserialize_any(LiftedOrListed),
+                false => Vec::deserialize(deserializer).map(Self::from),
+            };
         }
         unpack(deserializer, "bytes", |bytes| {
             Ok(Self(match bytes {
@@ -84,6 +93,32 @@ impl<'de> Deserialize<'de> for Blob {
     }
 }
 
+/// Reads a blob that is a list of numbers, or its position among those beside the text.
+struct LiftedOrListed;
+
+impl<'de> Visitor<'de> for LiftedOrListed {
+    type Value = Blob;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes")
+    }
+
+    fn visit_u64<E: de::Error>(self, position: u64) -> Result<Blob, E> {
+        lifted::place(position).ok_or_else(|| E::custom("there are no such bytes"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut numbers: A) -> Result<Blob, A::Error> {
+        let mut bytes = Vec::new();
+        while let Some(byte) = numbers.next_element()? {
+            bytes.push(byte);
+        }
+        Ok(bytes.into())
+    }
+}
+
+/// The entry of a schema that marks a blob.
+pub const BYTES_MARK: &str = "x-bytes";
+
 impl JsonSchema for Blob {
     fn inline_schema() -> bool {
         true
@@ -92,7 +127,9 @@ impl JsonSchema for Blob {
         "Blob".into()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        Vec::<u8>::json_schema(generator)
+        let mut schema = Vec::<u8>::json_schema(generator);
+        schema.insert(BYTES_MARK.to_owned(), true.into());
+        schema
     }
 }
 

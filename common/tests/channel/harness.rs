@@ -3,7 +3,10 @@
 use crate::probe::{Object, Probe, Request, Response};
 use pyroxene_common::{
     byte_budget::ByteBudget,
-    channel::{AttemptError, ClientConnection, ConnectionContext, ConnectionLost, Settings, serve},
+    channel::{
+        AttemptError, ClientConnection, ConnectionContext, ConnectionLost, SessionLimits, Settings,
+        serve,
+    },
     codec,
     envelope::{self, Envelope},
     host::ServiceDispatch,
@@ -54,6 +57,7 @@ pub(crate) fn session() -> ConnectionContext {
         memory: ByteBudget::new(64 * 1024 * 1024),
         load: None,
         renew: None,
+        sessions: SessionLimits::default(),
     }
 }
 

@@ -87,7 +87,7 @@ async fn a_server_says_why_it_ends_a_connection() {
         ),
         (
             frame(FrameKind::Refused, &[]),
-            "a server received a Refused frame",
+            "an answer of a callback, although there is none",
         ),
         (
             frame(FrameKind::Progress, &[]),

@@ -10,6 +10,7 @@
 
 mod answers;
 mod batches;
+mod callbacks;
 mod deadlines;
 mod drain;
 mod harness;
@@ -25,5 +26,6 @@ mod one_way;
 mod probe;
 mod progress;
 mod protocols;
+mod sessions;
 mod stock;
 mod streams;

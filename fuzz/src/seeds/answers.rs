@@ -4,7 +4,7 @@ use super::{Seeds, frames::frame};
 use crate::targets::{answers::id, object::Response};
 use pyroxene_common::{
     codec,
-    message::{GoAway, Load, Refusal, RefusalReason, RefusedCall},
+    message::{GoAway, Load, Refusal, RefusalReason, RefusedCall, SessionAnswer},
     wire::FrameKind,
 };
 use serde::Serialize;
@@ -37,6 +37,11 @@ pub(super) fn seeds() -> Seeds {
     let load = encoded(FrameKind::Load, &load);
     let draining = encoded(FrameKind::GoAway, &GoAway::Draining);
     let rejected = GoAway::ProtocolError("no such thing".into());
+    let begun = SessionAnswer {
+        session: 1,
+        refusal: Some(refused(RefusalReason::Limited).refusal),
+    };
+    let begun = encoded(FrameKind::Session, &begun);
     let ping = frame(FrameKind::Ping, b"there?");
     vec![
         ("all", [&*insist, &echo, &pass].concat()),
@@ -50,6 +55,7 @@ pub(super) fn seeds() -> Seeds {
             "ping",
             [&*ping, &frame(FrameKind::Pong, b""), &echo].concat(),
         ),
+        ("session", [&*begun, &echo].concat()),
         ("draining", [&*draining, &echo, &pass, &insist].concat()),
         ("rejected", encoded(FrameKind::GoAway, &rejected)),
         ("hostile-batch", frame(FrameKind::Batch, &echo)),

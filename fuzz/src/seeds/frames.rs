@@ -46,15 +46,37 @@ pub(super) fn seeds() -> Seeds {
             .concat(),
         ),
         ("credential", frame(FrameKind::Credential, b"v4.public.x")),
+        (
+            "session",
+            [session(3), in_session(3, 1), end(3), in_session(3, 2)].concat(),
+        ),
+        ("sessions", (0..6).flat_map(session).collect()),
         ("results", insist.concat()),
         ("much", call(7, Request::Produce { count: 40_000 })),
         (
             "hostile-batch-cut",
             frame(FrameKind::Batch, &cut.unwrap_or_default()),
         ),
+        ("hostile-session-twice", [session(3), session(3)].concat()),
+        ("hostile-no-session", in_session(3, 1)),
         ("hostile-length", vec![255, 255, 255, 255, 1, 0]),
         ("hostile-http", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
     ]
+}
+
+fn session(number: u64) -> Vec<u8> {
+    frame(FrameKind::Session, &number.to_le_bytes())
+}
+
+fn end(number: u64) -> Vec<u8> {
+    frame(FrameKind::SessionEnd, &number.to_le_bytes())
+}
+
+/// A call within a session.
+fn in_session(number: u64, id: u64) -> Vec<u8> {
+    let request = Request::Echo { text: "x".into() };
+    let body = [&number.to_le_bytes()[..], &body(id, &request)].concat();
+    frame(FrameKind::SessionCall, &body)
 }
 
 /// The bytes of a frame.

@@ -8,7 +8,7 @@ use super::{
 use pyroxene_common::{
     channel::{AttemptError, ClientConnection, ConnectionLost, Settings},
     codec,
-    message::{CallProgress, EncodedRequest, GoAway, Load, RefusedCall},
+    message::{CallProgress, EncodedRequest, GoAway, Load, RefusedCall, SessionAnswer},
     wire::FrameKind,
 };
 use std::time::Duration;
@@ -172,12 +172,16 @@ fn is_sound(frame: &Frame<'_>) -> bool {
         FrameKind::GoAway => codec::decode::<GoAway>(frame.body).is_ok(),
         FrameKind::Load => codec::decode::<Load>(frame.body).is_ok(),
         FrameKind::Progress => codec::decode::<CallProgress>(frame.body).is_ok(),
+        FrameKind::Session => codec::decode::<SessionAnswer>(frame.body).is_ok(),
         FrameKind::Ping | FrameKind::Pong => true,
         FrameKind::Batch
         | FrameKind::OneWay
         | FrameKind::Credential
         | FrameKind::CallWithProgress
-        // No call has streams.
+        | FrameKind::SessionCall
+        | FrameKind::SessionEnd
+        // No call has streams or callbacks.
+        | FrameKind::Callback
         | FrameKind::StreamItems
         | FrameKind::StreamEnd
         | FrameKind::StreamCredit

@@ -2,7 +2,7 @@
 
 use pyroxene_common::{
     byte_budget::ByteBudget,
-    channel::{ConnectionContext, ConnectionLost, Dispatch, Settings, serve},
+    channel::{ConnectionContext, ConnectionLost, Dispatch, SessionLimits, Settings, serve},
     scope::Caller,
 };
 use std::{sync::Arc, time::Duration};
@@ -14,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 /// The largest body that the server accepts, in bytes. Most damaged lengths are larger.
 pub(super) const LIMIT: usize = 4096;
+
+/// How many sessions the client may have.
+pub(super) const SESSIONS: usize = 4;
 
 /// Longer than any call takes.
 const FOREVER: Duration = Duration::from_secs(60);
@@ -34,6 +37,7 @@ pub(super) fn session(memory: &ByteBudget) -> ConnectionContext {
         memory: memory.clone(),
         load: None,
         renew: Some(Arc::new(|_: &[u8]| {})),
+        sessions: SessionLimits::new(60 * FOREVER, SESSIONS),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Verdict,
-    connection::{self, LIMIT},
+    connection::{self, LIMIT, SESSIONS},
     object::{Object, Probe, Response},
     reference_reader::{self, End, Frames, Message},
 };
@@ -11,11 +11,11 @@ use pyroxene_common::{
     channel::ConnectionLost,
     codec,
     host::ServiceDispatch,
-    message::{GoAway, RefusedCall},
+    message::{GoAway, RefusedCall, SessionAnswer},
     metadata::Metadata,
     wire::FrameKind,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Runs a server's connection, once in large pieces and once in small ones. Both must end in time and in the
 /// same way, for the reason that the reference reader gives, and every answer must belong to a call.
@@ -48,6 +48,8 @@ async fn serve_all(bytes: &[u8], pipe: usize) -> (ConnectionLost, Vec<u8>) {
 /// Whether a server must end the connection because of these frames.
 fn must_end_connection(frames: &Frames<'_>) -> bool {
     let is_message = |body: &&[u8]| reference_reader::message(body).is_some();
+    // The open sessions, once one was begun or refused.
+    let mut sessions: Option<HashSet<u64>> = None;
     let mut whole = frames.whole.iter();
     let mut has_metadata = false;
     let bad = whole.any(|frame| match frame.kind {
@@ -70,7 +72,29 @@ fn must_end_connection(frames: &Frames<'_>) -> bool {
             !matches!(message, Some(Message::Request(_)))
         }
         FrameKind::Ping | FrameKind::Pong | FrameKind::Credential => false,
+        FrameKind::Session => match frame.body.try_into().map(u64::from_le_bytes) {
+            Ok(session) => {
+                let open = sessions.get_or_insert_default();
+                match open.len() < SESSIONS {
+                    true => !open.insert(session),
+                    false => open.contains(&session),
+                }
+            }
+            Err(_) => true,
+        },
+        FrameKind::SessionCall => sessions.is_none() || session_call(frame.body).is_none(),
+        FrameKind::SessionEnd => match frame.body.try_into().map(u64::from_le_bytes) {
+            Ok(session) => {
+                if let Some(open) = &mut sessions {
+                    open.remove(&session);
+                }
+                false
+            }
+            Err(_) => true,
+        },
         FrameKind::GoAway | FrameKind::Refused | FrameKind::Load | FrameKind::Progress => true,
+        // No call hands a callback over.
+        FrameKind::Callback => true,
         // No call has streams.
         FrameKind::StreamItems
         | FrameKind::StreamEnd
@@ -92,6 +116,12 @@ fn check_answers(asked: &Frames<'_>, heard: &[u8]) {
             FrameKind::Batch => whole_messages(frame.body),
             FrameKind::Ping => {
                 pings.push(frame.body);
+                continue;
+            }
+            FrameKind::SessionCall => {
+                *calls
+                    .entry(session_call(frame.body).unwrap_or_default())
+                    .or_default() += 1;
                 continue;
             }
             _ => continue,
@@ -123,12 +153,30 @@ fn check_answers(asked: &Frames<'_>, heard: &[u8]) {
                 continue;
             }
             FrameKind::Ping => continue,
+            FrameKind::Session => {
+                let answer = codec::decode::<SessionAnswer>(frame.body);
+                let session = answer.expect("an answer cannot be read").session;
+                let is_of_it = |asked: &reference_reader::Frame<'_>| {
+                    asked.kind == FrameKind::Session && asked.body == session.to_le_bytes()
+                };
+                assert!(asked.whole.iter().any(is_of_it), "nobody began it");
+                continue;
+            }
             other => panic!("a server sent a {other:?} frame"),
         };
         let left = calls.get_mut(&id).expect("an answer to what nobody asked");
         *left = left.checked_sub(1).expect("more answers than calls");
     }
     assert_ne!(heard.end, End::Nonsense, "a server sent nonsense");
+}
+
+/// The id of a call within a session.
+fn session_call(body: &[u8]) -> Option<u64> {
+    let (_, message) = body.split_first_chunk::<8>()?;
+    match reference_reader::message(message)? {
+        Message::Request(id) => Some(id),
+        Message::Cancel => None,
+    }
 }
 
 /// The whole messages of a batch that may be cut short.

@@ -93,7 +93,7 @@ impl CallerAccess for LocalCallers {
 impl TicketAuthority {
     /// Carries out the login of a caller whose credentials have reached this process, with the checks and the
     /// throttle of every login.
-    fn ticket_by(
+    pub(super) fn ticket_by(
         &self,
         credentials: &CallerCredentials,
         peer: &str,

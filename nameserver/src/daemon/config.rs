@@ -9,7 +9,7 @@ use pyroxene_common::{
     tls::{TlsClient, TlsServer},
 };
 use pyroxene_store::StoreUrl;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// The configuration of a name server.
 ///
@@ -44,6 +44,8 @@ pub struct NameServerConfig {
     pub(super) advertise: Option<Endpoint>,
     /// Whether it has no threads of its own.
     pub(super) on_current_runtime: bool,
+    pub(super) pyro: bool,
+    pub(super) pyro_broadcast: Option<SocketAddr>,
 }
 
 /// How long a topic keeps its entries by default: 30 days, and at most a gibibyte.
@@ -75,7 +77,25 @@ impl NameServerConfig {
             topic_retention: DEFAULT_TOPIC_RETENTION,
             advertise: None,
             on_current_runtime: false,
+            pyro: true,
+            pyro_broadcast: None,
         }
+    }
+
+    /// Whether programs in Python may use it as their name server, by Pyro's protocol on the same port. The
+    /// default is that they may.
+    #[must_use]
+    pub fn pyro(mut self, is_on: bool) -> Self {
+        self.pyro = is_on;
+        self
+    }
+
+    /// Answers the broadcasts of Pyro's clients that look for a name server, at this address. They send to
+    /// port [`BROADCAST_PORT`](pyroxene_pyro::naming::BROADCAST_PORT).
+    #[must_use]
+    pub fn pyro_broadcast(mut self, address: SocketAddr) -> Self {
+        self.pyro_broadcast = Some(address);
+        self
     }
 
     /// Runs leases on the current runtime too, without a thread of their own: for tests, whose time may be

@@ -26,6 +26,7 @@ use pyroxene_common::{
     offload::offload,
     scope,
 };
+use pyroxene_pyro::uri::SCHEME as PYRO_SCHEME;
 use pyroxene_store::{StaticName, Store, StoreError};
 use shared_names::SharedStaticNames;
 use std::{
@@ -237,6 +238,14 @@ impl DirectoryService {
         meant.map(|instance| instance.load.capacity).collect()
     }
 
+    /// The instances of an object.
+    pub(crate) fn instances(&self, object: &str) -> Vec<Instance> {
+        match self.lock().directory.snapshot(object, Instant::now()).news {
+            WatchUpdate::Snapshot(instances) => instances,
+            WatchUpdate::Changes(_) => Vec::new(),
+        }
+    }
+
     /// When a watch that starts now has to answer, with changes or without.
     fn answer_at(&self, wait_ms: u64, context: &Context) -> Instant {
         let now = Instant::now();
@@ -377,6 +386,8 @@ impl directory::Directory for DirectoryService {
         check_may_host(caller.identity.as_deref(), [&*name])?;
         // An invalid address is refused below, with the reason.
         let target = parse_address(&name, &uri).ok();
+        // The daemon of a Pyro object is no name server, and Pyro does not look up its host.
+        let target = target.filter(|address| !address.object.starts_with(PYRO_SCHEME));
         if let Some(Ok(target)) = target.map(|address| address.endpoint.parse::<Endpoint>()) {
             Box::pin(check_target(&self.known_nameservers(), &target)).await?;
         }
@@ -432,7 +443,7 @@ pub(crate) fn may_call(role: Role, method: &str) -> bool {
 }
 
 /// Refuses names that the caller may not host. Without authentication, every name is allowed.
-fn check_may_host<'a>(
+pub(crate) fn check_may_host<'a>(
     caller: Option<&Identity>,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Result<(), DirectoryError> {

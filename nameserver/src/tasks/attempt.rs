@@ -218,7 +218,11 @@ fn judge_failure(error: &CallError, ends: AttemptLimit) -> AttemptEnding {
                 _ => AttemptEnding::Lost { reason },
             }
         }
-        CallError::Unavailable(_) | CallError::Refused(_) => refused(error),
+        // A task belongs to no session, and has no callback.
+        CallError::Unavailable(_)
+        | CallError::SessionLost(_)
+        | CallError::Gone(_)
+        | CallError::Refused(_) => refused(error),
         // The request or the answer is too large, or the method panicked: a second attempt would end in the
         // same way.
         CallError::NotSent(_) | CallError::Failed(_) => failed(failure_reason(error)),

@@ -1,6 +1,6 @@
 //! Methods for tests and diagnosis of calls.
 
-use pyroxene_common::{Stream, identity::Role, values::Payload};
+use pyroxene_common::{Remote, Stream, identity::Role, values::Payload};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -32,6 +32,18 @@ pyroxene_common::interface! {
         /// What the worker is told of the call beside its arguments.
         #[idempotent]
         async fn context() -> SeenContext;
+        /// Calls `hear` of the listener with the data, and returns its answer.
+        async fn call_back(listener: Remote<Listener>, data: Payload) -> Result<Payload, EchoError>;
+    }
+}
+
+pyroxene_common::interface! {
+    /// Whoever `call_back` calls.
+    #[name = "pyroxene.Listener"]
+    #[version = 1]
+    pub trait Listener in listener {
+        /// Hears the data, and answers.
+        async fn hear(data: Payload) -> Payload;
     }
 }
 
@@ -74,7 +86,7 @@ pub struct Collected {
     pub bytes: u64,
 }
 
-/// The error of `fail`.
+/// The error of `fail`, `collect` and `call_back`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum EchoError {
     /// A failure on request.
@@ -86,6 +98,12 @@ pub enum EchoError {
     /// The items broke off.
     #[error("{message}")]
     BrokeOff {
+        /// Why.
+        message: String,
+    },
+    /// The listener did not answer.
+    #[error("{message}")]
+    NotHeard {
         /// Why.
         message: String,
     },

@@ -65,7 +65,15 @@ async fn a_database_is_all_that_it_takes_to_host_accounts() {
         .collect();
     assert_eq!(
         names,
-        ["accounts", "calculator", "chat", "echo", "hash", "text"]
+        [
+            "accounts",
+            "calculator",
+            "chat",
+            "counter",
+            "echo",
+            "hash",
+            "text"
+        ]
     );
 }
 

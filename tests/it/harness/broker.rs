@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 /// The built-in objects that every worker of a test hosts.
-pub(crate) const OBJECTS: [&str; 4] = ["calculator", "echo", "hash", "text"];
+pub(crate) const OBJECTS: [&str; 5] = ["calculator", "counter", "echo", "hash", "text"];
 
 /// The directory of a disk, in that of the broker.
 const DISK: &str = "disk";

@@ -28,7 +28,7 @@ fn hosted() -> Arc<WorkerObject<EchoInterface, pyroxene_objects::EchoObject>> {
     };
     Arc::new(WorkerObject {
         name: "echo".to_owned(),
-        service: pyroxene_objects::EchoObject::new("w1"),
+        services: Instances::Shared(pyroxene_objects::EchoObject::new("w1")),
         is_heavy: |_| false,
         exclusive: false,
         watched_methods: WatchedMethods::new("echo", EchoInterface::METHODS),

@@ -11,6 +11,7 @@ use objects::{MakeObject, PlannedObject};
 use pyroxene_client::{Client, ClientConfig, Credentials, InvalidConfig};
 use pyroxene_common::{
     access::Authenticator,
+    channel::{DEFAULT_SESSION_IDLE, DEFAULT_SESSIONS_PER_USER},
     endpoint::Endpoint,
     host::{Protocol, default_message_memory},
     identity::HolderKey,
@@ -34,6 +35,8 @@ pub struct WorkerBuilder {
     pub(super) max_calls: u64,
     pub(super) max_message: usize,
     pub(super) message_memory: usize,
+    pub(super) session_idle: Duration,
+    pub(super) max_sessions: usize,
     pub(super) ttl: Duration,
     pub(super) drain_timeout: Duration,
     pub(super) start_timeout: Option<Duration>,
@@ -46,6 +49,7 @@ pub struct WorkerBuilder {
     pub(super) tls: Option<TlsServer>,
     pub(super) trust: Option<TlsClient>,
     pub(super) credentials: Option<Credentials>,
+    pub(super) pyro: bool,
     pub(super) protocols: Vec<Arc<dyn Protocol>>,
     pub(super) objects: Vec<(PlannedObject, MakeObject)>,
 }
@@ -75,6 +79,8 @@ impl Default for WorkerBuilder {
             max_calls: 65_536,
             max_message: DEFAULT_MAX_MESSAGE,
             message_memory: default_message_memory(),
+            session_idle: DEFAULT_SESSION_IDLE,
+            max_sessions: DEFAULT_SESSIONS_PER_USER,
             ttl: Duration::from_secs(3),
             drain_timeout: Duration::from_secs(10),
             start_timeout: Some(Duration::from_secs(30)),
@@ -86,6 +92,7 @@ impl Default for WorkerBuilder {
             tls: None,
             trust: None,
             credentials: None,
+            pyro: true,
             protocols: Vec::new(),
             objects: Vec::new(),
         }
@@ -217,6 +224,19 @@ impl WorkerBuilder {
         self
     }
 
+    /// How long a session may be without a call before it is ended. The default is 10 minutes.
+    pub fn session_idle(mut self, idle: Duration) -> Self {
+        self.session_idle = idle;
+        self
+    }
+
+    /// How many sessions one user may have at this worker; where authentication is off, one address. The
+    /// default is 32,768. A connection has at most 16,384.
+    pub fn max_sessions(mut self, sessions: usize) -> Self {
+        self.max_sessions = sessions;
+        self
+    }
+
     /// The time to live of its leases. The worker sends three heartbeats in that time. The default is 3 s.
     /// Name servers accept 0.5 s to 60 s.
     ///
@@ -287,6 +307,20 @@ impl WorkerBuilder {
     /// ```
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
+        self
+    }
+
+    /// Whether programs in Python may call its objects by Pyro's protocol, on the same port. The default is
+    /// that they may.
+    ///
+    /// ```
+    /// use pyroxene_worker::Worker;
+    ///
+    /// // Only clients of this library are served.
+    /// let builder = Worker::builder().pyro(false);
+    /// ```
+    pub fn pyro(mut self, is_on: bool) -> Self {
+        self.pyro = is_on;
         self
     }
 

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 
 /// The objects that a worker hosts.
 #[derive(Debug, Default)]
-pub(super) struct HostedObjects {
+pub(super) struct OfferedObjects {
     pub(super) objects: HashMap<String, HostedObject>,
     pub(super) offers: Vec<ObjectRegistration>,
 }
 
-impl HostedObjects {
+impl OfferedObjects {
     /// Adds an object, or another version of the interface of one.
     pub(super) fn add(
         &mut self,

@@ -5,7 +5,7 @@ use crate::{
     arguments::MethodSignature,
     commands::map::lines::LineInput,
     failure::Failure,
-    output::{Output, to_json},
+    output::{Output, milliseconds, to_json},
 };
 use futures::StreamExt;
 use pyroxene_common::{
@@ -15,6 +15,7 @@ use pyroxene_common::{
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::time::Instant;
 
 /// How many lines of an input are read in advance.
 const LINES_AHEAD: usize = 1024;
@@ -39,6 +40,7 @@ struct ResultJson<'a> {
     result: &'a RawValue,
     worker: &'a str,
     attempts: usize,
+    elapsed_ms: f64,
 }
 
 /// Calls the method and prints what it answers.
@@ -64,6 +66,7 @@ pub(super) async fn run(
         inputs.push(lines(description, method, parameter, source, &unreadable)?);
     }
     let arguments = to_json(&values)?;
+    let began = Instant::now();
     let called = found
         .dynamic
         .stream(found.context, &method.name, arguments, inputs);
@@ -77,6 +80,7 @@ pub(super) async fn run(
         return Err(failure);
     }
     let called = called?;
+    let elapsed_ms = milliseconds(began.elapsed());
     let (worker, attempts) = (called.worker, called.attempts);
     if let Some(items) = called.response.items {
         return print_items(items, &worker, json).await;
@@ -90,6 +94,7 @@ pub(super) async fn run(
                 result,
                 worker: &worker,
                 attempts,
+                elapsed_ms,
             })?)?;
         }
         false => output.result(&result_text(&answer))?,

@@ -48,7 +48,15 @@ impl ShellSession {
     /// The names that tell a command without its slash from a sentence.
     pub(super) fn known_names(&self) -> KnownNames {
         /// The objects that workers host unless they are told otherwise, if none have been listed yet.
-        const USUAL: [&str; 6] = ["accounts", "calculator", "chat", "echo", "hash", "text"];
+        const USUAL: [&str; 7] = [
+            "accounts",
+            "calculator",
+            "chat",
+            "counter",
+            "echo",
+            "hash",
+            "text",
+        ];
         let chat = self.chat.as_ref();
         let listed = self.object_names.iter().cloned();
         KnownNames {

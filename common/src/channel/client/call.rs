@@ -12,7 +12,7 @@ use crate::{
     envelope::{ENVELOPE_LEN, Envelope},
     frame::FrameHeader,
     message::EncodedRequest,
-    wire::FrameKind,
+    wire::{FrameKind, HEADER_LEN, SESSION_LEN},
 };
 use std::{
     pin::Pin,
@@ -33,6 +33,13 @@ pub(super) fn unexpired_envelope(context: &context::Context) -> Result<Envelope,
     Ok(envelope)
 }
 
+/// The header of a frame, and the number of a session after it.
+fn with_session(header: FrameHeader, session: u64) -> [u8; HEADER_LEN + SESSION_LEN] {
+    let [a, b, c, d, e] = header.to_bytes();
+    let [f, g, h, i, j, k, l, m] = session.to_le_bytes();
+    [a, b, c, d, e, f, g, h, i, j, k, l, m]
+}
+
 /// The future of a call: sends the request at its first poll, and resolves to the answer.
 pub(super) struct CallFuture<'a, R> {
     pub(super) shared: &'a ClientConnectionShared<R>,
@@ -46,11 +53,25 @@ pub(super) enum CallFutureState<'a> {
     Unsent {
         request: &'a EncodedRequest,
         room: Option<OwnedSemaphorePermit>,
-        listener: Option<&'a ProgressListener>,
-        streaming: Option<&'a StreamingCall<'a>>,
+        kind: CallKind<'a>,
     },
     Sent(u64),
     Done,
+}
+
+/// What distinguishes calls. Most are plain, and their futures have no space for more.
+#[derive(Clone, Copy)]
+pub(super) enum CallKind<'a> {
+    Plain,
+    WithProgress(&'a ProgressListener),
+    Special(&'a SpecialCall<'a>),
+}
+
+/// A call that is not usual.
+pub(super) struct SpecialCall<'a> {
+    /// The session that it belongs to.
+    pub(super) session: Option<u64>,
+    pub(super) streaming: Option<&'a StreamingCall<'a>>,
 }
 
 impl<R> CallFuture<'_, R> {
@@ -58,30 +79,44 @@ impl<R> CallFuture<'_, R> {
         &self,
         request: &EncodedRequest,
         room: Option<OwnedSemaphorePermit>,
-        listener: Option<&ProgressListener>,
-        streaming: Option<&StreamingCall<'_>>,
+        kind: CallKind<'_>,
         waker: &Waker,
     ) -> Result<u64, AttemptError> {
         let envelope = unexpired_envelope(self.context)?;
-        let header = FrameHeader {
-            kind: match listener {
-                None => FrameKind::Call,
-                Some(_) => FrameKind::CallWithProgress,
+        let (frame, session) = match kind {
+            CallKind::Plain => (FrameKind::Call, None),
+            CallKind::WithProgress(_) => (FrameKind::CallWithProgress, None),
+            CallKind::Special(special) => match special.session {
+                None => (FrameKind::Call, None),
+                Some(session) => (FrameKind::SessionCall, Some(session)),
             },
-            len: ENVELOPE_LEN + request.len(),
+        };
+        let header = FrameHeader {
+            kind: frame,
+            len: session.map_or(0, |_| SESSION_LEN) + ENVELOPE_LEN + request.len(),
         };
         let mut state = self.shared.lock();
         if let Some(error) = state.not_sent_error() {
             return Err(error);
         }
         let id = state.calls.insert(self.deadline, waker.clone());
-        if let Some(streaming) = streaming {
+        if let CallKind::Special(SpecialCall {
+            streaming: Some(streaming),
+            ..
+        }) = kind
+        {
             streaming.start_inputs(id);
         }
-        state.append(&header.to_bytes(), &envelope.request(id), request);
+        match session {
+            None => state.append(&header.to_bytes(), &envelope.request(id), request),
+            Some(session) => {
+                let head = with_session(header, session);
+                state.append(&head, &envelope.request(id), request);
+            }
+        }
         let end = state.outbox.end();
         state.calls.set_end(id, end);
-        if let Some(listener) = listener {
+        if let CallKind::WithProgress(listener) = kind {
             state.calls.listen(id, listener.clone());
         }
         state.hold_buffer_permit(end, room);
@@ -120,9 +155,8 @@ impl<R> Future for CallFuture<'_, R> {
             CallFutureState::Unsent {
                 request,
                 room,
-                listener,
-                streaming,
-            } => match this.send(request, room, listener, streaming, context.waker()) {
+                kind,
+            } => match this.send(request, room, kind, context.waker()) {
                 Ok(id) => {
                     this.stage = CallFutureState::Sent(id);
                     Poll::Pending

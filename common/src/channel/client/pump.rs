@@ -4,6 +4,7 @@ use super::state::{ClientConnectionShared, ClientConnectionState, ConnectionPhas
 use crate::{
     channel::{
         busy_poll::BusyPoll,
+        callbacks::AnswerSink,
         error::{AttemptError, ConnectionLost},
         link::{Link, MAX_KEPT_BUFFER},
         liveness::{Liveness, LivenessDecision},
@@ -11,7 +12,7 @@ use crate::{
         streams::{StreamTable, receiving},
     },
     codec,
-    message::{CallProgress, GoAway, Load, RefusedCall},
+    message::{CallProgress, GoAway, Load, RefusedCall, SessionAnswer},
     scope,
     wire::FrameKind,
 };
@@ -198,6 +199,9 @@ where
         for (id, answer) in self.answers.drain(..) {
             self.wakers.extend(state.calls.complete(id, answer));
         }
+        for answer in news.sessions {
+            state.sessions.answer(answer);
+        }
         if news.load.is_some() {
             state.load = news.load;
         }
@@ -298,7 +302,8 @@ where
     /// Whether the connection can end: no handle is left or the peer wants to close it, and no call awaits an
     /// answer.
     fn poll_end(&self) -> Poll<()> {
-        let abandoned = self.shared.is_abandoned();
+        // A client that hosts callbacks can be called without making calls.
+        let abandoned = self.shared.is_abandoned() && !self.shared.hosts_callbacks();
         let state = self.shared.lock();
         let leaving = abandoned || matches!(state.phase, ConnectionPhase::GoingAway);
         let idle = state.calls.waiting() == 0
@@ -321,6 +326,7 @@ struct ReceivedFrames {
     load: Option<Load>,
     pongs: Vec<Vec<u8>>,
     progress: Vec<CallProgress>,
+    sessions: Vec<SessionAnswer>,
 }
 
 impl ReceivedFrames {
@@ -333,12 +339,14 @@ impl ReceivedFrames {
     ) -> Result<(), ConnectionLost> {
         match kind {
             FrameKind::Call => {
-                let (response, inboxes) = receiving(|| codec::decode(body));
+                let (response, received) = receiving(|| codec::decode(body));
                 let response: Response<R> = response.map_err(protocol)?;
-                if let Some(inboxes) = inboxes {
-                    shared
-                        .streams()
-                        .receive(response.request_id, inboxes, false)?;
+                if let Some(received) = received {
+                    if !received.callbacks.is_empty() {
+                        return Err(protocol("an answer hands over a callback"));
+                    }
+                    let streams = shared.streams();
+                    streams.receive(response.request_id, received.inboxes, false)?;
                 }
                 answers.push((response.request_id, response.message.map_err(attempt_error)));
             }
@@ -351,6 +359,13 @@ impl ReceivedFrames {
             FrameKind::Load => self.load = Some(codec::decode(body).map_err(protocol)?),
             FrameKind::Ping => self.pongs.push(body.to_vec()),
             FrameKind::Pong => {}
+            FrameKind::Callback => {
+                let callbacks = shared.callbacks.get();
+                let callbacks = callbacks.ok_or_else(|| protocol("a call of no callback"))?;
+                let sink: Arc<dyn AnswerSink> = Arc::clone(shared) as _;
+                callbacks.on_call(body, &sink)?;
+            }
+            FrameKind::Session => self.sessions.push(codec::decode(body).map_err(protocol)?),
             FrameKind::Progress => self.progress.push(codec::decode(body).map_err(protocol)?),
             FrameKind::StreamItems => streams(shared)?.on_items(body, |_| Some(None))?,
             FrameKind::StreamEnd => streams(shared)?.on_end(body)?,
@@ -360,7 +375,9 @@ impl ReceivedFrames {
             | FrameKind::OneWay
             | FrameKind::Credential
             | FrameKind::CallWithProgress
-            | FrameKind::Metadata => {
+            | FrameKind::Metadata
+            | FrameKind::SessionCall
+            | FrameKind::SessionEnd => {
                 let what = format!("a client received a {kind:?} frame");
                 return Err(ConnectionLost::Protocol(what));
             }
@@ -446,6 +463,9 @@ fn fail<R>(shared: &ClientConnectionShared<R>, reason: ConnectionLost) {
     let wakers = shared.lock().fail_calls(reason.clone());
     if let Some(streams) = shared.streams.get() {
         streams.break_all(&reason);
+    }
+    if let Some(callbacks) = shared.callbacks.get() {
+        callbacks.lose();
     }
     for waker in wakers {
         waker.wake();

@@ -1,8 +1,9 @@
 //! The state of a client's connection, which its callers and its pump share.
 
-use super::calls::ClientCalls;
+use super::{calls::ClientCalls, session_openings::SessionOpenings};
 use crate::{
     channel::{
+        callbacks::{AnswerSink, HandedCallbacks, HostedCallback},
         error::{AttemptError, ConnectionLost},
         outbox::Outbox,
         settings::Settings,
@@ -38,6 +39,8 @@ pub(super) struct ClientConnectionShared<R> {
     pub(super) exporter: Option<[u8; CHALLENGE_LEN]>,
     /// The connection's streams, once there was one.
     pub(super) streams: OnceLock<Arc<StreamTable>>,
+    /// The callbacks that were handed over on the connection, once there was one.
+    pub(super) callbacks: OnceLock<Arc<HandedCallbacks>>,
 }
 
 pub(super) struct ClientConnectionState<R> {
@@ -50,6 +53,8 @@ pub(super) struct ClientConnectionState<R> {
     open: Arc<AtomicBool>,
     pub(super) on_written: VecDeque<OnWritten>,
     pub(super) load: Option<Load>,
+    /// The sessions that the peer has not answered yet.
+    pub(super) sessions: SessionOpenings,
     /// Whether the peer was reported dead and the pump has not handled that yet.
     pub(super) suspected: bool,
     pub(super) pump: Option<Waker>,
@@ -77,6 +82,7 @@ impl<R> ClientConnectionShared<R> {
                 open: Arc::clone(&open),
                 on_written: VecDeque::new(),
                 load: None,
+                sessions: SessionOpenings::default(),
                 suspected: false,
                 pump: None,
             }),
@@ -87,6 +93,7 @@ impl<R> ClientConnectionShared<R> {
             settings,
             exporter,
             streams: OnceLock::new(),
+            callbacks: OnceLock::new(),
         }
     }
 
@@ -99,6 +106,20 @@ impl<R> ClientConnectionShared<R> {
             }
             streams
         })
+    }
+
+    /// Lets the peer call these callbacks, as long as they exist.
+    pub(super) fn hand_over(&self, callbacks: &[Arc<HostedCallback>]) {
+        let handed = self.callbacks.get_or_init(Arc::default);
+        handed.hand_over(callbacks);
+        if matches!(self.lock().phase, ConnectionPhase::Lost(_)) {
+            handed.lose();
+        }
+    }
+
+    /// Whether the peer may still call a callback.
+    pub(super) fn hosts_callbacks(&self) -> bool {
+        self.callbacks.get().is_some_and(|all| all.any_exists())
     }
 
     /// Whether there are streams that have not ended.
@@ -127,6 +148,30 @@ impl<R> ClientConnectionShared<R> {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+}
+
+impl<R: Send> AnswerSink for ClientConnectionShared<R> {
+    fn send(&self, kind: FrameKind, body: &[u8]) {
+        let mut state = self.lock();
+        if matches!(state.phase, ConnectionPhase::Lost(_)) {
+            return;
+        }
+        state.outbox.push_raw_frame(kind, body);
+        let pump = state.pump.take();
+        drop(state);
+        if let Some(pump) = pump {
+            pump.wake();
+        }
+    }
+
+    fn max_send(&self) -> usize {
+        self.settings.max_send
+    }
+
+    fn is_full(&self) -> bool {
+        let state = self.lock();
+        state.outbox.end() - state.written >= self.settings.max_buffered as u64
     }
 }
 
@@ -195,6 +240,7 @@ impl<R> ClientConnectionState<R> {
             }
         };
         self.on_written.clear();
+        self.sessions.clear();
         let written = self.written;
         self.calls.fail_all(|end| {
             if end <= written {

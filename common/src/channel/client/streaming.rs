@@ -2,7 +2,7 @@
 
 use super::{
     ClientConnection,
-    call::{CallFuture, CallFutureState},
+    call::{CallFuture, CallFutureState, CallKind, SpecialCall},
     inputs::StreamingCall,
     state::InFlightPermit,
 };
@@ -35,6 +35,29 @@ impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
         request: &EncodedRequest,
         inputs: &StreamInputs,
     ) -> Result<R, AttemptError> {
+        self.call_streaming_in(None, context, request, inputs).await
+    }
+
+    /// The same, within a session if there is one.
+    pub(super) async fn call_streaming_in(
+        &self,
+        session: Option<u64>,
+        context: &context::Context,
+        request: &EncodedRequest,
+        inputs: &StreamInputs,
+    ) -> Result<R, AttemptError> {
+        if !inputs.callbacks.is_empty() {
+            if !self.shared.settings.sessions {
+                return Err(AttemptError::Refused(Refusal {
+                    reason: RefusalReason::Overloaded,
+                    retry_after_ms: 0,
+                    message:
+                        "the worker speaks an old version of the protocol, which has no callbacks"
+                            .to_owned(),
+                }));
+            }
+            self.shared.hand_over(&inputs.callbacks);
+        }
         if !self.shared.settings.streams {
             return Err(AttemptError::Refused(Refusal {
                 reason: RefusalReason::Overloaded,
@@ -55,6 +78,10 @@ impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
             keep: Arc::clone(&keep),
             started: Mutex::default(),
         };
+        let special = SpecialCall {
+            session,
+            streaming: Some(&streaming),
+        };
         let mut call = CallFuture {
             shared: &self.shared,
             context,
@@ -62,8 +89,7 @@ impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
             stage: CallFutureState::Unsent {
                 request,
                 room,
-                listener: None,
-                streaming: Some(&streaming),
+                kind: CallKind::Special(&special),
             },
             permit: None,
         };

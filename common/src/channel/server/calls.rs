@@ -8,6 +8,7 @@ use crate::{
     byte_budget::{ByteBudget, BytePermit},
     channel::{
         blocking::{is_worth_blocking, run_blocking},
+        callbacks::PeerCallbacks,
         error::CallFailure,
         outbox::Outbox,
         settings::Settings,
@@ -51,6 +52,8 @@ pub(super) struct ServerCalls {
     settings: Settings,
     /// The connection's streams, once there was one.
     streams: OnceLock<Arc<StreamTable>>,
+    /// The calls to callbacks of the client, once one was handed over.
+    pub(super) callbacks: OnceLock<Arc<PeerCallbacks>>,
 }
 
 /// Counts a running one-way call until it is dropped.
@@ -113,6 +116,7 @@ impl ServerCalls {
             memory,
             settings,
             streams: OnceLock::new(),
+            callbacks: OnceLock::new(),
         })
     }
 
@@ -130,6 +134,16 @@ impl ServerCalls {
     pub(super) fn streams(&self) -> &Arc<StreamTable> {
         self.streams
             .get_or_init(|| StreamTable::new(self.settings.max_send))
+    }
+
+    /// The calls to callbacks of the client, if one was handed over.
+    pub(super) fn known_callbacks(&self) -> Option<&Arc<PeerCallbacks>> {
+        self.callbacks.get()
+    }
+
+    /// The greatest body that the client accepts, in bytes.
+    pub(super) fn max_send(&self) -> usize {
+        self.settings.max_send
     }
 
     /// The connection's streams, if there was one.

@@ -1,6 +1,11 @@
 //! What a server's connection is given.
 
-use crate::{byte_budget::ByteBudget, channel::settings::Settings, message::Load, scope::Caller};
+use crate::{
+    byte_budget::ByteBudget,
+    channel::{session_limits::SessionLimits, settings::Settings},
+    message::Load,
+    scope::Caller,
+};
 use std::{fmt, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +27,8 @@ pub struct ConnectionContext {
     pub load: Option<Arc<dyn Fn() -> Load + Send + Sync>>,
     /// Handles a new credential, where authentication is on.
     pub renew: Option<RenewHandler>,
+    /// The limits of sessions.
+    pub sessions: SessionLimits,
 }
 
 /// Handles a new credential of the peer.

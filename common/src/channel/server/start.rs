@@ -6,22 +6,25 @@ use super::{
     dispatch::Dispatch,
     progress::ProgressReport,
     response::push_answer,
+    sessions::Sessions,
 };
 use crate::{
     byte_budget::{ByteBudget, BytePermit},
     channel::{
+        callbacks::PeerCallbacks,
         error::{CallFailure, ConnectionLost},
         outbox::Outbox,
+        session_limits::SessionLimits,
         settings::Settings,
-        streams::{Inbox, Kept, SentStreams, StreamTable, receiving, take_kept},
+        streams::{Kept, Received, SentStreams, StreamTable, receiving, take_kept},
     },
     codec::{self, CodecError},
     envelope::{ClientMessage, Envelope},
     frame::{BATCH_PREFIX_LEN, split_batch},
-    message::{Refusal, RefusalReason},
+    message::{Refusal, RefusalReason, SessionAnswer, SessionId},
     metadata::Metadata,
-    scope::{self, Scope, take_reserved},
-    wire::FrameKind,
+    scope::{self, CallSession, Scope, take_reserved},
+    wire::{FrameKind, SESSION_LEN},
 };
 use bytes::Bytes;
 use std::{
@@ -45,6 +48,8 @@ struct IncomingCall<'a> {
     wants_progress: bool,
     /// The memory of the message, if it is not a small one.
     memory: Option<BytePermit>,
+    /// The session that it belongs to.
+    session: Option<Arc<CallSession>>,
 }
 
 /// Messages of at least this size, in bytes, count against the memory while their call runs. Smaller ones are
@@ -98,6 +103,8 @@ pub(super) struct CallStarter<'a, D, B, F> {
     pub(super) batch: &'a mut Bytes,
     pub(super) batch_memory: &'a mut Option<BytePermit>,
     pub(super) memory: &'a ByteBudget,
+    pub(super) sessions: &'a mut Option<Box<Sessions>>,
+    pub(super) session_limits: &'a SessionLimits,
     pub(super) draining: bool,
     pub(super) now: Instant,
 }
@@ -140,6 +147,7 @@ where
                     message,
                     wants_progress: false,
                     memory,
+                    session: None,
                 }),
                 Ok(ClientMessage::Cancel { .. }) => {
                     return Err(protocol(&"a one-way call cannot be cancelled"));
@@ -157,7 +165,17 @@ where
             FrameKind::StreamEnd => self.streams()?.on_end(body)?,
             FrameKind::StreamCredit => self.streams()?.on_credit(body)?,
             FrameKind::StreamStop => self.streams()?.on_stop(body)?,
-            FrameKind::GoAway | FrameKind::Refused | FrameKind::Load | FrameKind::Progress => {
+            FrameKind::Session => self.begin_session(body)?,
+            FrameKind::SessionCall => self.handle_session_call(body, memory)?,
+            FrameKind::SessionEnd => {
+                let SessionId { session } = codec::decode(body).map_err(|e| protocol(&e))?;
+                if let Some(sessions) = self.sessions {
+                    sessions.end(session);
+                }
+            }
+            FrameKind::Callback => self.callbacks()?.on_answer(body, memory)?,
+            FrameKind::Refused => self.callbacks()?.on_refusal(body)?,
+            FrameKind::GoAway | FrameKind::Load | FrameKind::Progress => {
                 return Err(protocol(&format_args!(
                     "a server received a {kind:?} frame"
                 )));
@@ -203,9 +221,75 @@ where
                 message,
                 wants_progress: watched,
                 memory,
+                session: None,
             }),
             Ok(ClientMessage::Cancel { id }) => self.calls.lock().cancel(id),
             Err(error) => return Err(ConnectionLost::Protocol(error.to_string())),
+        }
+        Ok(())
+    }
+
+    /// Begins a session, or refuses it.
+    fn begin_session(&mut self, body: &[u8]) -> Result<(), ConnectionLost> {
+        let id: SessionId =
+            codec::decode(body).map_err(|error| ConnectionLost::Protocol(error.to_string()))?;
+        let limits = self.session_limits;
+        let sessions = self
+            .sessions
+            .get_or_insert_with(|| Box::new(Sessions::new(limits.clone())));
+        let begun = match self.draining {
+            true => Err(draining()),
+            false => sessions
+                .begin(id.session, &self.scope.caller, self.now)
+                .map_err(ConnectionLost::Protocol)?,
+        };
+        let answer = SessionAnswer {
+            session: id.session,
+            refusal: begun.err(),
+        };
+        // It is our own short message: it can be neither too large nor unencodable.
+        let _ = self
+            .outbox
+            .push_frame(FrameKind::Session, &answer, usize::MAX);
+        Ok(())
+    }
+
+    /// Handles a call within a session.
+    fn handle_session_call(
+        &mut self,
+        body: &[u8],
+        memory: Option<BytePermit>,
+    ) -> Result<(), ConnectionLost> {
+        let protocol = |what: String| ConnectionLost::Protocol(what);
+        let (session, message) = body
+            .split_first_chunk::<SESSION_LEN>()
+            .ok_or_else(|| protocol("a call of a session is cut short".to_owned()))?;
+        let parsed = ClientMessage::parse(message).map_err(|error| protocol(error.to_string()))?;
+        let ClientMessage::Request {
+            envelope,
+            id,
+            message,
+        } = parsed
+        else {
+            return Err(protocol(
+                "a call of a session cannot be a cancel".to_owned(),
+            ));
+        };
+        let Some(sessions) = self.sessions else {
+            return Err(protocol(
+                "a call of a session, although there is none".to_owned(),
+            ));
+        };
+        match sessions.begin_call(u64::from_le_bytes(*session)) {
+            Ok(session) => self.begin(IncomingCall {
+                id: Some(id),
+                envelope,
+                message,
+                wants_progress: false,
+                memory,
+                session: Some(session),
+            }),
+            Err(lost) => self.fail(Some(id), CallFailure::Refused(lost)),
         }
         Ok(())
     }
@@ -217,6 +301,13 @@ where
         streams.ok_or_else(|| ConnectionLost::Protocol(what.to_owned()))
     }
 
+    /// The callbacks of a connection on which an answer of one has arrived.
+    fn callbacks(&self) -> Result<&Arc<PeerCallbacks>, ConnectionLost> {
+        let what = "an answer of a callback, although there is none";
+        let callbacks = self.calls.known_callbacks();
+        callbacks.ok_or_else(|| ConnectionLost::Protocol(what.to_owned()))
+    }
+
     fn handle_items(&self, body: &[u8], memory: Option<BytePermit>) -> Result<(), ConnectionLost> {
         self.streams()?.on_items(body, |size| match memory {
             Some(memory) => Some(Some(memory)),
@@ -224,15 +315,25 @@ where
         })
     }
 
-    /// Refuses a call, or breaks a stream, that was skipped because there was no memory for it.
+    /// Refuses a call, breaks a stream or ends a callback that was skipped because there was no memory for it.
     pub(super) fn refuse(&mut self, kind: FrameKind, envelope: &[u8]) {
         *self.metadata = None;
+        if kind == FrameKind::Callback {
+            if let Some(callbacks) = self.calls.known_callbacks() {
+                callbacks.refuse_answer(envelope);
+            }
+            return;
+        }
         if kind == FrameKind::StreamItems {
             if let Some(streams) = self.calls.known_streams() {
                 streams.refuse_items(envelope);
             }
             return;
         }
+        let envelope = match kind {
+            FrameKind::SessionCall => envelope.get(SESSION_LEN..).unwrap_or_default(),
+            _ => envelope,
+        };
         if let Ok(ClientMessage::Request { id, .. }) = ClientMessage::parse(envelope) {
             let refusal = no_memory(self.memory);
             self.fail(Some(id), CallFailure::Refused(refusal));
@@ -241,6 +342,7 @@ where
 
     fn begin(&mut self, mut call: IncomingCall<'_>) {
         let metadata = self.metadata.take();
+        let session = call.session.take();
         if self.draining {
             return self.fail(call.id, CallFailure::Refused(draining()));
         }
@@ -260,11 +362,12 @@ where
         }
         let watched = call.id.filter(|_| call.wants_progress);
         let watched = watched.map(ProgressReport::new);
-        if watched.is_some() || metadata.is_some() {
+        if watched.is_some() || metadata.is_some() || session.is_some() {
             let reporter = watched.as_ref().map(|watched| self.calls.reporter(watched));
             let scope = Scope {
                 reporter: reporter.unwrap_or_default(),
                 metadata,
+                session,
                 ..self.scope.clone()
             };
             return scope.enter(|| self.begin_in(call, &scope, watched));
@@ -283,10 +386,10 @@ where
         let context = call.envelope.to_context(self.template, self.now);
         scope::set_call(context);
         let begun = catch_unwind(AssertUnwindSafe(|| {
-            let (request, inboxes) = receiving(|| D::decode(self.interface_version, call.message));
+            let (request, received) = receiving(|| D::decode(self.interface_version, call.message));
             let request = request?;
-            if let Some(inboxes) = inboxes {
-                self.receive_streams(call.id, inboxes)?;
+            if let Some(received) = received {
+                self.receive(call.id, received)?;
             }
             let future = (self.start)(Arc::clone(self.dispatch), context, request);
             self.slot.fill(future);
@@ -335,10 +438,16 @@ where
         drop(self.answer(id, Err(failure)));
     }
 
-    /// Registers the streams in the parameters of a call.
-    fn receive_streams(&self, id: Option<u64>, inboxes: Vec<Arc<Inbox>>) -> Result<(), CodecError> {
+    /// Registers the streams and callbacks in the parameters of a call.
+    fn receive(&self, id: Option<u64>, received: Received) -> Result<(), CodecError> {
+        for callback in &received.callbacks {
+            callback.bind(self.calls.callbacks());
+        }
+        if received.inboxes.is_empty() {
+            return Ok(());
+        }
         let id = id.ok_or_else(|| CodecError::new("a one-way call cannot have streams"))?;
-        let received = self.calls.streams().receive(id, inboxes, true);
+        let received = self.calls.streams().receive(id, received.inboxes, true);
         received.map_err(|error| CodecError::new(error.to_string()))
     }
 

@@ -42,8 +42,9 @@ where
             };
             self.liveness.set_busy(busy, now);
             let unread = self.unread_answers.as_ref().map(UnreadAnswers::next_check);
+            let idle = self.sessions.as_ref().and_then(|all| all.next_check());
             let intake = self.intake.deadline();
-            let wanted = [earliest, report, self.hang_up_at(), intake, unread]
+            let wanted = [earliest, report, self.hang_up_at(), intake, unread, idle]
                 .into_iter()
                 .flatten()
                 .fold(self.liveness.next_tick(), Instant::min);
@@ -82,6 +83,9 @@ where
         {
             let what = "answers are read too slowly, while others wait for their memory";
             return Err(ConnectionLost::Protocol(what.to_owned()));
+        }
+        if let Some(sessions) = &mut self.sessions {
+            sessions.end_idle(now);
         }
         let (overdue, earliest, idle) = {
             let mut state = self.calls.lock();

@@ -1,10 +1,12 @@
-//! How streams get in and out of requests and answers.
+//! How streams and callbacks get in and out of requests and answers.
 //!
 //! A stream is encoded as its position in the message, and what makes its items is handed over beside the
 //! encoding, through a thread-local that is set while the codec runs. In JSON it is the same: the items are
 //! then texts in JSON. Outside of that a stream cannot be encoded or decoded.
+//! A callback is encoded as its number, in requests alone, and the object is handed over in the same way.
 
 use super::{failure::StreamError, inbox::Inbox, producer::Producer};
+use crate::channel::callbacks::{Callback, HostedCallback, ReceivedCallback};
 use futures::Stream as Items;
 use std::{
     any::Any,
@@ -16,21 +18,43 @@ use std::{
 /// Items as JSON texts.
 pub(super) type JsonItems = Pin<Box<dyn Items<Item = Result<String, StreamError>> + Send>>;
 
-/// A message holds no more streams than this.
-const MAX_STREAMS: usize = 16;
+/// A message holds no more streams, and no more callbacks, than this.
+const MAX_EXCHANGED: usize = 16;
 
 /// Whether streams can be exchanged on this thread now, and in which form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exchange {
     Closed,
+    /// A request.
+    Request,
+    /// An answer, or whatever is received.
     Binary,
     Json,
+}
+
+/// What was encoded beside a message.
+pub(crate) struct Sent {
+    /// What makes the items of its streams.
+    pub(crate) producers: Vec<Box<dyn Producer>>,
+    /// The callbacks that it hands over.
+    pub(crate) callbacks: Vec<Arc<HostedCallback>>,
+}
+
+/// What was decoded beside a message.
+pub(crate) struct Received {
+    /// The inboxes of its streams.
+    pub(crate) inboxes: Vec<Arc<Inbox>>,
+    /// The callbacks that it hands over.
+    pub(crate) callbacks: Vec<Arc<ReceivedCallback>>,
 }
 
 thread_local! {
     static SENDING: Cell<Exchange> = const { Cell::new(Exchange::Closed) };
     static HAS_SENT: Cell<bool> = const { Cell::new(false) };
     static SENT: RefCell<Vec<Box<dyn Producer>>> = const { RefCell::new(Vec::new()) };
+    static SENT_CALLBACKS: RefCell<Vec<Arc<HostedCallback>>> = const { RefCell::new(Vec::new()) };
+    static RECEIVED_CALLBACKS: RefCell<Vec<Arc<ReceivedCallback>>> =
+        const { RefCell::new(Vec::new()) };
     static SENT_JSON: RefCell<Vec<JsonItems>> = const { RefCell::new(Vec::new()) };
     static RECEIVING: Cell<Exchange> = const { Cell::new(Exchange::Closed) };
     static HAS_RECEIVED: Cell<bool> = const { Cell::new(false) };
@@ -63,7 +87,21 @@ pub(crate) type SentStreams = Option<Vec<Box<dyn Producer>>>;
 /// What a method keeps while its answer's streams run.
 pub(crate) type Kept = Option<Vec<Box<dyn Any + Send>>>;
 
-/// Runs an encoder, and returns what makes the items of the streams that it encoded.
+/// Runs the encoder of a request, and returns what it encoded beside it.
+pub(super) fn sending_request<T>(encode: impl FnOnce() -> T) -> (T, Sent) {
+    let encoded = {
+        let _opened = Opened::new(&SENDING, Exchange::Request);
+        encode()
+    };
+    let sent = Sent {
+        producers: SENT.take(),
+        callbacks: SENT_CALLBACKS.take(),
+    };
+    HAS_SENT.set(false);
+    (encoded, sent)
+}
+
+/// Runs the encoder of an answer, and returns what makes the items of the streams that it encoded.
 pub(crate) fn sending<T>(encode: impl FnOnce() -> T) -> (T, SentStreams) {
     let encoded = {
         let _opened = Opened::new(&SENDING, Exchange::Binary);
@@ -75,14 +113,20 @@ pub(crate) fn sending<T>(encode: impl FnOnce() -> T) -> (T, SentStreams) {
     }
 }
 
-/// Runs a decoder, and returns the inboxes of the streams that it decoded.
-pub(crate) fn receiving<T>(decode: impl FnOnce() -> T) -> (T, Option<Vec<Arc<Inbox>>>) {
+/// Runs a decoder, and returns what it decoded beside the message, if there was something.
+pub(crate) fn receiving<T>(decode: impl FnOnce() -> T) -> (T, Option<Received>) {
     let decoded = {
         let _opened = Opened::new(&RECEIVING, Exchange::Binary);
         decode()
     };
     match HAS_RECEIVED.replace(false) {
-        true => (decoded, Some(RECEIVED.take())),
+        true => {
+            let received = Received {
+                inboxes: RECEIVED.take(),
+                callbacks: RECEIVED_CALLBACKS.take(),
+            };
+            (decoded, Some(received))
+        }
         false => (decoded, None),
     }
 }
@@ -116,18 +160,41 @@ pub(super) fn form_of_receiving() -> Exchange {
 /// Hands over what makes the items of a stream that is being encoded. Returns its position.
 pub(super) fn send(producer: Box<dyn Producer>) -> Result<u32, String> {
     HAS_SENT.set(true);
-    SENT.with_borrow_mut(|sent| add(sent, producer))
+    SENT.with_borrow_mut(|sent| add(sent, producer, "streams"))
+}
+
+/// Hands over a callback that is being encoded. Returns its number.
+pub(crate) fn hand_over(callback: &Callback) -> Result<u64, String> {
+    if SENDING.get() != Exchange::Request {
+        return Err("a callback can be handed over only in the arguments of a call".to_owned());
+    }
+    let callback = callback.to_hand_over();
+    let id = callback.id();
+    SENT_CALLBACKS.with_borrow_mut(|sent| add(sent, callback, "callbacks"))?;
+    Ok(id)
+}
+
+/// Receives a callback that is being decoded.
+pub(crate) fn receive_callback(id: u64) -> Result<Arc<ReceivedCallback>, String> {
+    if RECEIVING.get() != Exchange::Binary {
+        return Err("a callback cannot be received here".to_owned());
+    }
+    HAS_RECEIVED.set(true);
+    let callback = ReceivedCallback::new(id);
+    let received = Arc::clone(&callback);
+    RECEIVED_CALLBACKS.with_borrow_mut(|all| add(all, received, "callbacks"))?;
+    Ok(callback)
 }
 
 /// The same in JSON.
 pub(super) fn send_json(items: JsonItems) -> Result<u32, String> {
-    SENT_JSON.with_borrow_mut(|sent| add(sent, items))
+    SENT_JSON.with_borrow_mut(|sent| add(sent, items, "streams"))
 }
 
 /// Hands over the inbox of a stream that is being decoded, which is at this position.
 pub(super) fn receive(position: u32, inbox: Arc<Inbox>) -> Result<(), String> {
     HAS_RECEIVED.set(true);
-    RECEIVED.with_borrow_mut(|received| match add(received, inbox)? == position {
+    RECEIVED.with_borrow_mut(|all| match add(all, inbox, "streams")? == position {
         true => Ok(()),
         false => Err("the streams of a message are not in their order".to_owned()),
     })
@@ -140,9 +207,9 @@ pub(super) fn receive_json(position: u32) -> Result<JsonItems, String> {
         .ok_or_else(|| format!("there is no stream {position}"))
 }
 
-fn add<T>(list: &mut Vec<T>, element: T) -> Result<u32, String> {
-    if list.len() >= MAX_STREAMS {
-        return Err(format!("a message holds more than {MAX_STREAMS} streams"));
+fn add<T>(list: &mut Vec<T>, element: T, what: &str) -> Result<u32, String> {
+    if list.len() >= MAX_EXCHANGED {
+        return Err(format!("a message holds more than {MAX_EXCHANGED} {what}"));
     }
     list.push(element);
     Ok(u32::try_from(list.len() - 1).unwrap_or(u32::MAX))
@@ -153,6 +220,17 @@ fn add<T>(list: &mut Vec<T>, element: T) -> Result<u32, String> {
 pub fn keep_while_streaming(value: impl Any + Send) {
     HAS_KEPT.set(true);
     KEPT.with_borrow_mut(|kept| kept.push(Box::new(value)));
+}
+
+/// The output of a call within the process, with what it keeps while the streams of its answer run.
+pub(crate) async fn with_kept<F: Future>(call: F) -> (F::Output, Kept) {
+    let mut call = std::pin::pin!(call);
+    std::future::poll_fn(|context| {
+        call.as_mut()
+            .poll(context)
+            .map(|output| (output, take_kept()))
+    })
+    .await
 }
 
 /// Takes what the call just polled on this thread keeps.

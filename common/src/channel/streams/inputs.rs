@@ -1,6 +1,7 @@
-//! The streams in the parameters of a call, at its caller.
+//! The streams and callbacks in the parameters of a call, at its caller.
 
-use super::{exchange::sending, producer::Producer};
+use super::{exchange::sending_request, producer::Producer};
+use crate::channel::callbacks::HostedCallback;
 use std::{
     fmt,
     sync::{
@@ -10,9 +11,12 @@ use std::{
 };
 
 /// The streams in the parameters of a call. Nothing is taken from them until a worker has accepted the call,
-/// so a call that was refused can go to another worker.
+/// so a call that was refused can go to another worker. Also the callbacks, which exist as long as this.
 #[derive(Clone, Debug, Default)]
-pub struct StreamInputs(pub(super) Vec<Arc<Input>>);
+pub struct StreamInputs {
+    pub(super) streams: Vec<Arc<Input>>,
+    pub(in crate::channel) callbacks: Vec<Arc<HostedCallback>>,
+}
 
 /// A stream in the parameters of a call.
 pub(super) struct Input {
@@ -43,23 +47,24 @@ impl Input {
 }
 
 impl StreamInputs {
-    /// Runs the encoder of a request, and collects the streams in it.
+    /// Runs the encoder of a request, and collects the streams and callbacks in it.
     pub fn collect<T>(encode: impl FnOnce() -> T) -> (T, Self) {
-        let (encoded, producers) = sending(encode);
-        (
-            encoded,
-            Self(producers.into_iter().flatten().map(Input::new).collect()),
-        )
+        let (encoded, sent) = sending_request(encode);
+        let inputs = Self {
+            streams: sent.producers.into_iter().map(Input::new).collect(),
+            callbacks: sent.callbacks,
+        };
+        (encoded, inputs)
     }
 
-    /// Whether there are none.
+    /// Whether there are no streams.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.streams.is_empty()
     }
 
     /// Whether items may have been taken from one of them, so that the call cannot be made again.
     pub fn are_taken(&self) -> bool {
-        let mut inputs = self.0.iter();
+        let mut inputs = self.streams.iter();
         inputs.any(|input| input.is_taken.load(Ordering::Acquire))
     }
 }

@@ -44,10 +44,14 @@ impl CallSenders<'_> {
     /// Registers the streams in the parameters of a call that is about to be sent. They begin once the peer
     /// has accepted the call. Dropping the result stops them.
     pub(crate) fn start_inputs(&self, inputs: &StreamInputs, keep: &Keep) -> SentInputs {
-        let senders = inputs.0.iter().enumerate().filter_map(|(position, input)| {
-            let source = Source::Waiting(Arc::clone(input));
-            self.spawn(position, Credit::NONE, source, None, Arc::clone(keep))
-        });
+        let senders = inputs
+            .streams
+            .iter()
+            .enumerate()
+            .filter_map(|(position, input)| {
+                let source = Source::Waiting(Arc::clone(input));
+                self.spawn(position, Credit::NONE, source, None, Arc::clone(keep))
+            });
         SentInputs(senders.collect())
     }
 

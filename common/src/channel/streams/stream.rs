@@ -85,6 +85,16 @@ impl<T: 'static> Stream<T> {
     }
 }
 
+impl Stream<String> {
+    /// The same items. `kept` is dropped with the stream.
+    pub(crate) fn keeping(self, kept: impl Send + 'static) -> Self {
+        Self::local(self.map(move |item| {
+            let _ = &kept;
+            item
+        }))
+    }
+}
+
 impl<T> fmt::Debug for Stream<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Stream")
@@ -143,7 +153,7 @@ impl<T: Serialize + Send + 'static> Serialize for Stream<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let position = match exchange::form_of_sending() {
             Exchange::Closed => Err("a stream cannot be sent here".to_owned()),
-            Exchange::Binary => exchange::send(Box::new(self.take())),
+            Exchange::Request | Exchange::Binary => exchange::send(Box::new(self.take())),
             Exchange::Json => exchange::send_json(Box::pin(to_json(self.take()))),
         };
         let position = position.map_err(serde::ser::Error::custom)?;
@@ -169,7 +179,9 @@ impl<'de, T: DeserializeOwned + Send + 'static> Deserialize<'de> for Stream<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let position = u32::deserialize(deserializer)?;
         let stream = match exchange::form_of_receiving() {
-            Exchange::Closed => Err("a stream cannot be received here".to_owned()),
+            Exchange::Closed | Exchange::Request => {
+                Err("a stream cannot be received here".to_owned())
+            }
             Exchange::Binary => {
                 let inbox = Inbox::new();
                 let reader = Reader::new(inbox.clone(), codec::decode::<T>);

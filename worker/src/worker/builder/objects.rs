@@ -3,6 +3,7 @@
 use super::WorkerBuilder;
 use crate::{
     hosted::{WorkerContext, WorkerObject},
+    instances::Instances,
     watchdog::WatchedMethods,
 };
 use pyroxene_common::{
@@ -83,7 +84,8 @@ impl WorkerBuilder {
         I: Serves<S>,
         S: Clone + Send + Sync + 'static,
     {
-        self.plan::<I, S>(name.into(), true, move |_| service, |_| false)
+        let shared = move |_: &WorkerContext| Instances::Shared(service);
+        self.plan::<I, S>(name.into(), true, shared, |_| false)
     }
 
     /// Hosts an object. The calls for which `is_heavy` returns true run on the compute pool.
@@ -108,14 +110,98 @@ impl WorkerBuilder {
         I: Serves<S>,
         S: Clone + Send + Sync + 'static,
     {
-        self.plan::<I, S>(name.into(), false, move |_| service, is_heavy)
+        let shared = move |_: &WorkerContext| Instances::Shared(service);
+        self.plan::<I, S>(name.into(), false, shared, is_heavy)
+    }
+
+    /// Hosts an object that has a state of its own for each session of a client. `make` makes it at the
+    /// session's first call. It is dropped when the session ends, when the connection of its client ends, or
+    /// after [`session_idle`](Self::session_idle) without a call. A call without a session is a session of one
+    /// call.
+    ///
+    /// ```
+    /// # pyroxene_common::interface! {
+    /// #     /// A list of things to buy.
+    /// #     #[name = "Example.Basket"]
+    /// #     #[version = 1]
+    /// #     pub trait Basket in basket {
+    /// #         /// Adds one, and says how many there are.
+    /// #         async fn add(thing: String) -> usize;
+    /// #     }
+    /// # }
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// /// Clones share the state of a session.
+    /// #[derive(Clone, Default)]
+    /// struct MyBasket(Arc<Mutex<Vec<String>>>);
+    ///
+    /// impl basket::Basket for MyBasket {
+    ///     async fn add(self, _: tarpc::context::Context, thing: String) -> usize {
+    ///         let mut things = self.0.lock().unwrap();
+    ///         things.push(thing);
+    ///         things.len()
+    ///     }
+    /// }
+    ///
+    /// let builder =
+    ///     pyroxene_worker::Worker::builder().host_per_session("basket", Basket, MyBasket::default);
+    /// ```
+    pub fn host_per_session<I, S>(
+        self,
+        name: impl Into<String>,
+        _interface: I,
+        make: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Self
+    where
+        I: Serves<S>,
+        S: Clone + Send + Sync + 'static,
+    {
+        let services = move |_: &WorkerContext| Instances::PerSession(Arc::new(make));
+        self.plan::<I, S>(name.into(), false, services, |_| false)
+    }
+
+    /// Hosts an object that has a state of its own for each call.
+    ///
+    /// ```
+    /// # pyroxene_common::interface! {
+    /// #     /// People who say hello.
+    /// #     #[name = "Example.Greeter"]
+    /// #     #[version = 1]
+    /// #     pub trait Greeter in greeter {
+    /// #         /// A greeting for `name`.
+    /// #         async fn hello(name: String) -> String;
+    /// #     }
+    /// # }
+    /// #[derive(Clone, Default)]
+    /// struct Polite;
+    ///
+    /// impl greeter::Greeter for Polite {
+    ///     async fn hello(self, _: tarpc::context::Context, name: String) -> String {
+    ///         format!("Hello, {name}!")
+    ///     }
+    /// }
+    ///
+    /// let builder = pyroxene_worker::Worker::builder().host_per_call("greeter", Greeter, Polite::default);
+    /// ```
+    pub fn host_per_call<I, S>(
+        self,
+        name: impl Into<String>,
+        _interface: I,
+        make: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Self
+    where
+        I: Serves<S>,
+        S: Clone + Send + Sync + 'static,
+    {
+        let services = move |_: &WorkerContext| Instances::PerCall(Arc::new(make));
+        self.plan::<I, S>(name.into(), false, services, |_| false)
     }
 
     fn plan<I, S>(
         mut self,
         name: String,
         exclusive: bool,
-        service: impl FnOnce(&WorkerContext) -> S + Send + 'static,
+        services: impl FnOnce(&WorkerContext) -> Instances<S> + Send + 'static,
         is_heavy: fn(&I::Request) -> bool,
     ) -> Self
     where
@@ -135,7 +221,7 @@ impl WorkerBuilder {
                 watched_methods: WatchedMethods::new(&name, I::METHODS),
                 meter: surroundings.meters.add(&name, I::METHODS),
                 name,
-                service: service(surroundings),
+                services: services(surroundings),
                 is_heavy,
                 exclusive: exclusive || surroundings.exclusive,
                 worker_context: surroundings.clone(),
@@ -172,7 +258,8 @@ impl WorkerBuilder {
         I: Serves<S>,
         S: Clone + Send + Sync + 'static,
     {
-        self.plan::<I, S>(name.into(), false, make, is_heavy)
+        let shared = move |own: &WorkerContext| Instances::Shared(make(own));
+        self.plan::<I, S>(name.into(), false, shared, is_heavy)
     }
 }
 

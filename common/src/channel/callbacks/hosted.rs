@@ -1,0 +1,59 @@
+//! An object that a client hosts for callbacks.
+
+use crate::channel::error::CallFailure;
+use futures::future::BoxFuture;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tarpc::context;
+
+/// Answers a request, both encoded.
+type Serve = dyn Fn(context::Context, Vec<u8>) -> BoxFuture<'static, Result<Vec<u8>, CallFailure>>
+    + Send
+    + Sync;
+
+/// An object that a client hosts for callbacks, as long as this exists.
+pub struct HostedCallback {
+    id: u64,
+    serve: Box<Serve>,
+}
+
+impl fmt::Debug for HostedCallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HostedCallback({})", self.id)
+    }
+}
+
+impl HostedCallback {
+    /// An object whose requests are answered by `serve`: with the encoding of the answer for that of the request.
+    pub fn new<F>(
+        serve: impl Fn(context::Context, Vec<u8>) -> F + Send + Sync + 'static,
+    ) -> Arc<Self>
+    where
+        F: Future<Output = Result<Vec<u8>, CallFailure>> + Send + 'static,
+    {
+        /// Unique in the process, so that one object has the same number on every connection.
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Arc::new(Self {
+            id: LAST.fetch_add(1, Ordering::Relaxed) + 1,
+            serve: Box::new(move |context, request| Box::pin(serve(context, request))),
+        })
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Answers a request.
+    pub(crate) fn serve(
+        &self,
+        context: context::Context,
+        request: Vec<u8>,
+    ) -> BoxFuture<'static, Result<Vec<u8>, CallFailure>> {
+        (self.serve)(context, request)
+    }
+}
