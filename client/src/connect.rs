@@ -160,7 +160,7 @@ async fn connect_to_pyro(way: Route<'_>, object: &str) -> Result<(Stream, Welcom
     // It ends with the connection.
     tokio::spawn((way.options.bridge)(there, target));
     let mut stream = Stream::Plain(here);
-    let hello = way.options.hello(object);
+    let hello = way.options.hello(object, way.version);
     let said = hello::say_hello(&mut stream, &hello);
     let welcome = timeout(HELLO_TIMEOUT, said)
         .await

@@ -2,7 +2,7 @@
 
 use crate::interfaces::echo::{Collected, EchoError, Identity, Listener, SeenContext, echo};
 use futures::{StreamExt, TryStreamExt, stream};
-use pyroxene_client::{CallError, Client};
+use pyroxene_client::Client;
 use pyroxene_common::{Remote, Stream, scope, values::Payload};
 use std::{error::Error, sync::Arc, time::Duration};
 use tarpc::context::Context;

@@ -44,19 +44,6 @@ const METHODS: [&str; 8] = [
 /// The memory of a compiled regular expression, in bytes.
 const REGEX_SIZE: usize = 1 << 20;
 
-/// How the tag begins that lists the methods of an object that may run twice, separated by commas.
-pub const IDEMPOTENT_TAG: &str = "pyroxene.idempotent=";
-
-/// The methods that may run twice, by the tags of an object.
-pub fn repeatable_methods(tags: &[String]) -> Vec<String> {
-    let listed = tags
-        .iter()
-        .filter_map(|tag| tag.strip_prefix(IDEMPOTENT_TAG));
-    let methods = listed.flat_map(|methods| methods.split(','));
-    let methods = methods.map(str::trim).filter(|method| !method.is_empty());
-    methods.map(str::to_owned).collect()
-}
-
 /// One instance of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedInstance {
@@ -164,7 +151,7 @@ impl PyroObjects for PyroNameServer {
         };
         let calling = async move {
             let answered = inner.call(call).await;
-            answered.map(PyroAnswer::from)
+            answered.map(PyroAnswer::from).map_err(CallError::from)
         };
         scope.wrap(calling.boxed()).boxed()
     }

@@ -2,7 +2,7 @@
 
 use crate::session_state::call_context;
 use futures::future::BoxFuture;
-use pyroxene_client::{CallError, Client, ClientConfig, Credentials, LoginState, NameServerClient};
+use pyroxene_client::{Client, ClientConfig, Credentials, LoginState, NameServerClient};
 use pyroxene_common::{
     access::Authenticator,
     interfaces::access::{AccessError, CertificateUser},
