@@ -20,7 +20,7 @@ use pyroxene_common::{
     message::{Load, RefusalReason},
     stable_hash::{StableHasher, mix},
 };
-use pyroxene_pyro::{naming::repeatable_methods, uri::SCHEME as PYRO_SCHEME};
+use pyroxene_pyro::{tags::repeatable_methods, uri::SCHEME as PYRO_SCHEME};
 use serde::de::DeserializeOwned;
 use std::{
     fmt,

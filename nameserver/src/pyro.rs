@@ -17,14 +17,12 @@ use pyroxene_common::{
 use pyroxene_pyro::{
     exception::PyException,
     naming::{NameEntry, NamedInstance, Names, PyroNameServer},
+    tags::INSTANCE_TAG,
     uri::{PyroUri, SCHEME},
 };
 use std::sync::Arc;
 use tarpc::context;
 use tokio_util::sync::CancellationToken;
-
-/// The tag of a registration that is one of several instances of its name.
-const INSTANCE_TAG: &str = "pyroxene.instance";
 
 /// The object `Pyro.NameServer` over a directory. Its background tasks end with `stop`. They speak TLS to Python's
 /// programs that do, with `tls`.

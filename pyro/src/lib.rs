@@ -4,7 +4,7 @@
 //! - Bytes: [`wire`] has the header and annotations, [`transport`] reads and writes whole messages.
 //! - Values: [`PyValue`] is what every [`serializer`] reads and writes; [`schema`] converts it from and to the
 //!   JSON of this broker's interfaces.
-//! - [`uri`] has Pyro's addresses, [`exception`] its errors.
+//! - [`uri`] has Pyro's addresses, [`exception`] its errors, [`tags`] the tags with a meaning here.
 //! - [`server`] answers a connection for [`server::PyroObjects`]: those of a host ([`hosted`]), or a name
 //!   server ([`naming`]).
 //! - [`login`] lets clients in where callers have to log in.
@@ -14,13 +14,18 @@
 pub mod bridge;
 pub mod client;
 pub mod exception;
+#[cfg(feature = "serve")]
 pub mod hosted;
 pub mod limits;
+#[cfg(feature = "serve")]
 pub mod login;
+#[cfg(feature = "serve")]
 pub mod naming;
 pub mod schema;
 pub mod serializer;
+#[cfg(feature = "serve")]
 pub mod server;
+pub mod tags;
 pub mod transport;
 pub mod uri;
 mod value;

@@ -97,7 +97,9 @@ pub(crate) struct SubmitOptions {
 /// Parses the run limit of an attempt.
 fn run_limit(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("every attempt would be ended at once".to_owned()),
+        limit if limit < Duration::from_millis(1) => {
+            Err("every attempt would be ended at once; it is at least 1ms".to_owned())
+        }
         limit => Ok(limit),
     }
 }
@@ -163,7 +165,10 @@ pub(crate) async fn read_arguments(
 ) -> Result<String, Failure> {
     let deadline = deadline.unwrap_or_else(|| Instant::now() + NAMESERVER_TIMEOUT);
     let find = async || {
-        let context = context_until(deadline.min(Instant::now() + DESCRIBE_TIMEOUT));
+        // A name server that has just started answers late, and a task may be submitted before a worker is there.
+        let now = Instant::now();
+        let wait = (deadline.saturating_duration_since(now) / 2).min(DESCRIBE_TIMEOUT);
+        let context = context_until(now + wait);
         lookup.find(client, object, context).await
     };
     // It is an error if no name server answers, but not if no worker hosts the object now.

@@ -9,6 +9,7 @@
 //! [`FrameKind::Callback`]: crate::wire::FrameKind::Callback
 //! [`FrameKind::Refused`]: crate::wire::FrameKind::Refused
 
+mod answers;
 mod handed;
 mod hosted;
 mod peer;

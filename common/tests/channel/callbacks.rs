@@ -1,8 +1,8 @@
 //! Callbacks: objects of the client, called over its connection.
 
 use crate::harness::{Raw, decode, encode, frame, id_of, lasting, minutes, session, within};
-use caller::{CallerRequest as Request, CallerResponse as Response};
-use ear::{EarRequest, EarResponse};
+pub(crate) use caller::{CallerRequest as Request, CallerResponse as Response};
+pub(crate) use ear::{EarRequest, EarResponse};
 use futures::future::join_all;
 use pyroxene_common::{
     Remote,
@@ -37,6 +37,8 @@ pyroxene_common::interface! {
         async fn hear(text: String) -> String;
         /// Never answers.
         async fn linger() -> ();
+        /// The text, once there is a sign.
+        async fn wait(text: String) -> String;
         /// Panics.
         async fn panic() -> ();
     }
@@ -60,9 +62,12 @@ pyroxene_common::interface! {
     }
 }
 
-/// What a client hosts. It tells how many calls linger.
+/// What a client hosts. It tells how many calls linger, and gives those that wait a sign.
 #[derive(Clone, Default)]
-struct Listener(watch::Sender<usize>);
+pub(crate) struct Listener {
+    lingering: watch::Sender<usize>,
+    sign: watch::Sender<bool>,
+}
 
 struct Lingers(watch::Sender<usize>);
 
@@ -73,8 +78,18 @@ impl Drop for Lingers {
 }
 
 impl Listener {
-    async fn lingers(&self, wanted: usize) {
-        let mut seen = self.0.subscribe();
+    fn begin(&self) -> Lingers {
+        self.lingering.send_modify(|count| *count += 1);
+        Lingers(self.lingering.clone())
+    }
+
+    /// Gives the sign.
+    pub(crate) fn open(&self) {
+        self.sign.send_replace(true);
+    }
+
+    pub(crate) async fn lingers(&self, wanted: usize) {
+        let mut seen = self.lingering.subscribe();
         within(seen.wait_for(|count| *count == wanted))
             .await
             .unwrap();
@@ -86,9 +101,14 @@ impl ear::Ear for Listener {
         text.to_uppercase()
     }
     async fn linger(self, _: Context) {
-        self.0.send_modify(|count| *count += 1);
-        let _lingers = Lingers(self.0.clone());
+        let _lingers = self.begin();
         std::future::pending::<()>().await;
+    }
+    async fn wait(self, _: Context, text: String) -> String {
+        let _lingers = self.begin();
+        let mut sign = self.sign.subscribe();
+        sign.wait_for(|sign| *sign).await.unwrap();
+        text
     }
     async fn panic(self, _: Context) {
         panic!("on purpose")
@@ -97,10 +117,10 @@ impl ear::Ear for Listener {
 
 /// What a worker hosts.
 #[derive(Clone, Default)]
-struct Object(Arc<Mutex<Vec<Remote<Ear>>>>);
+pub(crate) struct Object(Arc<Mutex<Vec<Remote<Ear>>>>);
 
 impl Object {
-    fn kept(&self) -> Callback {
+    pub(crate) fn kept(&self) -> Callback {
         callback(self.0.lock().unwrap().last().unwrap())
     }
 }
@@ -137,7 +157,11 @@ fn callback(ear: &Remote<Ear>) -> Callback {
     }
 }
 
-async fn hear(callback: &Callback, context: &Context, text: &str) -> Result<String, AttemptError> {
+pub(crate) async fn hear(
+    callback: &Callback,
+    context: &Context,
+    text: &str,
+) -> Result<String, AttemptError> {
     let text = text.to_owned();
     let answer = callback
         .call(context, encode(&EarRequest::Hear { text }))
@@ -152,7 +176,7 @@ async fn linger(callback: &Callback, context: &Context) -> Result<Vec<u8>, Attem
     callback.call(context, encode(&EarRequest::Linger {})).await
 }
 
-type Client = ClientConnection<Response>;
+pub(crate) type Client = ClientConnection<Response>;
 
 struct Pair {
     client: Client,
@@ -174,7 +198,7 @@ fn pair_with(settings: Settings, context: ConnectionContext) -> Pair {
     }
 }
 
-fn serve_on(
+pub(crate) fn serve_on(
     stream: DuplexStream,
     object: &Object,
     context: ConnectionContext,
@@ -183,7 +207,7 @@ fn serve_on(
     tokio::spawn(async move { serve(stream, service, context).await })
 }
 
-async fn call(client: &Client, request: Request) -> Result<Response, AttemptError> {
+pub(crate) async fn call(client: &Client, request: Request) -> Result<Response, AttemptError> {
     let (encoded, inputs) = StreamInputs::collect(|| EncodedRequest::new(&request));
     within(client.call_streaming(&minutes(5), &encoded.unwrap(), &inputs)).await
 }
@@ -195,7 +219,7 @@ async fn keep(pair: &Pair, ear: &Remote<Ear>) {
     assert!(matches!(kept, Ok(Response::Keep(()))), "{kept:?}");
 }
 
-fn refused(answer: Result<impl std::fmt::Debug, AttemptError>) -> RefusalReason {
+pub(crate) fn refused(answer: Result<impl std::fmt::Debug, AttemptError>) -> RefusalReason {
     match answer {
         Err(AttemptError::Refused(refusal)) => refusal.reason,
         other => panic!("{other:?}"),
@@ -460,11 +484,21 @@ async fn a_message_hands_over_a_few_callbacks_and_only_as_arguments() {
 }
 
 /// A client that has handed a callback over to a raw server: its number, and the server.
-async fn handed_over() -> (Client, Raw, Remote<Ear>, u64) {
-    let (ours, theirs) = duplex(1024 * 1024);
-    let client = Client::new(ours, Settings::CLIENT);
-    let mut server = Raw(theirs);
+pub(crate) async fn handed_over() -> (Client, Raw, Remote<Ear>, u64) {
     let ear = Remote::hosted(Listener::default());
+    let (client, server, number) = hand_over(&ear, Settings::CLIENT, 1024 * 1024).await;
+    (client, server, ear, number)
+}
+
+/// The same for this callback, over a pipe with space for so many bytes.
+pub(crate) async fn hand_over(
+    ear: &Remote<Ear>,
+    settings: Settings,
+    space: usize,
+) -> (Client, Raw, u64) {
+    let (ours, theirs) = duplex(space);
+    let client = Client::new(ours, settings);
+    let mut server = Raw(theirs);
     let request = Request::Keep {
         ear: Some(ear.clone()),
     };
@@ -480,18 +514,22 @@ async fn handed_over() -> (Client, Raw, Remote<Ear>, u64) {
     };
     server.send(FrameKind::Call, &encode(&answer)).await;
     calling.await.unwrap().unwrap();
-    (client, server, ear, number)
+    (client, server, number)
 }
 
-fn called_back(number: u64, id: u64) -> Vec<u8> {
+pub(crate) fn called_back(number: u64, id: u64) -> Vec<u8> {
+    let text = "tea".to_owned();
+    called_back_with(number, id, &EarRequest::Hear { text })
+}
+
+pub(crate) fn called_back_with(number: u64, id: u64, request: &EarRequest) -> Vec<u8> {
     let envelope = envelope::Envelope {
         deadline: Duration::from_secs(600),
         trace_context: context::current().trace_context,
     };
     let mut body = number.to_le_bytes().to_vec();
     body.extend(envelope.request(id));
-    let text = "tea".to_owned();
-    body.extend(encode(&EarRequest::Hear { text }));
+    body.extend(encode(request));
     body
 }
 
@@ -501,7 +539,7 @@ async fn a_worker_calls_what_it_was_handed_and_nothing_else() {
     // Another callback of the same process, which was handed to somebody else.
     let (_other_client, _other_server, _other, other) = handed_over().await;
     assert_ne!(number, other);
-    for stranger in [other, number + 1_000_000] {
+    for stranger in [other, number ^ 1, 1] {
         server
             .send(FrameKind::Callback, &called_back(stranger, 5))
             .await;

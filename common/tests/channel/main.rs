@@ -10,6 +10,7 @@
 
 mod answers;
 mod batches;
+mod callback_limits;
 mod callbacks;
 mod deadlines;
 mod drain;

@@ -160,7 +160,7 @@ async fn streams_are_answers_and_lists_are_streams() {
         ask("weigh", vec![PyValue::Int(1)], vec![]).await,
         "TypeError: shop.weigh() argument 'goods': it takes a list of items, not int"
     );
-    let unfit = PyValue::List(vec![PyValue::Int(1)]);
+    let unfit = PyValue::List(vec![PyValue::None]);
     let said = ask("weigh", vec![unfit], vec![]).await;
     assert!(
         said.starts_with("ValueError: item 1 does not fit"),

@@ -16,7 +16,7 @@ use std::{env, net::IpAddr};
 use url::Url;
 
 /// The parameters that an address may have after `?`. `target_session_attrs` is checked here.
-const PARAMETERS: [&str; 19] = [
+const PARAMETERS: [&str; 13] = [
     "application_name",
     "dbname",
     "host",
@@ -24,16 +24,10 @@ const PARAMETERS: [&str; 19] = [
     "options",
     "password",
     "port",
-    "ssl-ca",
-    "ssl-cert",
-    "ssl-key",
-    "ssl-mode",
-    "ssl-root-cert",
     "sslcert",
     "sslkey",
     "sslmode",
     "sslrootcert",
-    "statement-cache-capacity",
     "target_session_attrs",
     "user",
 ];
@@ -97,10 +91,8 @@ fn read(text: &str) -> Result<(PgConnectOptions, Option<String>), InvalidStoreUr
         Some(host) => options.host(&host),
         None => options,
     };
-    let says_how = url
-        .query_pairs()
-        .any(|(name, _)| matches!(&*name, "sslmode" | "ssl-mode"))
-        || env::var_os("PGSSLMODE").is_some();
+    let says_how =
+        url.query_pairs().any(|(name, _)| name == "sslmode") || env::var_os("PGSSLMODE").is_some();
     let options = match says_how || is_within_machine(&options) {
         true => options,
         false => options.ssl_mode(PgSslMode::VerifyFull),

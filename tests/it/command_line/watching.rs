@@ -9,7 +9,7 @@ async fn a_check_is_one_line_and_an_exit_code() {
     let checked = broker.run(&["check"]).await;
     assert_eq!(
         checked.out(),
-        "OK: 1 of 1 name servers answer, 1 workers, 4 objects"
+        "OK: 1 of 1 name servers answer, 1 workers, 5 objects"
     );
     let checked = broker
         .run(&["check", "object", "echo", "--json"])

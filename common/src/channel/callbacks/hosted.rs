@@ -2,13 +2,7 @@
 
 use crate::channel::error::CallFailure;
 use futures::future::BoxFuture;
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{fmt, sync::Arc};
 use tarpc::context;
 
 /// Answers a request, both encoded.
@@ -36,10 +30,9 @@ impl HostedCallback {
     where
         F: Future<Output = Result<Vec<u8>, CallFailure>> + Send + 'static,
     {
-        /// Unique in the process, so that one object has the same number on every connection.
-        static LAST: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
-            id: LAST.fetch_add(1, Ordering::Relaxed) + 1,
+            // The same on every connection, and not to be guessed: it tells nobody about other callbacks.
+            id: rand::random(),
             serve: Box::new(move |context, request| Box::pin(serve(context, request))),
         })
     }

@@ -19,6 +19,7 @@ use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 
 /// How many callbacks of one connection may be in flight.
 const MAX_IN_FLIGHT: usize = 1024;
@@ -40,6 +41,8 @@ type Answer = Result<(Vec<u8>, Option<BytePermit>), AttemptError>;
 pub(crate) struct PeerCallbacks {
     sink: Box<dyn CallSink>,
     state: Mutex<PeerState>,
+    /// Ends those that wait for room: nothing is written any more.
+    is_lost: CancellationToken,
 }
 
 #[derive(Default)]
@@ -60,6 +63,7 @@ impl PeerCallbacks {
         Arc::new(Self {
             sink: Box::new(sink),
             state: Mutex::default(),
+            is_lost: CancellationToken::new(),
         })
     }
 
@@ -82,9 +86,8 @@ impl PeerCallbacks {
         }
         let deadline = Instant::from_std(context.deadline);
         let late = |sent| move |_| AttemptError::DeadlineExceeded { sent };
-        timeout_at(deadline, self.sink.room())
-            .await
-            .map_err(late(false))?;
+        let room = timeout_at(deadline, self.room_or_loss()).await;
+        room.map_err(late(false))?;
         let envelope = Envelope::new(context, Instant::now());
         if envelope.deadline.is_zero() {
             return Err(AttemptError::DeadlineExceeded { sent: false });
@@ -105,6 +108,15 @@ impl PeerCallbacks {
         let (answer, memory) = answered.map_err(late(true))?.map_err(lost)??;
         drop(memory);
         message_of(answer)
+    }
+
+    /// Waits until there is room for a call, or the connection is lost.
+    async fn room_or_loss(&self) {
+        tokio::select! {
+            biased;
+            () = self.sink.room() => {}
+            () = self.is_lost.cancelled() => {}
+        }
     }
 
     fn enter(&self) -> Result<(u64, oneshot::Receiver<Answer>), AttemptError> {
@@ -177,6 +189,7 @@ impl PeerCallbacks {
             state.lost.get_or_insert_with(|| reason.clone());
             std::mem::take(&mut state.waiting)
         };
+        self.is_lost.cancel();
         for waiting in waiting.into_values() {
             // Whoever waited may be gone.
             let _ = waiting.send(Err(AttemptError::MaybeRan(reason.clone())));

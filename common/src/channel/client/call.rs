@@ -106,6 +106,7 @@ impl<R> CallFuture<'_, R> {
         }) = kind
         {
             streaming.start_inputs(id);
+            self.shared.hand_over(&streaming.inputs.callbacks);
         }
         match session {
             None => state.append(&header.to_bytes(), &envelope.request(id), request),

@@ -166,6 +166,11 @@ where
                 let _ = notify.send(());
             }
         }
+        let has_room = state.unwritten() < self.max_buffered;
+        drop(state);
+        if has_room && let Some(callbacks) = self.shared.callbacks.get() {
+            callbacks.on_room();
+        }
     }
 
     /// Handles the frames that were read.
@@ -207,7 +212,7 @@ where
         }
         for pong in &news.pongs {
             // A peer that sends pings but never reads must not fill this side's memory.
-            if state.outbox.end() - state.written < self.max_buffered {
+            if state.unwritten() < self.max_buffered {
                 state.outbox.push_raw_frame(FrameKind::Pong, pong);
             }
         }

@@ -108,12 +108,20 @@ impl<R> ClientConnectionShared<R> {
         })
     }
 
-    /// Lets the peer call these callbacks, as long as they exist.
+    /// Lets the peer call these callbacks, as long as they exist. The caller holds the lock, and appends the call
+    /// that hands them over: a call that is never sent gives no right to call them.
     pub(super) fn hand_over(&self, callbacks: &[Arc<HostedCallback>]) {
-        let handed = self.callbacks.get_or_init(Arc::default);
-        handed.hand_over(callbacks);
-        if matches!(self.lock().phase, ConnectionPhase::Lost(_)) {
-            handed.lose();
+        if !callbacks.is_empty() {
+            self.callbacks
+                .get_or_init(Arc::default)
+                .hand_over(callbacks);
+        }
+    }
+
+    /// Takes that back after the peer has refused the call.
+    pub(super) fn take_back(&self, callbacks: &[Arc<HostedCallback>]) {
+        if let Some(handed) = self.callbacks.get() {
+            handed.take_back(callbacks);
         }
     }
 
@@ -151,9 +159,14 @@ impl<R> ClientConnectionShared<R> {
     }
 }
 
-impl<R: Send> AnswerSink for ClientConnectionShared<R> {
-    fn send(&self, kind: FrameKind, body: &[u8]) {
-        let mut state = self.lock();
+impl<R> ClientConnectionShared<R> {
+    /// Queues the answer of a callback, unless the connection is lost.
+    fn push_answer(
+        &self,
+        mut state: MutexGuard<'_, ClientConnectionState<R>>,
+        kind: FrameKind,
+        body: &[u8],
+    ) {
         if matches!(state.phase, ConnectionPhase::Lost(_)) {
             return;
         }
@@ -164,14 +177,28 @@ impl<R: Send> AnswerSink for ClientConnectionShared<R> {
             pump.wake();
         }
     }
+}
+
+impl<R: Send> AnswerSink for ClientConnectionShared<R> {
+    fn send(&self, kind: FrameKind, body: &[u8]) {
+        self.push_answer(self.lock(), kind, body);
+    }
+
+    fn try_send(&self, kind: FrameKind, body: &[u8]) -> bool {
+        let state = self.lock();
+        let has_room = state.unwritten() < self.settings.max_buffered as u64;
+        if has_room {
+            self.push_answer(state, kind, body);
+        }
+        has_room
+    }
 
     fn max_send(&self) -> usize {
         self.settings.max_send
     }
 
     fn is_full(&self) -> bool {
-        let state = self.lock();
-        state.outbox.end() - state.written >= self.settings.max_buffered as u64
+        self.lock().unwritten() >= self.settings.max_buffered as u64
     }
 }
 
@@ -183,6 +210,11 @@ impl<R> ClientConnectionState<R> {
             ConnectionPhase::GoingAway => Some(AttemptError::NotSent(ConnectionLost::GoneAway)),
             ConnectionPhase::Lost(reason) => Some(AttemptError::NotSent(reason.clone())),
         }
+    }
+
+    /// How many bytes wait to be written.
+    pub(super) fn unwritten(&self) -> u64 {
+        self.outbox.end() - self.written
     }
 
     /// Appends one call's frame, or its part of a batch.

@@ -46,17 +46,13 @@ impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
         request: &EncodedRequest,
         inputs: &StreamInputs,
     ) -> Result<R, AttemptError> {
-        if !inputs.callbacks.is_empty() {
-            if !self.shared.settings.sessions {
-                return Err(AttemptError::Refused(Refusal {
-                    reason: RefusalReason::Overloaded,
-                    retry_after_ms: 0,
-                    message:
-                        "the worker speaks an old version of the protocol, which has no callbacks"
-                            .to_owned(),
-                }));
-            }
-            self.shared.hand_over(&inputs.callbacks);
+        if !inputs.callbacks.is_empty() && !self.shared.settings.sessions {
+            return Err(AttemptError::Refused(Refusal {
+                reason: RefusalReason::Overloaded,
+                retry_after_ms: 0,
+                message: "the worker speaks an old version of the protocol, which has no callbacks"
+                    .to_owned(),
+            }));
         }
         if !self.shared.settings.streams {
             return Err(AttemptError::Refused(Refusal {
@@ -100,6 +96,8 @@ impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
         if answer.is_ok() {
             sent.release();
             table.bind(id, deadline, &keep);
+        } else if matches!(answer, Err(AttemptError::Refused(_))) {
+            self.shared.take_back(&inputs.callbacks);
         }
         answer
     }

@@ -87,8 +87,25 @@ pub(crate) type SentStreams = Option<Vec<Box<dyn Producer>>>;
 /// What a method keeps while its answer's streams run.
 pub(crate) type Kept = Option<Vec<Box<dyn Any + Send>>>;
 
+/// Drops what an encoder that panicked has left on this thread: the next message must not hand it over.
+fn forget_sent() {
+    if HAS_SENT.replace(false) {
+        SENT.take();
+        SENT_CALLBACKS.take();
+    }
+}
+
+/// Drops what a decoder that panicked has left.
+fn forget_received() {
+    if HAS_RECEIVED.replace(false) {
+        RECEIVED.take();
+        RECEIVED_CALLBACKS.take();
+    }
+}
+
 /// Runs the encoder of a request, and returns what it encoded beside it.
 pub(super) fn sending_request<T>(encode: impl FnOnce() -> T) -> (T, Sent) {
+    forget_sent();
     let encoded = {
         let _opened = Opened::new(&SENDING, Exchange::Request);
         encode()
@@ -103,6 +120,7 @@ pub(super) fn sending_request<T>(encode: impl FnOnce() -> T) -> (T, Sent) {
 
 /// Runs the encoder of an answer, and returns what makes the items of the streams that it encoded.
 pub(crate) fn sending<T>(encode: impl FnOnce() -> T) -> (T, SentStreams) {
+    forget_sent();
     let encoded = {
         let _opened = Opened::new(&SENDING, Exchange::Binary);
         encode()
@@ -115,6 +133,7 @@ pub(crate) fn sending<T>(encode: impl FnOnce() -> T) -> (T, SentStreams) {
 
 /// Runs a decoder, and returns what it decoded beside the message, if there was something.
 pub(crate) fn receiving<T>(decode: impl FnOnce() -> T) -> (T, Option<Received>) {
+    forget_received();
     let decoded = {
         let _opened = Opened::new(&RECEIVING, Exchange::Binary);
         decode()
@@ -133,6 +152,8 @@ pub(crate) fn receiving<T>(decode: impl FnOnce() -> T) -> (T, Option<Received>) 
 
 /// Runs an encoder to JSON, and returns the streams that it encoded, as streams of JSON texts.
 pub(super) fn sending_json<T>(encode: impl FnOnce() -> T) -> (T, Vec<JsonItems>) {
+    // An encoder that panicked may have left some.
+    SENT_JSON.take();
     let encoded = {
         let _opened = Opened::new(&SENDING, Exchange::Json);
         encode()
@@ -170,6 +191,7 @@ pub(crate) fn hand_over(callback: &Callback) -> Result<u64, String> {
     }
     let callback = callback.to_hand_over();
     let id = callback.id();
+    HAS_SENT.set(true);
     SENT_CALLBACKS.with_borrow_mut(|sent| add(sent, callback, "callbacks"))?;
     Ok(id)
 }
@@ -238,5 +260,57 @@ pub(crate) fn take_kept() -> Kept {
     match HAS_KEPT.replace(false) {
         true => Some(KEPT.take()),
         false => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{channel::streams::Stream, codec};
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    #[test]
+    fn what_a_codec_that_panics_has_left_is_not_in_the_next_message() {
+        let stream = || Stream::new(futures::stream::iter([1_u32]));
+        let panicking = |run: &dyn Fn()| {
+            let run = || {
+                run();
+                resume_unwind(Box::new(()))
+            };
+            catch_unwind(AssertUnwindSafe(run)).unwrap_err()
+        };
+        let callback = Callback::Hosted(HostedCallback::new(|_, request| async { Ok(request) }));
+        panicking(&|| {
+            sending_request(|| {
+                hand_over(&callback).unwrap();
+                codec::encode(&stream()).unwrap();
+                resume_unwind(Box::new(()))
+            });
+        });
+        let (encoded, sent) = sending_request(|| codec::encode(&stream()).unwrap());
+        assert_eq!(encoded, [0; 4]);
+        assert_eq!((sent.producers.len(), sent.callbacks.len()), (1, 0));
+        panicking(&|| {
+            sending(|| {
+                codec::encode(&stream()).unwrap();
+                resume_unwind(Box::new(()))
+            });
+        });
+        assert!(sending(|| ()).1.is_none());
+        panicking(&|| {
+            receiving(|| {
+                codec::decode::<Stream<u32>>(&[0; 4]).unwrap();
+                resume_unwind(Box::new(()))
+            });
+        });
+        assert!(receiving(|| ()).1.is_none());
+        panicking(&|| {
+            sending_json(|| {
+                serde_json::to_string(&stream()).unwrap();
+                resume_unwind(Box::new(()))
+            });
+        });
+        let (text, streams) = sending_json(|| serde_json::to_string(&stream()).unwrap());
+        assert_eq!((text.as_str(), streams.len()), ("0", 1));
     }
 }
