@@ -23,6 +23,7 @@ use crate::{
     object::WatchedObject, options::CallOptions, retry::RetryBudget,
 };
 use call::ProxyCall;
+use metadata::Answered;
 use pyroxene_common::{
     channel::ProgressListener,
     codec::CodecError,
@@ -219,11 +220,22 @@ impl<I: Interface> Proxy<I> {
         request: &I::Request,
     ) -> Result<ProxyCall<'a, I>, CallError> {
         let index = I::request_index(request);
-        let mut call = match I::hands_over(index) {
-            true => self.begin_streaming(context, index, || EncodedRequest::new(request))?,
-            false => self.begin_encoded(context, index, EncodedRequest::new(request))?,
-        };
+        let mut call = self.begin_encoding(context, index, || EncodedRequest::new(request))?;
         call.needs = Self::needed_version(request);
+        Ok(call)
+    }
+
+    /// The same for a request that is not needed afterwards: its large parts are sent without a copy.
+    fn begin_owned<'a>(
+        &self,
+        context: context::Context,
+        request: I::Request,
+    ) -> Result<ProxyCall<'a, I>, CallError> {
+        let index = I::request_index(&request);
+        let needs = Self::needed_version(&request);
+        let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
+        let mut call = self.begin_encoding(context, index, encode)?;
+        call.needs = needs;
         Ok(call)
     }
 
@@ -252,12 +264,19 @@ impl<I: Interface> Proxy<I> {
 
     /// Makes a call, and returns the answer with the worker that gave it.
     async fn answer(&self, call: ProxyCall<'_, I>) -> Result<Response<I::Response>, CallError> {
-        let answered = match self.options.interceptors.is_empty() {
+        let (response, instance, attempts) = self.run_any(call).await?;
+        Ok(Response::new(response, &instance, attempts))
+    }
+
+    /// Makes a call, which the interceptors see if there are any.
+    async fn run_any(
+        &self,
+        call: ProxyCall<'_, I>,
+    ) -> Result<Answered<I::Response>, CallError> {
+        match self.options.interceptors.is_empty() {
             true => self.run(call).await,
             false => Box::pin(self.run_intercepted(call)).await,
-        };
-        let (response, instance, attempts) = answered?;
-        Ok(Response::new(response, &instance, attempts))
+        }
     }
 }
 
@@ -271,19 +290,8 @@ impl<I: Interface> CallStub for Proxy<I> {
         context: context::Context,
         request: I::Request,
     ) -> Result<I::Response, CallError> {
-        let index = I::request_index(&request);
-        let needs = Self::needed_version(&request);
-        let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let mut call = match I::has_streams(index) {
-            true => self.begin_streaming(context, index, encode)?,
-            false => self.begin_encoded(context, index, encode())?,
-        };
-        call.needs = needs;
-        let answered = match self.options.interceptors.is_empty() {
-            true => self.run(call).await,
-            false => Box::pin(self.run_intercepted(call)).await,
-        };
-        let (response, ..) = answered?;
+        let call = self.begin_owned(context, request)?;
+        let (response, ..) = self.run_any(call).await?;
         Ok(response)
     }
 

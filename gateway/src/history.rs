@@ -10,14 +10,11 @@ pub(crate) use ring::Range;
 
 use pyroxene_common::interfaces::{
     directory::WorkerEntry,
-    figures::{FigureSums, MethodFigures},
+    figures::{FigureSums, MethodFigures, changes},
     tasks::TaskState,
 };
 use ring::Series;
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 /// The time between two measurements.
 pub(crate) const TICK: Duration = Duration::from_secs(2);
@@ -108,22 +105,6 @@ impl History {
             series.push(tick, tasks);
         }
     }
-}
-
-/// What every row has added since the last measurement.
-fn changes<'a>(
-    last: &'a [MethodFigures],
-    now: &'a [MethodFigures],
-) -> impl Iterator<Item = MethodFigures> + 'a {
-    let known: HashMap<_, _> = last
-        .iter()
-        .map(|row| ((&row.object, &row.method), row))
-        .collect();
-    now.iter()
-        .map(move |row| match known.get(&(&row.object, &row.method)) {
-            Some(earlier) => row.since(earlier),
-            None => row.clone(),
-        })
 }
 
 /// Adds a tick to every series of a kind, and makes room for new subjects.

@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use pyroxene_client::Client;
 use pyroxene_common::interfaces::{
     directory::WorkerEntry,
-    figures::{FigureSums, MethodFigures},
+    figures::{FigureSums, MethodFigures, changes},
 };
 use serde_json::{Value, json};
 use std::{
@@ -157,21 +157,6 @@ fn rows(earlier: &Measurement, now: &Measurement) -> (Vec<Row>, Vec<Row>) {
         capacity: None,
     });
     (workers.collect(), objects.collect())
-}
-
-fn changes<'a>(
-    earlier: &'a [MethodFigures],
-    now: &'a [MethodFigures],
-) -> impl Iterator<Item = MethodFigures> + 'a {
-    let known: HashMap<_, _> = earlier
-        .iter()
-        .map(|row| ((&row.object, &row.method), row))
-        .collect();
-    now.iter()
-        .map(move |row| match known.get(&(&row.object, &row.method)) {
-            Some(earlier) => row.since(earlier),
-            None => row.clone(),
-        })
 }
 
 fn sort(rows: &mut [Row], order: Order) {

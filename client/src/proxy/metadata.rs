@@ -15,7 +15,7 @@ use pyroxene_common::{
 use std::sync::Arc;
 
 /// An answer, the instance that gave it, and the number of attempts.
-type Answered<R> = (R, Arc<ObjectInstance<R>>, usize);
+pub(super) type Answered<R> = (R, Arc<ObjectInstance<R>>, usize);
 
 impl<I: Interface> Proxy<I> {
     /// Whether calls are more than their requests, so that each needs a frame of its own.

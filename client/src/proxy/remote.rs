@@ -9,7 +9,6 @@ use pyroxene_common::{
     Remote,
     channel::Callback,
     interface::{CallStub, Interface, RemoteTarget, Serves},
-    message::EncodedRequest,
 };
 use std::{fmt, sync::Arc};
 use tarpc::context;
@@ -85,6 +84,7 @@ impl Client {
     /// // The worker calls it as long as `listener` and the connection exist.
     /// # Ok(())
     /// # }
+    /// # fn main() {} // the interfaces are items of the file
     /// ```
     pub fn host<I, S>(&self, _interface: I, service: S) -> Remote<I>
     where
@@ -149,16 +149,9 @@ impl<I: Interface> CallStub for RemoteProxy<I> {
             }
             Target::Instance(proxy, worker) => (proxy, worker),
         };
-        let index = I::request_index(&request);
-        let needs = Proxy::<I>::needed_version(&request);
-        let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let mut call = match I::hands_over(index) {
-            true => proxy.begin_streaming(context, index, encode)?,
-            false => proxy.begin_encoded(context, index, encode())?,
-        };
-        call.needs = needs;
+        let mut call = proxy.begin_owned(context, request)?;
         call.choice = InstanceChoice::EachOnce(Some(worker));
-        let (response, ..) = proxy.run(call).await?;
+        let (response, ..) = proxy.run_any(call).await?;
         Ok(response)
     }
 }

@@ -211,15 +211,7 @@ impl<I: Interface> CallStub for SessionProxy<I> {
         context: context::Context,
         request: I::Request,
     ) -> Result<I::Response, CallError> {
-        let index = I::request_index(&request);
-        let needs = Proxy::<I>::needed_version(&request);
-        let proxy = &self.0.proxy;
-        let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let mut call = match I::hands_over(index) {
-            true => proxy.begin_streaming(context, index, encode)?,
-            false => proxy.begin_encoded(context, index, encode())?,
-        };
-        call.needs = needs;
+        let mut call = self.0.proxy.begin_owned(context, request)?;
         if ProxyCall::<I>::is_older(&self.0.instance.0) {
             let encoded = call.encoded_for(&self.0.instance.0);
             call.encoded = encoded.map_err(|error| self.not_sent(&call, error))?;

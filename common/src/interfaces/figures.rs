@@ -3,6 +3,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// The name of the figures object on a name server.
 pub const OBJECT: &str = "figures";
@@ -83,6 +84,22 @@ pub struct FigureSums {
     pub workers: Vec<MethodFigures>,
     /// The leases that have ended because a worker did not renew them.
     pub leases_expired: u64,
+}
+
+/// What every row has added since an earlier list of rows.
+pub fn changes<'a>(
+    earlier: &'a [MethodFigures],
+    now: &'a [MethodFigures],
+) -> impl Iterator<Item = MethodFigures> + 'a {
+    let known: HashMap<_, _> = earlier
+        .iter()
+        .map(|row| ((&row.object, &row.method), row))
+        .collect();
+    now.iter()
+        .map(move |row| match known.get(&(&row.object, &row.method)) {
+            Some(earlier) => row.since(earlier),
+            None => row.clone(),
+        })
 }
 
 impl MethodFigures {

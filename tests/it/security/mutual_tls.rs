@@ -42,7 +42,7 @@ async fn the_role_in_a_certificate_is_all_that_its_holder_may_do() {
 
     for looks in ["oli", "host", "ana"] {
         let listed = broker.run_as(looks, &["list", "--json"]).await.json();
-        assert_eq!(listed.as_array().map(Vec::len), Some(4), "{listed}");
+        assert_eq!(listed.as_array().map(Vec::len), Some(5), "{listed}");
     }
     let ran = broker.run_as("oli", &call).await;
     assert_eq!(ran.error(4), "'oli' (observer) may not call echo.whoami");

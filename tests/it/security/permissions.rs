@@ -40,7 +40,7 @@ async fn a_user_calls_what_the_patterns_allow_and_nothing_else() {
     // To look is not to call.
     assert!(run(&["describe", "text"]).await.out().contains("uppercase"));
     let listed = run(&["list", "--json"]).await.json();
-    assert_eq!(listed.as_array().map(Vec::len), Some(4));
+    assert_eq!(listed.as_array().map(Vec::len), Some(5));
     let who = run(&["whoami"]).await;
     assert!(
         who.out()
