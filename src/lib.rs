@@ -66,7 +66,8 @@ pub mod testing;
 pub use pyroxene_client::{
     AllAnswers, AllInstances, Attempt, AttemptLog, CallError, CallOptions, Client, ClientConfig,
     ConnectError, Credentials, Durable, DynamicError, DynamicObject, InstanceAnswer, InvalidConfig,
-    NewTask, ObjectLookup, Policy, Proxy, RemoteProxy, Response, SessionProxy, TaskError, TaskHandle, Topic, TopicError,
+    NewTask, ObjectLookup, Policy, Proxy, RemoteProxy, Response, SessionProxy, TaskError,
+    TaskHandle, Topic, TopicError,
 };
 #[cfg(any(feature = "worker", feature = "nameserver"))]
 pub use pyroxene_common::tls::TlsServer;

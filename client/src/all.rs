@@ -59,7 +59,8 @@ impl<I: Interface> AllInstances<I> {
     }
 
     /// Asks every live instance once. `question` gets a client for each, whose calls go to that instance alone
-    /// and are not made again.
+    /// and are not made again. An instance with another interface, or a version that this client does not speak, is not
+    /// asked; its answer is the error [`CallError::NotSent`].
     ///
     /// # Errors
     ///
@@ -82,8 +83,15 @@ impl<I: Interface> AllInstances<I> {
                 }
             }
         });
+        let mut answers: Vec<_> = stream::iter(asked).buffered(ASKED_AT_ONCE).collect().await;
+        let skipped = proxy.skipped_instances().into_iter();
+        answers.extend(skipped.map(|(worker, error)| InstanceAnswer {
+            worker,
+            answer: Err(error),
+        }));
+        answers.sort_by(|one, other| one.worker.cmp(&other.worker));
         Ok(AllAnswers {
-            answers: stream::iter(asked).buffered(ASKED_AT_ONCE).collect().await,
+            answers,
             is_complete: proxy.knows_all_instances(),
         })
     }

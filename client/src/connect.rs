@@ -29,6 +29,8 @@ use tokio::time::timeout;
 pub(crate) struct ConnectOptions {
     pub(crate) interface: &'static str,
     pub(crate) version: u32,
+    /// The oldest version that this client speaks.
+    pub(crate) oldest: u32,
     client: String,
     max_message: usize,
     busy_poll: Duration,
@@ -44,6 +46,7 @@ impl ConnectOptions {
         Self {
             interface: I::NAME,
             version: I::VERSION,
+            oldest: I::OLDEST,
             client: config.name.clone(),
             max_message: config.max_message,
             busy_poll: config.busy_poll,
@@ -69,6 +72,7 @@ impl ConnectOptions {
         &self,
         stream: Stream,
         welcome: &Welcome,
+        interface_version: u32,
         settings: Settings,
     ) -> ClientConnection<R> {
         let settings = Settings {
@@ -79,6 +83,7 @@ impl ConnectOptions {
             streams: welcome.protocol >= STREAMS_SINCE,
             metadata: welcome.protocol >= METADATA_SINCE,
             sessions: welcome.protocol >= SESSIONS_SINCE,
+            interface_version,
             ..settings
         };
         let exporter = stream.exporter();
@@ -107,6 +112,8 @@ pub(crate) struct Route<'a> {
     pub(crate) addressee: Option<&'a Addressee>,
     /// The version of the interface in which to call.
     pub(crate) version: u32,
+    /// If the peer does not speak that one, the next older ones are tried down to this one.
+    pub(crate) oldest: u32,
     /// The methods of a Pyro object that may run twice.
     pub(crate) repeatable: &'a [String],
     pub(crate) options: &'a ConnectOptions,
@@ -114,7 +121,7 @@ pub(crate) struct Route<'a> {
 
 /// Connects to an object.
 pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
-    way: Route<'_>,
+    mut way: Route<'_>,
     shown: PresentedTicket<'_>,
     settings: Settings,
 ) -> Result<ClientConnection<R>, AttemptError> {
@@ -122,7 +129,10 @@ pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
     if let Some(object) = way.object.strip_prefix(PYRO_SCHEME) {
         let connecting = connect_to_pyro(way, object).await;
         let (stream, welcome) = connecting.map_err(connect_error)?;
-        return Ok(way.options.connection_over(stream, &welcome, settings));
+        let version = way.version;
+        return Ok(way
+            .options
+            .connection_over(stream, &welcome, version, settings));
     }
     if !matches!(shown, PresentedTicket::Nothing) && !way.options.security.is_private(endpoint) {
         let sentence = format!("a ticket is not sent to {endpoint} in the clear; TLS is needed");
@@ -130,11 +140,22 @@ pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
             sentence,
         )));
     }
-    let establish = |socket| async move {
-        let said = timeout(HELLO_TIMEOUT, way.establish(socket, shown)).await;
-        said.unwrap_or(Err(HelloError::Timeout))
+    let mut first_refusal = None;
+    let dialled = loop {
+        let establish = |socket| async move {
+            let said = timeout(HELLO_TIMEOUT, way.establish(socket, shown)).await;
+            said.unwrap_or(Err(HelloError::Timeout))
+        };
+        let dialled = dial(endpoint, establish).await;
+        let Some(refusal) = dialled.as_ref().err().and_then(wrong_version) else {
+            break dialled;
+        };
+        let refusal: &mut HelloRefusal = first_refusal.get_or_insert_with(|| refusal.clone());
+        if way.version <= way.oldest {
+            break Err(HelloError::Refused(refusal.clone()));
+        }
+        way.version -= 1;
     };
-    let dialled = dial(endpoint, establish).await;
     let (stream, welcome) = dialled.map_err(|error| match (connect_error(error), shown) {
         (AttemptError::Refused(refusal), PresentedTicket::Nothing)
             if refusal.reason == RefusalReason::Unauthenticated =>
@@ -143,7 +164,18 @@ pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
         }
         (error, _) => error,
     })?;
-    Ok(way.options.connection_over(stream, &welcome, settings))
+    let version = way.version;
+    Ok(way
+        .options
+        .connection_over(stream, &welcome, version, settings))
+}
+
+/// The refusal of the version of an interface, if the hello was refused for it.
+fn wrong_version(error: &HelloError) -> Option<&HelloRefusal> {
+    match error {
+        HelloError::Refused(refusal) if refusal.code == RefusalCode::WrongVersion => Some(refusal),
+        _ => None,
+    }
 }
 
 /// Connects to a Pyro object by way of a bridge within this process.
@@ -243,7 +275,8 @@ pub(crate) async fn connect_locally<R: DeserializeOwned + Send + 'static>(
     let welcome = hello::say_hello(&mut stream, &greeting.hello(object, greeting.version))
         .await
         .map_err(connect_error)?;
-    Ok(greeting.connection_over(stream, &welcome, settings))
+    let version = greeting.version;
+    Ok(greeting.connection_over(stream, &welcome, version, settings))
 }
 
 fn connect_error(error: HelloError) -> AttemptError {

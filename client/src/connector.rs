@@ -53,6 +53,7 @@ impl Connector {
             object,
             addressee,
             version: self.options.version,
+            oldest: self.options.oldest,
             repeatable: &[],
             options: &self.options,
         }

@@ -1,5 +1,6 @@
 //! The deadline of a call, in tarpc's context.
 
+use pyroxene_common::envelope::MAX_DEADLINE;
 use rand::{RngExt, rngs::SmallRng};
 use std::{cell::RefCell, time::Duration};
 use tarpc::{
@@ -67,6 +68,30 @@ pub(crate) fn chosen_deadline(context: &Context, now: Instant) -> Option<Instant
     (!is_unchosen).then_some(deadline)
 }
 
+/// The context of a call. `time` is how long it may take if its context says nothing of that. If a method of this
+/// process makes it, `outer` is that method's own call: it gives it its trace, and ends no later.
+pub(crate) fn context_of_call(
+    mut context: Context,
+    outer: Option<&Context>,
+    time: Option<Duration>,
+    now: Instant,
+) -> Context {
+    if context.trace_context.trace_id.is_none() {
+        if chosen_deadline(&context, now).is_none() {
+            let time = time.unwrap_or(DEFAULT_DEADLINE).min(MAX_DEADLINE);
+            context.deadline = (now + time).into_std();
+            if let Some(outer) = outer {
+                context.deadline = context.deadline.min(outer.deadline);
+            }
+        }
+        context.trace_context.trace_id = match outer {
+            Some(outer) => outer.trace_context.trace_id,
+            None => random_trace_id(),
+        };
+    }
+    context
+}
+
 /// Trace ids must be unique, but need not be secret, so a fast generator suffices.
 pub(crate) fn random_trace_id() -> trace::TraceId {
     thread_local! {
@@ -84,6 +109,23 @@ mod tests {
     fn a_context_as_tarpc_makes_it_has_no_chosen_deadline() {
         let now = Instant::now();
         assert_eq!(chosen_deadline(&context::current(), now), None);
+    }
+
+    #[test]
+    fn a_call_within_a_call_has_its_trace_and_ends_no_later() {
+        let now = Instant::now();
+        let outer = context_until(now + Duration::from_secs(2));
+        let nested = context_of_call(context::current(), Some(&outer), None, now);
+        assert_eq!(nested.deadline, outer.deadline);
+        let trace = |context: &Context| context.trace_context.trace_id;
+        assert_eq!(trace(&nested), trace(&outer));
+        // What was chosen stays.
+        let chosen = context_until(now + Duration::from_secs(60));
+        let nested = context_of_call(chosen, Some(&outer), None, now);
+        assert_eq!(nested.deadline, chosen.deadline);
+        let alone = context_of_call(context::current(), None, Some(Duration::from_secs(3)), now);
+        assert_eq!(alone.deadline, (now + Duration::from_secs(3)).into_std());
+        assert!(!trace(&alone).is_none());
     }
 
     #[test]

@@ -5,16 +5,20 @@ use crate::{
     config::ClientConfig,
     connect::expect_answer,
     connector::Connector,
+    deadline::context_of_call,
     error::{Attempt, CallError},
     nameserver::NameServerClient,
+    older::{encoded_for, is_older, needed_version},
     tickets::Tickets,
 };
 use pyroxene_common::{
     channel::{AttemptError, ClientConnection, StreamInputs},
+    codec,
     endpoint::Endpoint,
     identity::Addressee,
     interface::{CallStub, Interface},
     message::EncodedRequest,
+    scope,
 };
 use std::{fmt, sync::Arc};
 use tarpc::context;
@@ -82,19 +86,31 @@ impl<I: Interface> DirectProxy<I> {
         request_index: usize,
         request: I::Request,
     ) -> Result<I::Response, AttemptError> {
-        let streams = I::has_streams(request_index);
+        let hands_over = I::hands_over(request_index);
+        let needs = needed_version::<I>(&request);
         let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let (encoded, inputs) = match streams {
+        let (encoded, inputs) = match hands_over {
             true => StreamInputs::collect(encode),
             false => (encode(), StreamInputs::default()),
         };
-        let encoded = encoded.map_err(AttemptError::Encoding)?;
-        let response = match streams {
+        let mut encoded = encoded.map_err(AttemptError::Encoding)?;
+        let version = self.connection.interface_version();
+        if is_older::<I>(version) {
+            encoded = encoded_for::<I>(version, request_index, needs, &encoded)?;
+        }
+        let outer = scope::outer_call();
+        let (outer, metadata) = outer.unwrap_or_default();
+        let context = context_of_call(*context, outer.as_ref(), None, Instant::now());
+        if let Some(metadata) = metadata {
+            let metadata = codec::encode(&*metadata).map_err(AttemptError::Encoding)?;
+            encoded = encoded.with_metadata(metadata.into());
+        }
+        let response = match hands_over {
             true => {
-                let calling = self.connection.call_streaming(context, &encoded, &inputs);
+                let calling = self.connection.call_streaming(&context, &encoded, &inputs);
                 Box::pin(calling).await?
             }
-            false => self.connection.call(context, &encoded).await?,
+            false => self.connection.call(&context, &encoded).await?,
         };
         expect_answer::<I>(request_index, response, &self.connection)
     }

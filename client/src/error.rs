@@ -95,11 +95,9 @@ impl AttemptRecorder {
 
     /// Whether the last attempt found an object with another interface.
     pub(crate) fn last_is_of_another_interface(&self) -> bool {
-        let last = self.listed.last().map(|last| &last.error);
-        matches!(
-            last,
-            Some(AttemptError::NotSent(ConnectionLost::WrongInterface(_)))
-        )
+        self.listed
+            .last()
+            .is_some_and(Attempt::found_another_interface)
     }
 
     /// The number of attempts.
@@ -289,6 +287,12 @@ impl CallError {
         }
     }
 
+    /// Whether the last attempt found another interface, or another version of it.
+    pub(crate) fn is_about_another_interface(&self) -> bool {
+        let last = self.attempt_log().attempts.last();
+        last.is_some_and(Attempt::found_another_interface)
+    }
+
     fn kind(&self) -> &'static str {
         match self {
             Self::NotSent(_) => " was not sent",
@@ -338,6 +342,15 @@ impl CallError {
 
 /// The maximum number of workers and of attempts that are shown one by one.
 const MAX_SHOWN: usize = 4;
+
+impl Attempt {
+    fn found_another_interface(&self) -> bool {
+        matches!(
+            self.error,
+            AttemptError::NotSent(ConnectionLost::WrongInterface(_))
+        )
+    }
+}
 
 impl AttemptLog {
     /// How many attempts there were, and at which workers: ` after 2 attempts at w1, w2`.

@@ -564,11 +564,14 @@ impl<R: DeserializeOwned + Send + 'static> ObjectInstance<R> {
 
     fn route<'a>(&'a self, endpoint: &'a Endpoint) -> Route<'a> {
         let addressee = self.addressee.as_ref();
-        Route {
-            version: self.version,
-            repeatable: &self.repeatable,
-            ..self.connector.route(endpoint, &self.target, addressee)
+        let mut route = self.connector.route(endpoint, &self.target, addressee);
+        route.version = self.version;
+        route.repeatable = &self.repeatable;
+        // Of a static name it is not known which versions are spoken there.
+        if !self.key.worker.is_empty() {
+            route.oldest = self.version;
         }
+        route
     }
 }
 

@@ -43,6 +43,7 @@ mod nameserver;
 mod nameservers;
 mod object;
 mod object_lookup;
+mod older;
 mod options;
 mod policy;
 mod problem;

@@ -13,7 +13,7 @@ use crate::{
     problem::Problem,
 };
 use arc_swap::ArcSwap;
-use pyroxene_common::interfaces::directory::{Cursor, Departure, DirectoryError};
+use pyroxene_common::interfaces::directory::{Cursor, Departure, DirectoryError, InstanceState};
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
@@ -42,8 +42,8 @@ pub(crate) struct WatchedObject<R> {
     membership: Mutex<Membership>,
     /// Why a name server refused the watch because of the client's identity.
     refusal: Mutex<Option<WatchRefusal>>,
-    /// Why no instance can be called, if there are only instances of another interface.
-    mismatch: Mutex<Option<String>>,
+    /// The live instances that are not called, because they have another interface.
+    skipped: Mutex<Vec<SkippedInstance>>,
     connector: Arc<Connector>,
     /// Counts the updates. It wakes callers that wait for an instance.
     updates: watch::Sender<u64>,
@@ -56,6 +56,16 @@ impl<R> fmt::Debug for WatchedObject<R> {
             .field("instances", &self.instances.load())
             .finish_non_exhaustive()
     }
+}
+
+/// A live instance that is not called, because it has another interface, or another version of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SkippedInstance {
+    /// The name of its worker, or its endpoint if it has no name.
+    pub(crate) worker: String,
+    pub(crate) tags: Vec<String>,
+    /// What it has.
+    pub(crate) reason: String,
 }
 
 /// Why a name server refuses this client.
@@ -92,7 +102,7 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
             instances: ArcSwap::default(),
             membership: Mutex::new(Membership::new(nameservers)),
             refusal: Mutex::default(),
-            mismatch: Mutex::default(),
+            skipped: Mutex::default(),
             connector,
             updates: watch::Sender::new(0),
         }
@@ -160,14 +170,15 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
 
     /// Why there is no instance to call, as far as name servers know.
     pub(crate) fn nothing_to_call(&self) -> Availability {
-        match self.mismatch().clone() {
-            Some(sentence) => Availability::OtherInterface(sentence),
+        match self.skipped().first() {
+            Some(skipped) => Availability::OtherInterface(skipped.reason.clone()),
             None => Availability::NotHosted,
         }
     }
 
-    fn mismatch(&self) -> MutexGuard<'_, Option<String>> {
-        self.mismatch.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The live instances that are not called, because they have another interface.
+    pub(crate) fn skipped(&self) -> MutexGuard<'_, Vec<SkippedInstance>> {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a name server in contact knows every live worker.
@@ -204,11 +215,17 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
         }
         if difference.changed {
             let spoken = &self.connector.spoken;
-            let mut mismatch = None;
+            let mut skipped = Vec::new();
             let mut instances = Vec::new();
             for listed in membership.instances() {
                 let Some(version) = spoken.version_for(listed) else {
-                    mismatch.get_or_insert_with(|| spoken.mismatch(&self.name, listed));
+                    if listed.state == InstanceState::Ready {
+                        skipped.push(SkippedInstance {
+                            worker: listed.name().to_owned(),
+                            tags: listed.tags.clone(),
+                            reason: spoken.mismatch(&self.name, listed),
+                        });
+                    }
                     continue;
                 };
                 instances.push(match known.get(&InstanceKey::of(listed)) {
@@ -222,7 +239,7 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
                     }
                 });
             }
-            *self.mismatch() = mismatch;
+            *self.skipped() = skipped;
             self.instances.store(Arc::new(instances));
         }
         drop(membership);
@@ -270,8 +287,7 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
                 return;
             };
             let context = context_within(LONG_POLL + SLACK);
-            let watching = nameserver.directory();
-            let answer = watching.watch(context, name, cursor, wait_ms).await;
+            let answer = nameserver.watch(context, name, cursor, wait_ms).await;
             let Some(object) = watched.upgrade() else {
                 return;
             };
@@ -338,7 +354,7 @@ mod tests {
     use super::*;
     use crate::config::ClientConfig;
     use pyroxene_common::{
-        interfaces::directory::{Instance as Listed, InstanceState, WatchResponse, WatchUpdate},
+        interfaces::directory::{Instance as Listed, WatchResponse, WatchUpdate},
         message::Load,
     };
     use pyroxene_objects::interfaces::echo::Echo;

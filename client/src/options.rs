@@ -151,9 +151,9 @@ impl CallOptions {
         self
     }
 
-    /// Whether each call needs more work than its request.
-    pub(crate) fn has_extras(&self) -> bool {
-        !self.metadata.is_empty() || !self.interceptors.is_empty()
+    /// Whether calls need no work beside their requests, and any instance will do.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.selection.is_selective() && self.metadata.is_empty() && self.interceptors.is_empty()
     }
 
     pub(crate) fn only(mut self, instance: InstanceKey) -> Self {

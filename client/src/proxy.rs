@@ -6,7 +6,6 @@ mod call;
 mod connecting;
 mod hedge;
 mod metadata;
-mod older;
 mod once;
 mod pick;
 mod remote;
@@ -20,7 +19,7 @@ pub use session::SessionProxy;
 
 use crate::{
     error::CallError, instance::ObjectInstance, nameservers::ClientNameServers,
-    object::WatchedObject, options::CallOptions, retry::RetryBudget,
+    object::WatchedObject, older::needed_version, options::CallOptions, retry::RetryBudget,
 };
 use call::ProxyCall;
 use metadata::Answered;
@@ -44,6 +43,8 @@ pub struct Proxy<I: Interface> {
     options: Arc<CallOptions>,
     nameservers: Arc<ClientNameServers>,
     object: Arc<WatchedObject<I::Response>>,
+    /// Whether the options change nothing of the usual path of a call.
+    is_plain: bool,
     /// Whether calls wait for an instance to appear.
     weak: bool,
 }
@@ -55,6 +56,7 @@ impl<I: Interface> Clone for Proxy<I> {
             options: Arc::clone(&self.options),
             nameservers: Arc::clone(&self.nameservers),
             object: Arc::clone(&self.object),
+            is_plain: self.is_plain,
             weak: self.weak,
         }
     }
@@ -97,6 +99,7 @@ impl<I: Interface> Proxy<I> {
     ) -> Self {
         Self {
             budget,
+            is_plain: options.is_plain(),
             options: Arc::new(options),
             nameservers,
             object,
@@ -126,8 +129,10 @@ impl<I: Interface> Proxy<I> {
     /// ```
     #[must_use]
     pub fn with(&self, change: impl FnOnce(CallOptions) -> CallOptions) -> Self {
+        let options = change(CallOptions::clone(&self.options));
         Self {
-            options: Arc::new(change(CallOptions::clone(&self.options))),
+            is_plain: options.is_plain(),
+            options: Arc::new(options),
             ..self.clone()
         }
     }
@@ -210,7 +215,7 @@ impl<I: Interface> Proxy<I> {
         let index = I::request_index(like);
         let mut call = self.begin_encoded(context, index, EncodedRequest::new(message))?;
         call.prefers_fewest_in_flight = true;
-        call.needs = Self::needed_version(like);
+        call.needs = needed_version::<I>(like);
         self.answer(call).await
     }
 
@@ -221,7 +226,7 @@ impl<I: Interface> Proxy<I> {
     ) -> Result<ProxyCall<'a, I>, CallError> {
         let index = I::request_index(request);
         let mut call = self.begin_encoding(context, index, || EncodedRequest::new(request))?;
-        call.needs = Self::needed_version(request);
+        call.needs = needed_version::<I>(request);
         Ok(call)
     }
 
@@ -232,7 +237,7 @@ impl<I: Interface> Proxy<I> {
         request: I::Request,
     ) -> Result<ProxyCall<'a, I>, CallError> {
         let index = I::request_index(&request);
-        let needs = Self::needed_version(&request);
+        let needs = needed_version::<I>(&request);
         let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
         let mut call = self.begin_encoding(context, index, encode)?;
         call.needs = needs;
@@ -252,11 +257,11 @@ impl<I: Interface> Proxy<I> {
         let inherited = outer.as_ref().and_then(|(outer, _)| outer.as_ref());
         let mut call =
             ProxyCall::new(object, context, inherited, deadline, request_index, encoded)?;
-        if self.options.selection.only.is_some() {
-            call.ask_once();
-        }
         let metadata = outer.as_ref().and_then(|(_, metadata)| metadata.as_deref());
-        if metadata.is_some() || self.options.has_extras() {
+        if !self.is_plain || metadata.is_some() {
+            if self.options.selection.only.is_some() {
+                call.ask_once();
+            }
             self.add_metadata(&mut call, metadata)?;
         }
         Ok(call)
@@ -269,13 +274,10 @@ impl<I: Interface> Proxy<I> {
     }
 
     /// Makes a call, which the interceptors see if there are any.
-    async fn run_any(
-        &self,
-        call: ProxyCall<'_, I>,
-    ) -> Result<Answered<I::Response>, CallError> {
-        match self.options.interceptors.is_empty() {
+    async fn run_any(&self, call: ProxyCall<'_, I>) -> Result<Answered<I::Response>, CallError> {
+        match self.is_plain {
             true => self.run(call).await,
-            false => Box::pin(self.run_intercepted(call)).await,
+            false => Box::pin(self.intercepted(call, |call| self.run(call))).await,
         }
     }
 }

@@ -20,7 +20,11 @@ impl SpokenInterface {
         Self {
             name: I::NAME,
             version: I::VERSION,
-            versions: spoken_versions::<I>(),
+            // Objects that are called by name are called in any version.
+            versions: match I::NAME == Invoke::NAME {
+                true => Arc::default(),
+                false => spoken_versions::<I>(),
+            },
         }
     }
 
@@ -36,7 +40,11 @@ impl SpokenInterface {
             return None;
         }
         if listed.spoken.is_empty() {
-            return (listed.version == self.version).then_some(self.version);
+            // A worker or a name server that is too old to tell more.
+            let mut own = self.versions.iter();
+            return own
+                .any(|own| own.version == listed.version)
+                .then_some(listed.version);
         }
         common_version(&self.versions, &listed.spoken)
     }

@@ -40,7 +40,8 @@ pub trait Interceptor: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Sees how a call ended that every interceptor has let pass.
+    /// Sees how a call ended that it has let pass: also if a later interceptor has refused it, and if its caller has
+    /// stopped waiting before it was answered.
     fn after(&self, _call: &InterceptedCall<'_>, _end: &CallEnd<'_>) {}
 }
 
@@ -103,13 +104,60 @@ impl Interceptors {
     /// # Errors
     ///
     /// The refusal of the first one that refuses it.
-    pub fn before(&self, call: &mut InterceptedCall<'_>) -> Result<(), Refusal> {
-        self.0.iter().try_for_each(|one| one.before(call))
+    pub fn begin<'a>(&'a self, call: InterceptedCall<'a>) -> Result<PassedCall<'a>, Refusal> {
+        let mut passed = PassedCall {
+            passed_by: Vec::with_capacity(self.0.len()),
+            call,
+            began: Instant::now(),
+        };
+        for one in &self.0 {
+            if let Err(refusal) = one.before(&mut passed.call) {
+                passed.end(Some(&refusal));
+                return Err(refusal);
+            }
+            passed.passed_by.push(&**one);
+        }
+        Ok(passed)
+    }
+}
+
+/// A call that interceptors have let pass. They hear of its end, which is that its caller has stopped waiting if this is
+/// dropped.
+pub struct PassedCall<'a> {
+    /// Those that have not heard of its end yet.
+    passed_by: Vec<&'a dyn Interceptor>,
+    call: InterceptedCall<'a>,
+    began: Instant,
+}
+
+impl fmt::Debug for PassedCall<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PassedCall").field(&self.call).finish()
+    }
+}
+
+impl PassedCall<'_> {
+    /// Its metadata, as they have changed it.
+    pub fn metadata(&self) -> &Metadata {
+        &self.call.metadata
     }
 
-    /// Shows them how it ended.
-    pub fn after(&self, call: &InterceptedCall<'_>, end: &CallEnd<'_>) {
-        self.0.iter().rev().for_each(|one| one.after(call, end));
+    /// Tells them that it has ended, and why there is no answer if there is none.
+    pub fn end(mut self, failure: Option<&dyn fmt::Display>) {
+        self.tell(failure);
+    }
+
+    fn tell(&mut self, failure: Option<&dyn fmt::Display>) {
+        let took = self.began.elapsed();
+        while let Some(one) = self.passed_by.pop() {
+            one.after(&self.call, &CallEnd { took, failure });
+        }
+    }
+}
+
+impl Drop for PassedCall<'_> {
+    fn drop(&mut self) {
+        self.tell(Some(&"its caller has stopped waiting"));
     }
 }
 
@@ -128,8 +176,8 @@ mod tests {
                 .lock()
                 .unwrap()
                 .push(format!("{} {}", self.0, call.method));
-            match call.method {
-                "forbidden" => Err(Refusal {
+            match (call.method, self.0) {
+                ("forbidden", "b") => Err(Refusal {
                     reason: RefusalReason::Denied,
                     retry_after_ms: 0,
                     message: "no".to_owned(),
@@ -138,11 +186,15 @@ mod tests {
             }
         }
 
-        fn after(&self, call: &InterceptedCall<'_>, _: &CallEnd<'_>) {
+        fn after(&self, call: &InterceptedCall<'_>, end: &CallEnd<'_>) {
+            let (name, method) = (self.0, call.method);
+            let why = end
+                .failure
+                .map_or("answered".to_owned(), ToString::to_string);
             self.1
                 .lock()
                 .unwrap()
-                .push(format!("{} {} ended", self.0, call.method));
+                .push(format!("{name} {method}: {why}"));
         }
     }
 
@@ -152,30 +204,38 @@ mod tests {
         for name in ["a", "b"] {
             interceptors.push(Arc::new(Noting(name, Arc::clone(&notes))));
         }
-        let mut call = InterceptedCall {
+        let passed = interceptors.begin(InterceptedCall {
             object: "o",
             method,
             caller: None,
             metadata: Metadata::default(),
             deadline: Instant::now(),
-        };
-        if interceptors.before(&mut call).is_ok() {
-            let end = CallEnd {
-                took: Duration::ZERO,
-                failure: None,
-            };
-            interceptors.after(&call, &end);
+        });
+        if let Ok(passed) = passed
+            && method != "abandoned"
+        {
+            passed.end(None);
         }
         notes.lock().unwrap().clone()
     }
 
     #[test]
     fn the_first_to_see_a_call_is_the_last_to_see_its_end() {
-        assert_eq!(seen("m"), ["a m", "b m", "b m ended", "a m ended"]);
+        assert_eq!(seen("m"), ["a m", "b m", "b m: answered", "a m: answered"]);
     }
 
     #[test]
-    fn a_refusal_ends_it() {
-        assert_eq!(seen("forbidden"), ["a forbidden"]);
+    fn whoever_let_it_pass_hears_that_a_later_one_refused_it() {
+        assert_eq!(
+            seen("forbidden"),
+            ["a forbidden", "b forbidden", "a forbidden: no"]
+        );
+    }
+
+    #[test]
+    fn a_call_that_is_dropped_ends_too() {
+        let why = "its caller has stopped waiting";
+        let ends = ["b", "a"].map(|name| format!("{name} abandoned: {why}"));
+        assert_eq!(seen("abandoned")[2..], ends);
     }
 }

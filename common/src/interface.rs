@@ -10,17 +10,17 @@ pub mod describe;
 mod fingerprint;
 pub mod probe;
 mod remote;
+mod shape;
 mod stub;
 mod versions;
 
+pub use crate::message::SpokenVersion;
 pub use describe::{
     ANY_PARAMETER, Description, MethodDescription, POSITIONAL, ParameterDescription,
 };
 pub use remote::{REMOTE_MARK, Remote, RemoteTarget};
 pub use stub::CallStub;
-pub use versions::{
-    MAX_SPOKEN_VERSIONS, SpokenVersion, common_version, decode_request, spoken_versions,
-};
+pub use versions::{MAX_SPOKEN_VERSIONS, common_version, decode_request, spoken_versions};
 #[doc(hidden)]
 pub use versions::{check_marks, oldest_version, since};
 

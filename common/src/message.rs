@@ -23,13 +23,17 @@ pub enum EncodedRequest {
         /// The size of all of them in bytes.
         len: usize,
     },
-    /// Any message, of a call that has metadata. That is sent before it.
-    WithMetadata {
-        /// The encoded [`Metadata`](crate::metadata::Metadata).
-        metadata: Bytes,
-        /// The message.
-        message: Box<Self>,
-    },
+    /// Any message, of a call that has metadata. That is sent before it. Boxed, because few calls have any.
+    WithMetadata(Box<MessageWithMetadata>),
+}
+
+/// An encoded message, and the metadata of its call.
+#[derive(Clone, Debug)]
+pub struct MessageWithMetadata {
+    /// The encoded [`Metadata`](crate::metadata::Metadata).
+    pub metadata: Bytes,
+    /// The message, without metadata.
+    pub message: EncodedRequest,
 }
 
 /// Messages of at least this size, in bytes, are queued without copying.
@@ -64,11 +68,14 @@ impl EncodedRequest {
         Ok(Self::Large { pieces, len })
     }
 
-    /// The same with metadata.
+    /// The same with metadata, in place of any that it has.
     #[must_use]
     pub fn with_metadata(self, metadata: Bytes) -> Self {
-        let message = Box::new(self);
-        Self::WithMetadata { metadata, message }
+        let message = match self {
+            Self::WithMetadata(with) => with.message,
+            message => message,
+        };
+        Self::WithMetadata(Box::new(MessageWithMetadata { metadata, message }))
     }
 
     /// The size of the encoded message in bytes, without metadata.
@@ -76,7 +83,7 @@ impl EncodedRequest {
         match self {
             Self::Small(body) => body.len(),
             Self::Large { len, .. } => *len,
-            Self::WithMetadata { message, .. } => message.len(),
+            Self::WithMetadata(with) => with.message.len(),
         }
     }
 
@@ -85,13 +92,13 @@ impl EncodedRequest {
         match self {
             Self::Small(_) => false,
             Self::Large { .. } => true,
-            Self::WithMetadata { message, .. } => message.is_large(),
+            Self::WithMetadata(with) => with.message.is_large(),
         }
     }
 
     /// Whether metadata is sent before it.
     pub fn has_metadata(&self) -> bool {
-        matches!(self, Self::WithMetadata { .. })
+        matches!(self, Self::WithMetadata(_))
     }
 
     /// The message without its last bytes.
@@ -117,9 +124,19 @@ impl EncodedRequest {
                 let len = len.saturating_sub(bytes);
                 Self::Large { pieces, len }
             }
-            Self::WithMetadata { metadata, message } => {
-                message.without_last(bytes).with_metadata(metadata.clone())
+            Self::WithMetadata(with) => {
+                let message = with.message.without_last(bytes);
+                message.with_metadata(with.metadata.clone())
             }
+        }
+    }
+
+    /// The bytes of the encoded message, without metadata.
+    pub fn to_vec(&self) -> Vec<u8> {
+        match self {
+            Self::Small(body) => body.clone(),
+            Self::Large { pieces, .. } => pieces.concat(),
+            Self::WithMetadata(with) => with.message.to_vec(),
         }
     }
 
@@ -127,6 +144,17 @@ impl EncodedRequest {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// A version of an interface that a program speaks.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub struct SpokenVersion {
+    /// The version.
+    pub version: u32,
+    /// The fingerprint of its methods and types.
+    pub fingerprint: u64,
 }
 
 /// A call that was refused before it ran.

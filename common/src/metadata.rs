@@ -1,6 +1,9 @@
 //! What a caller says of its call beside the arguments: pairs of strings, such as a tenant or a correlation id.
 
-use crate::clean;
+use crate::{
+    clean,
+    codec::{self, CodecError},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -12,6 +15,12 @@ pub const MAX_KEY: usize = 128;
 
 /// The most bytes of all keys and values together.
 pub const MAX_SIZE: usize = 8 * 1024;
+
+/// The greatest encoding, in bytes: pairs with the lengths of their keys and values, and their number.
+pub const MAX_ENCODED: usize = MAX_SIZE + 16 * MAX_PAIRS + 8;
+
+/// What a pair takes in memory beside its bytes, about.
+const PAIR_OVERHEAD: usize = 80;
 
 /// The key under which callers give an id that all calls of one piece of work share.
 pub const CORRELATION_ID: &str = "correlation-id";
@@ -46,6 +55,9 @@ pub enum InvalidMetadata {
 }
 
 impl Metadata {
+    /// The encoding of none.
+    pub(crate) const EMPTY_ENCODED: [u8; 8] = [0; 8];
+
     /// Adds a pair, in place of an earlier one of this key.
     ///
     /// # Errors
@@ -105,8 +117,28 @@ impl Metadata {
             .sum()
     }
 
+    /// How many bytes of memory it takes, about.
+    pub(crate) fn memory(&self) -> usize {
+        self.size() + PAIR_OVERHEAD * self.0.len()
+    }
+
+    /// Decodes what a peer has sent. What is beyond the bounds is refused, and nothing of it decoded if it is too long.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be decoded, or has more than it may.
+    pub fn decode(encoded: &[u8]) -> Result<Self, CodecError> {
+        let refused = |error: InvalidMetadata| CodecError::new(error.to_string());
+        if encoded.len() > MAX_ENCODED {
+            return Err(refused(InvalidMetadata::Size));
+        }
+        let metadata: Self = codec::decode(encoded)?;
+        metadata.check().map_err(refused)?;
+        Ok(metadata)
+    }
+
     /// Refuses what a peer sent beyond the bounds.
-    pub fn check(&self) -> Result<(), InvalidMetadata> {
+    fn check(&self) -> Result<(), InvalidMetadata> {
         if let Some(key) = self.0.keys().find(|key| !is_key(key)) {
             return Err(InvalidMetadata::Key(key.clone()));
         }

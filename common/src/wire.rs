@@ -94,7 +94,8 @@ pub enum FrameKind {
     /// To a client: the number of a callback (little-endian), then one `tarpc::ClientMessage` for it. To a server:
     /// the `tarpc::Response`.
     Callback = 20,
-    /// To a server: the metadata of the next call, which is not part of a batch.
+    /// The metadata of the call in the next frame, which is not a batch. A client gets it before a callback, if it has
+    /// sent one without pairs: that belongs to no call, and says that it knows metadata.
     Metadata = 21,
 }
 

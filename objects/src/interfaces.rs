@@ -68,8 +68,8 @@ mod tests {
                 "whoami()",
                 "count(n, interval_ms)",
                 "collect(items)",
-                "context()",
                 "call_back(listener, data)",
+                "context()",
             ]
         );
         assert_eq!(counter::Counter::NAME, "pyroxene.Counter");

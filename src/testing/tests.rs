@@ -1,5 +1,8 @@
 //! A broker in paused time.
 
+mod evolving;
+mod travelling;
+
 use super::Broker;
 use crate::{CallError, tarpc::context::Context};
 use pyroxene_client::context_within;

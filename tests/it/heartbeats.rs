@@ -82,7 +82,9 @@ async fn a_name_server_answers_heartbeats_while_its_runtime_is_busy() {
         ttl_ms: 60_000,
         objects: Vec::new(),
     };
-    let lease = directory.open(within(seconds(10)), registration).await;
+    let lease = directory
+        .open(within(seconds(10)), registration, None)
+        .await;
     let session = lease.unwrap().unwrap().session;
     for _ in 0..10 {
         let renewed = directory.renew(within(seconds(10)), session, Load::default());

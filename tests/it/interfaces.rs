@@ -1,7 +1,11 @@
 //! Interfaces that evolve, while workers and clients of several versions are live.
 
 use crate::harness::{Broker, Load, eventually, seconds, within};
-use pyroxene_client::{CallError, Client, Problem};
+use pyroxene_client::{CallError, Client, DirectProxy, Problem};
+use pyroxene_common::{
+    interface::Interface,
+    interfaces::directory::{self, ObjectRegistration, Registration, WatchUpdate},
+};
 use pyroxene_objects::interfaces::{calculator::Calculator, echo::Echo};
 use pyroxene_worker::{Worker, WorkerBuilder, WorkerError};
 use std::time::Duration;
@@ -116,6 +120,77 @@ mod v3 {
     }
 }
 
+/// The beginning of the interface of name servers, in its first version.
+mod earlier {
+    use pyroxene_common::{
+        interfaces::directory::{
+            Cursor, DirectoryError, Lease, Registration, SessionId, WatchResponse,
+        },
+        message::Load,
+    };
+
+    pyroxene_common::interface! {
+        /// Which workers host which objects.
+        #[name = "pyroxene.Directory"]
+        #[version = 1]
+        pub(crate) trait Directory in directory {
+            #[idempotent]
+            async fn open(registration: Registration) -> Result<Lease, DirectoryError>;
+            #[idempotent]
+            async fn renew(session: SessionId, load: Load) -> Result<Lease, DirectoryError>;
+            #[idempotent]
+            async fn hold(session: SessionId) -> Result<(), DirectoryError>;
+            #[idempotent]
+            async fn drain(session: SessionId) -> Result<(), DirectoryError>;
+            #[idempotent]
+            async fn close(session: SessionId) -> Result<(), DirectoryError>;
+            #[idempotent]
+            async fn watch(object: String, after: Option<Cursor>, wait_ms: u64) -> Result<WatchResponse, DirectoryError>;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn earlier_workers_and_clients_work_with_a_name_server_of_today() {
+    let mut broker = Broker::start().workers(1).await;
+    let nameserver = broker.nameserver(0).address().to_owned();
+    let echo = broker.worker("w1").address().to_owned();
+    let address = nameserver.parse().unwrap();
+    let directory = DirectProxy::<earlier::Directory>::connect(&address, directory::OBJECT).await;
+    let directory = directory.unwrap().client();
+    // An earlier worker registers.
+    let registration = Registration {
+        worker: "earlier".to_owned(),
+        incarnation: 1,
+        endpoint: echo,
+        pid: 1,
+        host: "here".to_owned(),
+        capacity: 1,
+        ttl_ms: 60_000,
+        objects: vec![ObjectRegistration {
+            object: "aged".to_owned(),
+            interface: Echo::NAME.to_owned(),
+            version: 1,
+            spoken: Vec::new(),
+            tags: Vec::new(),
+            exclusive: false,
+        }],
+    };
+    let opened = directory.open(within(seconds(10)), registration).await;
+    opened.unwrap().unwrap();
+    // An earlier client watches it, and objects of workers of today.
+    for (object, version) in [("aged", 1), ("echo", Echo::VERSION)] {
+        let watched = directory.watch(within(seconds(10)), object.to_owned(), None, 0);
+        let WatchUpdate::Snapshot(listed) = watched.await.unwrap().unwrap().news else {
+            panic!("it lists what there is");
+        };
+        assert_eq!((listed.len(), listed[0].version), (1, version), "{object}");
+    }
+    // A client of today finds objects of earlier workers.
+    let client = broker.client().await;
+    assert!(client.object::<Echo>("aged").await.is_ok());
+}
+
 fn worker(broker: &Broker, name: &str) -> WorkerBuilder {
     Worker::builder().name(name).nameserver(broker.addresses())
 }
@@ -139,7 +214,7 @@ async fn another_interface_fails_at_once_and_says_which_one_it_is() {
     assert!(began.elapsed() < seconds(5), "{:?}", began.elapsed());
     assert!(matches!(error, CallError::NotSent(_)), "{error}");
     assert_eq!(error.problem(), Some(Problem::WrongInterface));
-    let expected = "object 'echo' has the interface pyroxene.Echo version 1, not pyroxene.Calculator version 1";
+    let expected = "object 'echo' has the interface pyroxene.Echo version 2, not pyroxene.Calculator version 1";
     assert!(error.to_string().contains(expected), "{error}");
     // A call that would wait for an instance says the same in the end.
     let weak = client.weak_object::<Calculator>("echo");
@@ -295,6 +370,19 @@ async fn incompatible_versions_are_hosted_side_by_side_and_a_client_gets_its_own
         let hello = new_greeter.hello(context::current(), number).await;
         assert_eq!(hello.unwrap(), number);
     }
+    // Whoever asks all hears of those that speak another version.
+    let asked = client
+        .all::<v3::Greeter>(OBJECT)
+        .ask(|greeter| async move { greeter.hello(within(seconds(10)), 7).await });
+    let asked = asked.await.unwrap();
+    assert!(!asked.have_all_answered(), "{asked:?}");
+    let workers: Vec<&str> = asked.answers.iter().map(|one| &*one.worker).collect();
+    assert_eq!(workers, ["both", "old"]);
+    assert_eq!(*asked.answers[0].answer.as_ref().unwrap(), 7);
+    let skipped = asked.answers[1].answer.as_ref().unwrap_err();
+    assert!(matches!(skipped, CallError::NotSent(_)), "{skipped}");
+    let expected = "version 1 of Test.Greeter, which does not serve clients of version 3";
+    assert!(skipped.to_string().contains(expected), "{skipped}");
     // Alone, the worker of both serves both.
     old.shutdown(seconds(5)).await;
     let hello = old_greeter.hello(within(seconds(10)), "Ana".to_owned());

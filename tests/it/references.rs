@@ -112,9 +112,7 @@ async fn a_reference_is_handed_out_passed_on_and_called() {
         .remote(&Remote::<Echo>::instance("echo", "w1"))
         .await
         .unwrap();
-    let gone = echo
-        .whoami(within(seconds(8)))
-        .await;
+    let gone = echo.whoami(within(seconds(8))).await;
     let error = gone.unwrap_err();
     assert!(
         matches!(error, CallError::Unavailable(_) | CallError::MaybeRan(_)),
@@ -131,10 +129,7 @@ async fn a_reference_carries_no_rights() {
     let eve = broker.client_as("eve").await;
     let echo = eve.remote(&Remote::<Echo>::object("echo")).await;
     let refused = match echo {
-        Ok(echo) => echo
-            .whoami(within(seconds(10)))
-            .await
-            .map(drop),
+        Ok(echo) => echo.whoami(within(seconds(10))).await.map(drop),
         Err(error) => Err(error),
     };
     let error = refused.unwrap_err();

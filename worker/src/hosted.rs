@@ -14,12 +14,12 @@ use pyroxene_client::Client;
 use pyroxene_common::{
     channel::{CallFailure, Dispatch, Translation, TranslationFailure, keep_while_streaming},
     codec::CodecError,
-    interceptor::{CallEnd, InterceptedCall, Interceptors},
+    interceptor::{InterceptedCall, Interceptors},
     interface::{Interface, Outcome, Serves, decode_request},
     message::{Refusal, RefusalReason},
     scope::{self, Scope},
 };
-use std::{fmt, io, marker::PhantomData, sync::Arc};
+use std::{io, marker::PhantomData, sync::Arc};
 use tarpc::{ServerError, context};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -312,22 +312,22 @@ where
     where
         T: Translation<I::Request, I::Response>,
     {
-        let (scope, began) = (scope::current(), Instant::now());
+        // Whoever may not call sees nothing of the interceptors, and they nothing of the call.
+        call.permitted()?;
+        let scope = scope::current();
         let method = call.method().to_owned();
         let metadata = scope.metadata.as_deref().cloned();
-        let mut intercepted = InterceptedCall {
+        let passed = self.worker_context.interceptors.begin(InterceptedCall {
             object: &self.name,
             method: &method,
             caller: Some(&scope.caller),
             metadata: metadata.unwrap_or_default(),
             deadline: Instant::from_std(context.deadline),
-        };
-        let interceptors = &self.worker_context.interceptors;
-        let passed = interceptors.before(&mut intercepted);
-        passed.map_err(CallFailure::Refused)?;
-        let has_metadata = !intercepted.metadata.is_empty();
+        });
+        let passed = passed.map_err(CallFailure::Refused)?;
+        let metadata = passed.metadata();
         let inner = Scope {
-            metadata: has_metadata.then(|| Arc::new(intercepted.metadata.clone())),
+            metadata: (!metadata.is_empty()).then(|| Arc::new(metadata.clone())),
             ..scope.clone()
         };
         let running = inner.wrap(Box::pin(async {
@@ -337,13 +337,11 @@ where
             }
         }));
         let answer = running.await;
-        let failure: Option<&dyn fmt::Display> = match &answer {
+        passed.end(match &answer {
             Ok(_) => None,
             Err(CallFailure::Refused(refusal)) => Some(refusal),
             Err(CallFailure::Failed(error)) => Some(error),
-        };
-        let took = began.elapsed();
-        interceptors.after(&intercepted, &CallEnd { took, failure });
+        });
         answer
     }
 

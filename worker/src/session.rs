@@ -152,11 +152,9 @@ impl NameServerSession {
         };
         self.claim().await?;
         let asked = Instant::now();
-        let directory = self.nameserver.directory();
-        match directory
-            .open(call_context(), (*self.common.registration).clone())
-            .await
-        {
+        let registration = (*self.common.registration).clone();
+        let opening = self.nameserver.open_session(call_context(), registration);
+        match opening.await {
             // Meanwhile the address leads to another name server.
             Ok(Ok(lease)) if !self.common.claims.claim(lease.epoch, self.index) => {
                 self.close(lease.session).await;

@@ -67,7 +67,7 @@ impl WorkerSessions {
             let line = line.clone();
             async move {
                 let lease = line
-                    .open(context::current(), registration(worker))
+                    .open(context::current(), registration(worker), None)
                     .await??;
                 anyhow::Ok(lease.session)
             }

@@ -39,7 +39,9 @@ pub(super) async fn serve(nameserver: &str, name: &str) -> Result<()> {
             exclusive: false,
         }],
     };
-    let lease = directory.open(context::current(), registration).await??;
+    let lease = directory
+        .open(context::current(), registration, None)
+        .await??;
     process::print_ready_line(address)?;
     tokio::try_join!(
         renew(&client, lease.session),

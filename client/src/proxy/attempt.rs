@@ -1,7 +1,7 @@
 //! The loop of a call: an instance is picked, the call is attempted there, and a failure is judged.
 
 use super::{Proxy, call::ProxyCall, connecting::ConnectedInstance};
-use crate::{connect::expect_answer, error::CallError, instance::ObjectInstance};
+use crate::{connect::expect_answer, error::CallError, instance::ObjectInstance, older::is_older};
 use pyroxene_common::{
     channel::AttemptError,
     interface::{Interface, Outcome},
@@ -127,13 +127,21 @@ impl<I: Interface> ProxyCall<'_, I> {
         &self,
         reached: &ConnectedInstance<I::Response>,
     ) -> Result<I::Response, AttemptError> {
-        if Self::is_older(&reached.instance) {
+        if is_older::<I>(reached.connection.interface_version()) {
             return Box::pin(self.call_older_on(reached)).await;
         }
         self.call_encoded_on(&self.encoded, reached).await
     }
 
-    pub(super) async fn call_encoded_on(
+    async fn call_older_on(
+        &self,
+        reached: &ConnectedInstance<I::Response>,
+    ) -> Result<I::Response, AttemptError> {
+        let encoded = self.encoded_for(reached.connection.interface_version())?;
+        self.call_encoded_on(&encoded, reached).await
+    }
+
+    async fn call_encoded_on(
         &self,
         encoded: &EncodedRequest,
         reached: &ConnectedInstance<I::Response>,

@@ -1,7 +1,12 @@
 //! One-way calls, and batches of calls in one frame.
 
 use super::{Proxy, call::ProxyCall, connecting::ConnectedInstance};
-use crate::{connect::expect_answer, error::CallError, instance::ObjectInstance};
+use crate::{
+    connect::expect_answer,
+    error::CallError,
+    instance::ObjectInstance,
+    older::{is_older, needed_version},
+};
 use pyroxene_common::{channel::AttemptError, interface::Interface, message::EncodedRequest};
 use std::sync::Arc;
 use tarpc::context;
@@ -29,18 +34,23 @@ impl<I: Interface> Proxy<I> {
     ) -> Result<(), CallError> {
         let mut call = self.begin(context, request)?;
         call.repeatable = false;
-        if !self.options.interceptors.is_empty() {
-            self.intercept(&mut call)?;
+        match self.is_plain {
+            true => self.send_one_way(call).await,
+            false => Box::pin(self.intercepted(call, |call| self.send_one_way(call))).await,
         }
+    }
+
+    async fn send_one_way(&self, mut call: ProxyCall<'_, I>) -> Result<(), CallError> {
         loop {
             let ConnectedInstance {
                 instance,
                 connection,
                 ..
             } = self.connect_instance(&mut call, None).await?;
-            let sent = match ProxyCall::<I>::is_older(&instance) {
+            let version = connection.interface_version();
+            let sent = match is_older::<I>(version) {
                 false => connection.send_one_way(&call.context, &call.encoded).await,
-                true => match call.encoded_for(&instance) {
+                true => match call.encoded_for(version) {
                     Ok(encoded) => connection.send_one_way(&call.context, &encoded).await,
                     Err(error) => Err(error),
                 },
@@ -82,7 +92,7 @@ impl<I: Interface> Proxy<I> {
             if self.has_extras(&call) {
                 return None;
             }
-            let needs = requests.iter().map(Self::needed_version);
+            let needs = requests.iter().map(needed_version::<I>);
             call.needs = needs.max().unwrap_or_default();
             let encoded = requests
                 .iter()
@@ -94,7 +104,7 @@ impl<I: Interface> Proxy<I> {
                 connection,
                 ..
             } = self.connect_instance(&mut call, None).await.ok()?;
-            if ProxyCall::<I>::is_older(&instance) {
+            if is_older::<I>(connection.interface_version()) {
                 return None;
             }
             let counted = instance.begin_call(call.now);

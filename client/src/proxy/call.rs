@@ -2,16 +2,16 @@
 
 use super::Proxy;
 use crate::{
-    deadline::{DEFAULT_DEADLINE, chosen_deadline, random_trace_id},
+    deadline::context_of_call,
     delegation::DelegatedCall,
     error::{Attempt, AttemptLog, AttemptRecorder, CallError},
     instance::ObjectInstance,
+    older::encoded_for,
     retry::{Blame, Losses, RetryDecision, judge},
 };
 use pyroxene_common::{
     channel::{AttemptError, ProgressListener, StreamInputs},
     codec::CodecError,
-    envelope::MAX_DEADLINE,
     interface::Interface,
     message::EncodedRequest,
     metadata::Metadata,
@@ -65,31 +65,17 @@ pub(super) struct ProxyCall<'a, I: Interface> {
 }
 
 impl<I: Interface> ProxyCall<'_, I> {
-    /// A call of the method with this index. `time` is how long it may take if its context says nothing of that.
-    /// If a method of this process makes it, `outer` is that method's own call: it gives it its trace, and ends
-    /// no later.
+    /// A call of the method with this index. For `outer` and `time` see [`context_of_call`].
     pub(super) fn new(
         object: &str,
-        mut context: context::Context,
+        context: context::Context,
         outer: Option<&context::Context>,
         time: Option<Duration>,
         request_index: usize,
         encoded: Result<EncodedRequest, CodecError>,
     ) -> Result<Self, CallError> {
         let now = Instant::now();
-        if context.trace_context.trace_id.is_none() {
-            if chosen_deadline(&context, now).is_none() {
-                let time = time.unwrap_or(DEFAULT_DEADLINE).min(MAX_DEADLINE);
-                context.deadline = (now + time).into_std();
-                if let Some(outer) = outer {
-                    context.deadline = context.deadline.min(outer.deadline);
-                }
-            }
-            context.trace_context.trace_id = match outer {
-                Some(outer) => outer.trace_context.trace_id,
-                None => random_trace_id(),
-            };
-        }
+        let context = context_of_call(context, outer, time, now);
         let method = I::METHODS.get(request_index);
         let encoded = encoded.map_err(|error| {
             CallError::NotSent(Box::new(AttemptLog {
@@ -122,6 +108,11 @@ impl<I: Interface> ProxyCall<'_, I> {
             sent: 0,
             rounds: 0,
         })
+    }
+
+    /// The request as this older version of the interface has it.
+    pub(super) fn encoded_for(&self, version: u32) -> Result<EncodedRequest, AttemptError> {
+        encoded_for::<I>(version, self.request_index, self.needs, &self.encoded)
     }
 
     /// Makes it a call of one instance, which gets it once.

@@ -236,10 +236,11 @@ impl<I: Interface> Proxy<I> {
         call: &ProxyCall<'_, I>,
         worker: &str,
     ) -> Result<Arc<ObjectInstance<I::Response>>, NoPick> {
-        let instances = self.object.instances();
+        let (instances, wanted) = (self.object.instances(), self.wanted(call));
         let mut of_worker = instances
             .iter()
             .filter(|instance| instance.name() == worker && !instance.is_draining())
+            .filter(|instance| wanted.accepts(instance))
             .peekable();
         if of_worker.peek().is_none() {
             return Err(NoPick::Empty);

@@ -7,7 +7,7 @@ use crate::{
 };
 use pyroxene_common::{
     codec,
-    interceptor::{CallEnd, InterceptedCall},
+    interceptor::{InterceptedCall, PassedCall},
     interface::Interface,
     message::EncodedRequest,
     metadata::Metadata,
@@ -56,54 +56,44 @@ impl<I: Interface> Proxy<I> {
         Ok(())
     }
 
-    /// Shows a call to the interceptors before it is sent. Returns its metadata.
-    pub(super) fn intercept(&self, call: &mut ProxyCall<'_, I>) -> Result<Metadata, CallError> {
-        let metadata = call.metadata.take().map(|metadata| *metadata);
-        let mut intercepted = self.intercepted(call, metadata.unwrap_or_default());
-        let interceptors = &self.options.interceptors;
-        let passed = interceptors.before(&mut intercepted);
-        let metadata = intercepted.metadata;
-        passed.map_err(|refusal| self.error(CallError::Refused, call, Some(refusal.message)))?;
-        self.attach(call, &metadata)?;
-        Ok(metadata)
-    }
-
-    /// As [`run`](Self::run), for a client with interceptors.
-    pub(super) async fn run_intercepted(
+    /// Shows a call to the interceptors before it is sent.
+    pub(super) fn intercept(
         &self,
-        mut call: ProxyCall<'_, I>,
-    ) -> Result<Answered<I::Response>, CallError> {
-        let metadata = self.intercept(&mut call)?;
-        let (began, method, deadline) = (call.began, call.method, call.deadline);
-        let outcome = self.run(call).await;
-        let ended = InterceptedCall {
-            object: &self.object.name,
-            method,
-            caller: None,
-            metadata,
-            deadline,
-        };
-        let failure = outcome.as_ref().err();
-        let end = CallEnd {
-            took: began.elapsed(),
-            failure: failure.map(|error| error as _),
-        };
-        self.options.interceptors.after(&ended, &end);
-        outcome
-    }
-
-    fn intercepted<'a>(
-        &'a self,
-        call: &ProxyCall<'_, I>,
-        metadata: Metadata,
-    ) -> InterceptedCall<'a> {
-        InterceptedCall {
+        call: &mut ProxyCall<'_, I>,
+    ) -> Result<PassedCall<'_>, CallError> {
+        let metadata = call.metadata.take().map(|metadata| *metadata);
+        let passed = self.options.interceptors.begin(InterceptedCall {
             object: &self.object.name,
             method: call.method,
             caller: None,
-            metadata,
+            metadata: metadata.unwrap_or_default(),
             deadline: call.deadline,
+        });
+        let passed = passed
+            .map_err(|refusal| self.error(CallError::Refused, call, Some(refusal.message)))?;
+        match self.attach(call, passed.metadata()) {
+            Ok(()) => Ok(passed),
+            Err(error) => {
+                passed.end(Some(&error));
+                Err(error)
+            }
         }
+    }
+
+    /// Makes a call by `run`. The interceptors see it before, and how it ended.
+    pub(super) async fn intercepted<'a, T, F>(
+        &self,
+        mut call: ProxyCall<'a, I>,
+        run: impl FnOnce(ProxyCall<'a, I>) -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        let passed = self.intercept(&mut call)?;
+        let outcome = run(call).await;
+        let failure = outcome.as_ref().err();
+        passed.end(failure.map(|error| error as _));
+        outcome
     }
 
     fn unsendable(&self, call: &ProxyCall<'_, I>, reason: String) -> CallError {

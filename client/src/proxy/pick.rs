@@ -1,7 +1,13 @@
 //! Picks the instance for an attempt.
 
 use super::{Proxy, call::ProxyCall};
-use crate::{balance::NoPick, instance::ObjectInstance, options::Selection};
+use crate::{
+    balance::NoPick,
+    error::{AttemptLog, CallError},
+    instance::ObjectInstance,
+    options::Selection,
+    problem::Problem,
+};
 use pyroxene_common::interface::Interface;
 use std::{cmp::Reverse, sync::Arc};
 use tokio::time::Instant;
@@ -67,6 +73,27 @@ impl<I: Interface> Proxy<I> {
         live
     }
 
+    /// The live instances that the options allow and that cannot be called, by worker: the error of a call of each.
+    pub(crate) fn skipped_instances(&self) -> Vec<(String, CallError)> {
+        let tags = &self.options.selection.tags;
+        let skipped = self.object.skipped();
+        let wanted = skipped
+            .iter()
+            .filter(|one| tags.iter().all(|tag| one.tags.contains(tag)));
+        let error = |reason: &String| {
+            CallError::NotSent(Box::new(AttemptLog {
+                object: self.object.name.clone(),
+                method: "(all)".to_owned(),
+                reason: Some(reason.clone()),
+                problem: Some(Problem::WrongInterface),
+                ..AttemptLog::default()
+            }))
+        };
+        wanted
+            .map(|one| (one.worker.clone(), error(&one.reason)))
+            .collect()
+    }
+
     /// Whether a name server that knows every live worker is in contact.
     pub(crate) fn knows_all_instances(&self) -> bool {
         self.object.knows_all_instances()
@@ -86,7 +113,7 @@ impl<I: Interface> Proxy<I> {
         tried: &[Arc<ObjectInstance<I::Response>>],
         now: Instant,
     ) -> Result<Arc<ObjectInstance<I::Response>>, NoPick> {
-        if call.needs > I::OLDEST || self.options.selection.is_selective() {
+        if !self.is_plain || call.needs > I::OLDEST {
             return self.pick_wanted(call, tried, now);
         }
         let instances = self.object.instances();

@@ -6,11 +6,13 @@ use crate::{
     connect::expect_answer,
     error::{Attempt, AttemptLog, CallError},
     instance::{CountedSession, ObjectInstance},
+    older::is_older,
 };
 use pyroxene_common::{
     channel::{AttemptError, ConnectionSession},
     interface::{CallStub, Interface},
     message::{EncodedRequest, RefusalReason},
+    scope,
 };
 use std::{fmt, sync::Arc};
 use tarpc::context;
@@ -84,7 +86,9 @@ impl<I: Interface> Proxy<I> {
     async fn begin_session(&self, context: context::Context) -> Result<SessionProxy<I>, CallError> {
         let nothing = EncodedRequest::Small(Vec::new());
         let object = &self.object.name;
-        let mut call = ProxyCall::<I>::new(object, context, None, None, usize::MAX, Ok(nothing))?;
+        let outer = scope::outer_call().and_then(|(outer, _)| outer);
+        let (outer, time) = (outer.as_ref(), self.options.deadline);
+        let mut call = ProxyCall::<I>::new(object, context, outer, time, usize::MAX, Ok(nothing))?;
         call.method = "(session)";
         loop {
             let first = self.with_fewest_sessions(&call);
@@ -112,6 +116,10 @@ impl<I: Interface> Proxy<I> {
         &self,
         call: &ProxyCall<'_, I>,
     ) -> Option<Arc<ObjectInstance<I::Response>>> {
+        if !self.is_plain {
+            // It is picked as for a call.
+            return None;
+        }
         let instances = self.object.instances();
         let untried = instances.iter().filter(|instance| {
             instance.takes_all_calls()
@@ -144,8 +152,13 @@ impl<I: Interface> SessionProxy<I> {
         CallError::of_one_attempt(self.object_name(), call.method, attempt)
     }
 
-    async fn answer(&self, call: &ProxyCall<'_, I>) -> Result<I::Response, CallError> {
+    async fn answer(&self, mut call: ProxyCall<'_, I>) -> Result<I::Response, CallError> {
         let (session, instance) = (&self.0.session, &self.0.instance.0);
+        let version = session.connection().interface_version();
+        if is_older::<I>(version) {
+            let encoded = call.encoded_for(version);
+            call.encoded = encoded.map_err(|error| self.not_sent(&call, error))?;
+        }
         let counted = instance.begin_call(call.now);
         let called = session.call(&call.context, &call.encoded, call.streams.as_deref());
         let outcome = match called.await {
@@ -211,11 +224,13 @@ impl<I: Interface> CallStub for SessionProxy<I> {
         context: context::Context,
         request: I::Request,
     ) -> Result<I::Response, CallError> {
-        let mut call = self.0.proxy.begin_owned(context, request)?;
-        if ProxyCall::<I>::is_older(&self.0.instance.0) {
-            let encoded = call.encoded_for(&self.0.instance.0);
-            call.encoded = encoded.map_err(|error| self.not_sent(&call, error))?;
+        let call = self.0.proxy.begin_owned(context, request)?;
+        match self.0.proxy.is_plain {
+            true => self.answer(call).await,
+            false => {
+                let calling = self.0.proxy.intercepted(call, |call| self.answer(call));
+                Box::pin(calling).await
+            }
         }
-        self.answer(&call).await
     }
 }

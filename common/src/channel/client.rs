@@ -25,7 +25,7 @@ use super::{
 use crate::{
     envelope::ENVELOPE_LEN,
     identity::CHALLENGE_LEN,
-    message::{EncodedRequest, LARGE_MESSAGE, Load, Refusal, RefusalReason},
+    message::{EncodedRequest, LARGE_MESSAGE, Load},
     wire::{FrameKind, GREATEST_MAX_MESSAGE},
 };
 use call::{CallFuture, CallFutureState, CallKind};
@@ -154,14 +154,6 @@ impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
             if request.is_large() {
                 large += (request.len() / LARGE_MESSAGE).max(1);
             }
-            if request.has_metadata() && !settings.metadata {
-                return Err(AttemptError::Refused(Refusal {
-                    reason: RefusalReason::Overloaded,
-                    retry_after_ms: 0,
-                    message: "the worker speaks a version of the protocol before 4, which has no metadata"
-                        .to_owned(),
-                }));
-            }
         }
         let count = u32::try_from(requests.len()).unwrap_or(u32::MAX);
         let closed = |_| AttemptError::NotSent(ConnectionLost::Closed);
@@ -202,6 +194,11 @@ impl<R> ClientConnection<R> {
     /// The channel binding of the stream, if it has TLS.
     pub fn exporter(&self) -> Option<&[u8; CHALLENGE_LEN]> {
         self.shared.exporter.as_ref()
+    }
+
+    /// The version of the interface in which calls are made; the greatest number if it is the client's own.
+    pub fn interface_version(&self) -> u32 {
+        self.shared.settings.interface_version
     }
 
     /// The load in the peer's last report, if there was one.

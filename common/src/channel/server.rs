@@ -239,10 +239,17 @@ where
                     }
                     continue;
                 }
-                match self.intake.admit(self.link.large_header(), context) {
+                let large = self.link.large_header();
+                if large.is_some_and(|header| header.kind == FrameKind::Metadata) {
+                    let what = "the metadata of a call is longer than it may be".to_owned();
+                    return Err(ConnectionLost::Protocol(what));
+                }
+                match self.intake.admit(large, context) {
                     IntakeDecision::Read => {}
                     IntakeDecision::Wait => return Ok(false),
                     IntakeDecision::Refuse => {
+                        // It was that of the call that is skipped.
+                        *starter.metadata = None;
                         self.link.begin_skip();
                         continue;
                     }

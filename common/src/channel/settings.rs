@@ -29,6 +29,8 @@ pub struct Settings {
     pub metadata: bool,
     /// Whether the other side knows sessions and callbacks.
     pub sessions: bool,
+    /// For a client: the version of the interface in which it calls; the greatest number if it is its own.
+    pub interface_version: u32,
 }
 
 /// The default of [`Settings::busy_poll`]: 100 microseconds.
@@ -49,6 +51,7 @@ impl Settings {
         streams: true,
         metadata: true,
         sessions: true,
+        interface_version: u32::MAX,
     };
     /// The defaults for a server.
     pub const SERVER: Self = Self {

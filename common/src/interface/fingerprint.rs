@@ -1,10 +1,14 @@
 //! A number for the methods and types of an interface, by which two programs find out whether they mean the same.
 //!
-//! It is computed from the description: names, parameters and JSON schemas, without documentation and names of
-//! types. The order of an enum's variants without data does not count, because their schemas group them by
-//! whether they are documented.
+//! It is computed from the description (names, parameters and JSON schemas, without documentation and names of types),
+//! and from what the decoders of requests and answers ask for: the schemas group the variants of an enum by whether they
+//! have data and documentation, and in the binary encoding their order counts.
 
-use super::describe::{Description, MethodDescription};
+use super::{
+    Interface,
+    describe::{Description, MethodDescription},
+    shape,
+};
 use crate::stable_hash::StableHasher;
 use serde_json::{Map, Value};
 use std::hash::Hasher;
@@ -21,13 +25,25 @@ const ANNOTATIONS: [&str; 7] = [
 ];
 
 /// The fingerprint of the methods and parameters that a version of an interface has.
-pub(super) fn fingerprint(description: &Description, version: u32) -> u64 {
+pub(super) fn fingerprint<I: Interface>(description: &Description, version: u32) -> u64 {
     let mut hasher = StableHasher::default();
-    let methods = description.methods.iter();
-    for method in methods.filter(|method| method.since <= version) {
-        write_method(&mut hasher, description, method, version);
+    write_schemas(&mut hasher, description, version);
+    for (index, method) in I::METHODS.iter().enumerate() {
+        if method.since <= version {
+            let marks = method.parameters_since.iter();
+            let parameters = marks.filter(|mark| **mark <= version).count();
+            shape::write_variant::<I::Request>(&mut hasher, index, parameters);
+            shape::write_variant::<I::Response>(&mut hasher, index, usize::MAX);
+        }
     }
     hasher.finish()
+}
+
+fn write_schemas(hasher: &mut StableHasher, description: &Description, version: u32) {
+    let methods = description.methods.iter();
+    for method in methods.filter(|method| method.since <= version) {
+        write_method(hasher, description, method, version);
+    }
 }
 
 fn write_method(
@@ -164,18 +180,18 @@ fn constants(schema: &Map<String, Value>) -> Vec<&Value> {
 
 #[cfg(test)]
 mod tests {
-    use crate::interface::{Interface, spoken_versions};
+    use super::*;
+    use crate::interface::spoken_versions;
 
     macro_rules! thing {
-        ($module:ident, $marker:ident, $($fields:tt)*) => {
+        ($module:ident, $marker:ident, [$($colours:tt)*], $($fields:tt)*) => {
             mod $module {
                 use schemars::JsonSchema;
                 use serde::{Deserialize, Serialize};
 
                 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
                 pub(crate) enum Colour {
-                    Red,
-                    Blue,
+                    $($colours)*
                 }
 
                 $($fields)*
@@ -189,6 +205,9 @@ mod tests {
                     }
                 }
             }
+        };
+        ($module:ident, $marker:ident, $($fields:tt)*) => {
+            thing! { $module, $marker, [Red, Blue], $($fields)* }
         };
     }
 
@@ -214,6 +233,19 @@ mod tests {
         pub(crate) struct Thing { size: u64, parts: Vec<Thing> }
     }
 
+    thing! { other_colours, OtherColours, [Blue, Red],
+        #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+        pub(crate) struct Thing { size: u32, parts: Vec<Thing> }
+    }
+    thing! { mixed_colours, MixedColours, [Red, Mixed(u8), Blue],
+        #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+        pub(crate) struct Thing { size: u32, parts: Vec<Thing> }
+    }
+    thing! { mixed_last, MixedLast, [Red, Blue, Mixed(u8)],
+        #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+        pub(crate) struct Thing { size: u32, parts: Vec<Thing> }
+    }
+
     fn of<I: Interface>() -> u64 {
         spoken_versions::<I>()[0].fingerprint
     }
@@ -227,12 +259,28 @@ mod tests {
     }
 
     #[test]
+    fn the_order_of_variants_counts() {
+        let plain = of::<plain::Plain>();
+        assert_ne!(plain, of::<other_colours::OtherColours>());
+        // Their schemas are the same.
+        let (mixed, last) = (
+            mixed_colours::MixedColours::describe(),
+            mixed_last::MixedLast::describe(),
+        );
+        assert_eq!(mixed.definitions, last.definitions);
+        let mixed = of::<mixed_colours::MixedColours>();
+        assert_ne!(mixed, of::<mixed_last::MixedLast>());
+    }
+
+    #[test]
     fn variants_without_data_are_the_same_whether_documented_or_not() {
         let schema = |text: &str| -> u64 {
             let value = serde_json::from_str(text).unwrap();
             let mut description = plain::Plain::describe();
             description.methods[0].result = value;
-            super::fingerprint(&description, 1)
+            let mut hasher = StableHasher::default();
+            write_schemas(&mut hasher, &description, 1);
+            hasher.finish()
         };
         let plain = schema(r#"{"type":"string","enum":["A","B"]}"#);
         let documented = schema(

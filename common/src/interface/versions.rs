@@ -5,26 +5,16 @@
 //! two programs talk in the newest version that has the same fingerprint at both.
 
 use super::{Interface, Method, fingerprint::fingerprint};
-use crate::codec::{self, CodecError};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::{
+    codec::{self, CodecError},
+    message::SpokenVersion,
+};
 use std::{
     any::TypeId,
     borrow::Cow,
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
-
-/// A version of an interface that a program speaks.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-pub struct SpokenVersion {
-    /// The version.
-    pub version: u32,
-    /// The fingerprint of its methods and types.
-    pub fingerprint: u64,
-}
 
 /// The number of versions that an interface speaks at most, its own included.
 pub const MAX_SPOKEN_VERSIONS: u32 = 16;
@@ -48,7 +38,7 @@ pub fn spoken_versions<I: Interface>() -> Arc<[SpokenVersion]> {
     let spoken: Arc<[SpokenVersion]> = versions
         .map(|version| SpokenVersion {
             version,
-            fingerprint: fingerprint(&description, version),
+            fingerprint: fingerprint::<I>(&description, version),
         })
         .collect();
     known().insert(interface, Arc::clone(&spoken));
@@ -152,10 +142,25 @@ pub fn decode_request<I: Interface>(
     version: u32,
     message: &[u8],
 ) -> Result<I::Request, CodecError> {
-    if version >= I::VERSION {
+    // Most interfaces have no marks, which is known at compile time.
+    if I::OLDEST == I::VERSION || version >= I::VERSION {
         return codec::decode(message);
     }
     codec::decode(&with_absent_parameters::<I>(version, message)?)
+}
+
+/// Decodes a request of a caller that does not say which version it speaks. Only one of them fits: what a version adds is
+/// at the end, and has at least one byte.
+pub(super) fn decode_request_of_any_version<I: Interface>(
+    message: &[u8],
+) -> Result<I::Request, CodecError> {
+    let newest = codec::decode(message);
+    if newest.is_ok() || I::OLDEST == I::VERSION {
+        return newest;
+    }
+    let mut older = (I::OLDEST..I::VERSION).rev();
+    let fitting = older.find_map(|version| decode_request::<I>(version, message).ok());
+    fitting.map_or(newest, Ok)
 }
 
 fn with_absent_parameters<I: Interface>(
@@ -262,6 +267,12 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert!(codec::decode::<two::greeter::GreeterRequest>(&message).is_err());
+        let guessed = decode_request_of_any_version::<two::Greeter>(&message);
+        assert!(matches!(
+            guessed,
+            Ok(two::greeter::GreeterRequest::Hello { title: None, .. })
+        ));
+        assert!(decode_request_of_any_version::<two::Greeter>(&message[1..]).is_err());
     }
 
     #[test]

@@ -75,7 +75,7 @@ mod tests {
         match encoded {
             EncodedRequest::Small(body) => vec![body.into()],
             EncodedRequest::Large { pieces, .. } => pieces,
-            EncodedRequest::WithMetadata { .. } => panic!("it has no metadata"),
+            EncodedRequest::WithMetadata(_) => panic!("it has no metadata"),
         }
     }
 

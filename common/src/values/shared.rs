@@ -159,7 +159,7 @@ mod tests {
                 assert_eq!(body.len(), len);
                 body
             }
-            EncodedRequest::WithMetadata { .. } => panic!("it has no metadata"),
+            EncodedRequest::WithMetadata(_) => panic!("it has no metadata"),
         }
     }
 

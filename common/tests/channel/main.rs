@@ -11,6 +11,7 @@
 mod answers;
 mod batches;
 mod callback_limits;
+mod callback_metadata;
 mod callbacks;
 mod deadlines;
 mod drain;

@@ -36,7 +36,7 @@ const CALLS: &[(&str, &str, &str, &str)] = &[
         "open",
         r#"{"registration": {"worker": "w1", "incarnation": 18446744073709551615,
             "endpoint": "h:1", "pid": 4, "host": "h", "capacity": 2, "ttl_ms": 10000, "objects":
-            [{"object": "o", "interface": "I", "version": 1, "spoken": [], "tags": ["a"], "exclusive": true}]}}"#,
+            [{"object": "o", "interface": "I", "version": 1, "tags": ["a"], "exclusive": true}]}}"#,
     ),
     (
         "watch",

@@ -190,7 +190,7 @@ impl Keeper {
         };
         let opened = self
             .directory()
-            .open(context::current(), registration)
+            .open(context::current(), registration, None)
             .await?;
         Ok(opened.session)
     }

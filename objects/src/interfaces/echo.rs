@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 pyroxene_common::interface! {
     /// Methods for tests and diagnosis of calls.
     #[name = "pyroxene.Echo"]
-    #[version = 1]
+    #[version = 2]
     pub trait Echo in echo {
         /// Returns the data unchanged.
         #[idempotent]
@@ -29,11 +29,12 @@ pyroxene_common::interface! {
         /// Reads all items, and says how many there were and how many bytes they have.
         #[idempotent]
         async fn collect(items: Stream<Payload>) -> Result<Collected, EchoError>;
-        /// What the worker is told of the call beside its arguments.
-        #[idempotent]
-        async fn context() -> SeenContext;
         /// Calls `hear` of the listener with the data, and returns its answer.
         async fn call_back(listener: Remote<Listener>, data: Payload) -> Result<Payload, EchoError>;
+        /// What the worker is told of the call beside its arguments.
+        #[idempotent]
+        #[since = 2]
+        async fn context() -> SeenContext;
     }
 }
 

@@ -87,7 +87,7 @@ impl Impostor {
             }],
         };
         let directory = narrow.nameservers()[0].directory();
-        let opened = directory.open(within(seconds(5)), registration).await;
+        let opened = directory.open(within(seconds(5)), registration, None).await;
         opened.unwrap().unwrap();
     }
 

@@ -84,7 +84,10 @@ async fn nobody_takes_the_name_or_the_session_of_somebody_elses_worker() {
             exclusive: false,
         }],
     };
-    let opened = directory.open(context(), forged.clone()).await.unwrap();
+    let opened = directory
+        .open(context(), forged.clone(), None)
+        .await
+        .unwrap();
     assert!(
         matches!(opened, Err(DirectoryError::NameTaken { .. })),
         "{opened:?}"
@@ -105,7 +108,7 @@ async fn nobody_takes_the_name_or_the_session_of_somebody_elses_worker() {
 
     // Dead or not: while its lease lasts the name is its owner's.
     broker.worker("w1").freeze();
-    let opened = directory.open(context(), forged).await.unwrap();
+    let opened = directory.open(context(), forged, None).await.unwrap();
     assert!(
         matches!(opened, Err(DirectoryError::NameTaken { .. })),
         "{opened:?}"

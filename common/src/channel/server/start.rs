@@ -50,6 +50,7 @@ struct IncomingCall<'a> {
     memory: Option<BytePermit>,
     /// The session that it belongs to.
     session: Option<Arc<CallSession>>,
+    metadata: Option<Arc<Metadata>>,
 }
 
 /// Messages of at least this size, in bytes, count against the memory while their call runs. Smaller ones are
@@ -115,7 +116,8 @@ where
     B: Fn(Arc<D>, context::Context, D::Request) -> F,
     F: Future<Output = Result<D::Response, CallFailure>> + Send + 'static,
 {
-    /// Handles a frame. `memory` is given if it is a large one.
+    /// Handles a frame. `memory` is given if it is a large one. Metadata is that of the next frame, whatever becomes of
+    /// that, and of no later one.
     pub(super) fn handle(
         &mut self,
         kind: FrameKind,
@@ -123,11 +125,19 @@ where
         mut memory: Option<BytePermit>,
     ) -> Result<(), ConnectionLost> {
         let protocol = |what: &dyn fmt::Display| ConnectionLost::Protocol(what.to_string());
+        let metadata = self.metadata.take();
         match kind {
-            FrameKind::Call => self.handle_message(body, false, memory)?,
-            FrameKind::CallWithProgress => self.handle_message(body, true, memory)?,
-            FrameKind::Metadata => *self.metadata = Some(read_metadata(body)?),
-            FrameKind::Batch if self.metadata.is_some() => {
+            FrameKind::Call => self.handle_message(body, false, memory, metadata)?,
+            FrameKind::CallWithProgress => self.handle_message(body, true, memory, metadata)?,
+            FrameKind::Metadata => {
+                let metadata = Metadata::decode(body).map_err(|error| protocol(&error))?;
+                match metadata.is_empty() {
+                    // It says that the client knows metadata.
+                    true => self.calls.client_knows_metadata(),
+                    false => *self.metadata = Some(Arc::new(metadata)),
+                }
+            }
+            FrameKind::Batch if metadata.is_some() => {
                 return Err(protocol(&"a batch has no metadata"));
             }
             FrameKind::Batch => {
@@ -148,6 +158,7 @@ where
                     wants_progress: false,
                     memory,
                     session: None,
+                    metadata,
                 }),
                 Ok(ClientMessage::Cancel { .. }) => {
                     return Err(protocol(&"a one-way call cannot be cancelled"));
@@ -166,7 +177,7 @@ where
             FrameKind::StreamCredit => self.streams()?.on_credit(body)?,
             FrameKind::StreamStop => self.streams()?.on_stop(body)?,
             FrameKind::Session => self.begin_session(body)?,
-            FrameKind::SessionCall => self.handle_session_call(body, memory)?,
+            FrameKind::SessionCall => self.handle_session_call(body, memory, metadata)?,
             FrameKind::SessionEnd => {
                 let SessionId { session } = codec::decode(body).map_err(|e| protocol(&e))?;
                 if let Some(sessions) = self.sessions {
@@ -198,7 +209,7 @@ where
             }
             let message = message.map_err(|error| ConnectionLost::Protocol(error.to_string()))?;
             let part = memory.as_mut().map(|memory| memory.split(message.len()));
-            self.handle_message(message, false, part)?;
+            self.handle_message(message, false, part, None)?;
             done += BATCH_PREFIX_LEN + message.len();
         }
         Ok(done)
@@ -209,6 +220,7 @@ where
         body: &[u8],
         watched: bool,
         memory: Option<BytePermit>,
+        metadata: Option<Arc<Metadata>>,
     ) -> Result<(), ConnectionLost> {
         match ClientMessage::parse(body) {
             Ok(ClientMessage::Request {
@@ -222,6 +234,7 @@ where
                 wants_progress: watched,
                 memory,
                 session: None,
+                metadata,
             }),
             Ok(ClientMessage::Cancel { id }) => self.calls.lock().cancel(id),
             Err(error) => return Err(ConnectionLost::Protocol(error.to_string())),
@@ -259,6 +272,7 @@ where
         &mut self,
         body: &[u8],
         memory: Option<BytePermit>,
+        metadata: Option<Arc<Metadata>>,
     ) -> Result<(), ConnectionLost> {
         let protocol = |what: String| ConnectionLost::Protocol(what);
         let (session, message) = body
@@ -288,6 +302,7 @@ where
                 wants_progress: false,
                 memory,
                 session: Some(session),
+                metadata,
             }),
             Err(lost) => self.fail(Some(id), CallFailure::Refused(lost)),
         }
@@ -317,7 +332,6 @@ where
 
     /// Refuses a call, breaks a stream or ends a callback that was skipped because there was no memory for it.
     pub(super) fn refuse(&mut self, kind: FrameKind, envelope: &[u8]) {
-        *self.metadata = None;
         if kind == FrameKind::Callback {
             if let Some(callbacks) = self.calls.known_callbacks() {
                 callbacks.refuse_answer(envelope);
@@ -341,8 +355,6 @@ where
     }
 
     fn begin(&mut self, mut call: IncomingCall<'_>) {
-        let metadata = self.metadata.take();
-        let session = call.session.take();
         if self.draining {
             return self.fail(call.id, CallFailure::Refused(draining()));
         }
@@ -352,14 +364,11 @@ where
         if call.id.is_some() && self.calls.is_full() {
             return self.fail(call.id, CallFailure::Refused(overloaded()));
         }
-        let size = call.message.len();
-        if size >= MIN_COUNTED_REQUEST && call.memory.is_none() {
-            call.memory = self.memory.try_take_small(size);
-            if call.memory.is_none() {
-                let refusal = no_memory(self.memory);
-                return self.fail(call.id, CallFailure::Refused(refusal));
-            }
+        if !self.count_memory(&mut call) {
+            let refusal = no_memory(self.memory);
+            return self.fail(call.id, CallFailure::Refused(refusal));
         }
+        let (metadata, session) = (call.metadata.take(), call.session.take());
         let watched = call.id.filter(|_| call.wants_progress);
         let watched = watched.map(ProgressReport::new);
         if watched.is_some() || metadata.is_some() || session.is_some() {
@@ -374,6 +383,25 @@ where
         }
         // Otherwise the connection's scope is entered already.
         self.begin_in(call, self.scope, None);
+    }
+
+    /// Counts the memory of a call that is not a small one, with its metadata. Returns whether there is enough.
+    fn count_memory(&self, call: &mut IncomingCall<'_>) -> bool {
+        let metadata = call.metadata.as_ref().map_or(0, |all| all.memory());
+        let size = match &call.memory {
+            None => call.message.len() + metadata,
+            Some(_) => metadata,
+        };
+        if size < MIN_COUNTED_REQUEST {
+            return true;
+        }
+        let taken = self.memory.try_take_small(size);
+        match (&mut call.memory, taken) {
+            (_, None) => return false,
+            (Some(memory), Some(more)) => memory.join(more),
+            (memory, taken) => *memory = taken,
+        }
+        true
     }
 
     /// Begins an accepted call, in the scope that this thread has entered.
@@ -548,15 +576,6 @@ fn panicked(panic: &(dyn Any + Send)) -> CallFailure {
         None => "the method panicked".to_owned(),
     };
     CallFailure::Failed(ServerError::new(io::ErrorKind::Other, detail))
-}
-
-/// The metadata in a frame. A peer that sends more than it may breaks the protocol.
-fn read_metadata(body: &[u8]) -> Result<Arc<Metadata>, ConnectionLost> {
-    let metadata: Metadata =
-        codec::decode(body).map_err(|error| ConnectionLost::Protocol(error.to_string()))?;
-    let checked = metadata.check();
-    checked.map_err(|error| ConnectionLost::Protocol(error.to_string()))?;
-    Ok(Arc::new(metadata))
 }
 
 fn undecodable(error: &CodecError) -> CallFailure {
