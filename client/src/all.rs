@@ -7,6 +7,7 @@ use crate::{
 use futures::{StreamExt, stream};
 use pyroxene_common::interface::Interface;
 use std::fmt;
+use tokio::time::Instant;
 
 /// How many instances are asked at the same time.
 const ASKED_AT_ONCE: usize = 256;
@@ -73,6 +74,7 @@ impl<I: Interface> AllInstances<I> {
         F: Future<Output = Result<T, CallError>>,
     {
         let proxy = self.0.proxy().await?;
+        proxy.settled(proxy.default_deadline()).await;
         let instances = proxy.live_instances();
         let asked = instances.into_iter().map(|(worker, one)| {
             let answer = question(one.into());
@@ -125,6 +127,11 @@ impl Client {
 }
 
 impl DynamicObject {
+    /// Waits until all live instances are known, or until then. A name server knows them four seconds after its start.
+    pub async fn settled(&self, deadline: Instant) {
+        self.proxy().settled(deadline).await;
+    }
+
     /// The live instances, by worker. The calls of each go to it alone, and are not made again.
     pub fn live_instances(&self) -> Vec<(String, Self)> {
         let instances = self.proxy().live_instances().into_iter();

@@ -22,6 +22,9 @@ const UPDATE_POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// The pause between two checks for another instance while every known one drains.
 const DRAINING_GRACE: Duration = Duration::from_millis(20);
 
+/// The longest wait for a name server that has just started to know every live worker.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+
 pub(crate) const NOT_HOSTED: &str = "no live worker hosts it";
 const NO_NAMESERVER: &str = "no name server can be reached";
 const JUST_STARTED: &str =
@@ -115,6 +118,20 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
                 })
             }
         }
+    }
+
+    /// Waits until a name server in contact knows every live worker, which is soon after its start, but no longer than
+    /// until then.
+    pub(crate) async fn settled(&self, deadline: Instant) {
+        let mut updates = self.updates();
+        let settled = async {
+            while !self.knows_all_instances() && self.in_contact() {
+                // The channel stays open: `self` owns the sender. A timeout leads to the next poll.
+                let _ = timeout(LOOKUP_POLL_INTERVAL, updates.changed()).await;
+            }
+        };
+        let latest = Instant::now() + SETTLE_TIMEOUT;
+        let _ = timeout_at(deadline.min(latest), settled).await;
     }
 
     /// Waits until the object has an instance that does not drain. A `weak` caller waits until the deadline also

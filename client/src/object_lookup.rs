@@ -44,6 +44,104 @@ impl<I> fmt::Debug for ObjectLookup<I> {
     }
 }
 
+impl Client {
+    /// The client of an object of the interface `I`. Fails if no live worker hosts the object now, or if it has
+    /// another interface. What is awaited has options for the calls: see [`ObjectLookup`].
+    ///
+    /// ```no_run
+    /// use pyroxene_client::CallError;
+    /// use pyroxene_objects::interfaces::text::Text;
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// match client.object::<Text>("text").await {
+    ///     Ok(text) => {
+    ///         let words = text.count_words(context::current(), "to be or not".to_owned()).await?;
+    ///         assert_eq!(words, 4);
+    ///     }
+    ///     Err(CallError::Unavailable(_)) => println!("no worker hosts the object 'text'"),
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn object<I: Interface>(&self, name: &str) -> ObjectLookup<I> {
+        ObjectLookup::new(self.clone(), name)
+    }
+
+    /// The client of an object that may not be hosted yet. A call waits until its deadline for an
+    /// instance to appear.
+    ///
+    /// ```no_run
+    /// use pyroxene_objects::interfaces::echo::Echo;
+    /// use std::time::{Duration, Instant};
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let echo = client.weak_object::<Echo>("echo");
+    /// let mut context = context::current();
+    /// context.deadline = Instant::now() + Duration::from_secs(60);
+    /// // If no worker hosts the object yet, the call waits up to 60 seconds for one.
+    /// println!("worker {} answers", echo.whoami(context).await?.worker);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn weak_object<I: Interface>(&self, name: &str) -> I::Client<Proxy<I>> {
+        self.weak_proxy::<I>(name).into()
+    }
+
+    /// As [`object`](Self::object), but returns the stub itself, which offers more: one-way calls,
+    /// batches, and the name of the worker that answered.
+    ///
+    /// ```no_run
+    /// use pyroxene_objects::interfaces::calculator::{Calculator, calculator::CalculatorClient};
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let proxy = client.proxy::<Calculator>("calculator").await?;
+    /// println!("{} has {} instances", proxy.object_name(), proxy.instance_count());
+    /// // The stub becomes a client.
+    /// let calculator: CalculatorClient<_> = proxy.into();
+    /// let sum = calculator.sum(context::current(), vec![1.5, 2.5].into()).await??;
+    /// assert_eq!(sum.0, 4.0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn proxy<I: Interface>(&self, name: &str) -> Result<Proxy<I>, CallError> {
+        self.object::<I>(name).proxy().await
+    }
+
+    /// As [`proxy`](Self::proxy), with a deadline. A name server that is silent or closes its connections is
+    /// asked again until then; if none has answered, the error is [`CallError::DeadlineExceeded`]. If all of
+    /// them refuse connections, the lookup fails at once.
+    pub async fn proxy_with_deadline<I: Interface>(
+        &self,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Proxy<I>, CallError> {
+        self.object::<I>(name).proxy_until(deadline).await
+    }
+
+    /// As [`weak_object`](Self::weak_object), but returns the stub itself.
+    ///
+    /// ```
+    /// use pyroxene_client::{Client, ClientConfig};
+    /// use pyroxene_objects::interfaces::echo::Echo;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // The stub exists before any worker does.
+    /// let client = Client::new(ClientConfig::new("127.0.0.1:1")?);
+    /// let echo = client.weak_proxy::<Echo>("echo");
+    /// assert_eq!((echo.object_name(), echo.instance_count()), ("echo", 0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn weak_proxy<I: Interface>(&self, name: &str) -> Proxy<I> {
+        self.object::<I>(name).weak_proxy()
+    }
+}
+
 impl<I: Interface> ObjectLookup<I> {
     pub(crate) fn new(client: Client, name: &str) -> Self {
         Self {

@@ -18,8 +18,9 @@ pub use remote::RemoteProxy;
 pub use session::SessionProxy;
 
 use crate::{
-    error::CallError, instance::ObjectInstance, nameservers::ClientNameServers,
-    object::WatchedObject, older::needed_version, options::CallOptions, retry::RetryBudget,
+    deadline::DEFAULT_DEADLINE, error::CallError, instance::ObjectInstance,
+    nameservers::ClientNameServers, object::WatchedObject, older::needed_version,
+    options::CallOptions, retry::RetryBudget,
 };
 use call::ProxyCall;
 use metadata::Answered;
@@ -36,6 +37,7 @@ use tarpc::{
     client::{RpcError, stub::Stub},
     context,
 };
+use tokio::time::Instant;
 
 /// A stub for an object of the interface `I`. Clones share their state.
 pub struct Proxy<I: Interface> {
@@ -135,6 +137,11 @@ impl<I: Interface> Proxy<I> {
             options: Arc::new(options),
             ..self.clone()
         }
+    }
+
+    /// Until when a call that begins now may take, if its context says nothing of that.
+    pub(crate) fn default_deadline(&self) -> Instant {
+        Instant::now() + self.options.deadline.unwrap_or(DEFAULT_DEADLINE)
     }
 
     /// The number of known instances.

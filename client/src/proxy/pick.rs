@@ -55,6 +55,11 @@ impl<I: Interface> Proxy<I> {
         }
     }
 
+    /// Waits until all live instances are known, which is soon after the start of a name server, or until then.
+    pub(crate) async fn settled(&self, deadline: Instant) {
+        self.object.settled(deadline).await;
+    }
+
     /// A stub for each live instance that the options allow, by worker. Its calls go to that instance alone, and
     /// are not made again.
     pub(crate) fn live_instances(&self) -> Vec<(String, Self)> {

@@ -2,8 +2,8 @@
 
 use super::super::Broker;
 use crate::{
-    CallEnd, Client, InterceptedCall, Interceptor, Metadata, Remote, common::message::Refusal,
-    tarpc::context::Context,
+    CallEnd, CallOptions, Client, InterceptedCall, Interceptor, Metadata, Remote,
+    common::message::Refusal, tarpc::context::Context,
 };
 use std::{
     sync::{Arc, Mutex},
@@ -120,7 +120,8 @@ async fn parts() -> (Broker, Noting, Client, Noting) {
     added.await.unwrap();
     let acme = Metadata::try_from([("tenant", "acme")]).unwrap();
     let noting = at_client.clone();
-    let client = broker.client_with(|config| config.interceptor(noting).metadata(acme));
+    let calls = CallOptions::default().interceptor(noting).metadata(acme);
+    let client = broker.client_with(|config| config.calls(calls));
     let client = client.await.unwrap();
     (broker, at_worker, client, at_client)
 }

@@ -10,6 +10,7 @@ use futures::{StreamExt, stream};
 use pyroxene_client::DynamicObject;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 /// How many instances are called at the same time.
 const CALLED_AT_ONCE: usize = 256;
@@ -89,6 +90,8 @@ pub(super) async fn run(
             }
         }
     };
+    let deadline = Instant::from_std(found.context.deadline);
+    found.dynamic.settled(deadline).await;
     let instances = found.dynamic.live_instances();
     let calls = stream::iter(instances.into_iter().map(call));
     let answers: Vec<Answer> = calls.buffered(CALLED_AT_ONCE).collect().await;
