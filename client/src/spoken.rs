@@ -58,12 +58,13 @@ impl SpokenInterface {
                 "object '{object}' has the interface {other} version {newest}, not {name} version {version}"
             );
         }
-        let mut spoken = listed.spoken.iter();
-        match spoken.any(|spoken| spoken.version == *version) {
-            true => format!(
-                "object '{object}' has version {version} of {name} with other methods or types than this client"
+        let is_own = |number: &u32| self.versions.iter().any(|own| own.version == *number);
+        let numbers = listed.spoken.iter().map(|spoken| spoken.version);
+        match numbers.filter(is_own).max() {
+            Some(both) => format!(
+                "object '{object}' has version {both} of {name} with other methods or types than this client"
             ),
-            false => format!(
+            None => format!(
                 "object '{object}' has version {newest} of {name}, which does not serve clients of version {version}"
             ),
         }
@@ -106,7 +107,7 @@ mod tests {
         assert_eq!(at(&[own, newer]), Some(1));
         assert_eq!(at(&[newer]), None);
         assert_eq!(at(&[]), Some(1), "it says nothing of its versions");
-        assert_eq!(echo.version_for(&instance("", &[])), Some(1));
+        assert_eq!(echo.version_for(&instance("", &[])), Some(Echo::VERSION));
     }
 
     #[test]
@@ -116,7 +117,7 @@ mod tests {
         assert_eq!(echo.version_for(&other), None);
         assert_eq!(
             echo.mismatch("shop", &other),
-            "object 'shop' has the interface Example.Other version 1, not pyroxene.Echo version 1"
+            "object 'shop' has the interface Example.Other version 1, not pyroxene.Echo version 2"
         );
         let changed = SpokenVersion {
             version: 1,
@@ -124,5 +125,14 @@ mod tests {
         };
         let sentence = echo.mismatch("echo", &instance(Echo::NAME, &[changed]));
         assert!(sentence.contains("other methods or types"), "{sentence}");
+        let later = SpokenVersion {
+            version: 3,
+            fingerprint: 7,
+        };
+        let sentence = echo.mismatch("echo", &instance(Echo::NAME, &[later]));
+        assert!(
+            sentence.contains("does not serve clients of version 2"),
+            "{sentence}"
+        );
     }
 }

@@ -4,7 +4,7 @@
 use crate::{connector::Connector, nameservers::ClientNameServers, object::WatchedObject};
 use pyroxene_common::interface::Interface;
 use std::{
-    any::Any,
+    any::{Any, TypeId},
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -26,10 +26,10 @@ const MAX_UNUSED: usize = 256;
 #[derive(Default)]
 pub(crate) struct Watches(Mutex<WatchesByName>);
 
-/// The watches by name and interface.
+/// The watches by name and interface. Several versions of an interface, which have the same name, are several types.
 #[derive(Default)]
 struct WatchesByName {
-    watches: HashMap<(String, &'static str), Watch>,
+    watches: HashMap<(String, TypeId), Watch>,
     /// Whether the sweeps have started.
     is_swept: bool,
 }
@@ -71,7 +71,7 @@ impl Watches {
     ) -> Arc<WatchedObject<I::Response>> {
         let mut known = self.lock();
         let now = Instant::now();
-        if let Some(watch) = known.watches.get_mut(&(name.to_owned(), I::NAME))
+        if let Some(watch) = known.watches.get_mut(&(name.to_owned(), TypeId::of::<I>()))
             && let Ok(object) = Arc::clone(&watch.object).downcast()
         {
             watch.used_at = now;
@@ -101,7 +101,8 @@ impl Watches {
             }),
             _following: AbortOnDropHandle::new(following),
         };
-        known.watches.insert((name.to_owned(), I::NAME), watch);
+        let key = (name.to_owned(), TypeId::of::<I>());
+        known.watches.insert(key, watch);
         object
     }
 

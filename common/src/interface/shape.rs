@@ -59,6 +59,7 @@ fn read_all<T: DeserializeOwned>(shape: &mut Shape<'_>, sample: Sample) -> bool 
 }
 
 #[cfg(test)]
+#[expect(dead_code, reason = "the types are only read, and dropped")]
 mod tests {
     use super::*;
     use crate::channel::Stream;
