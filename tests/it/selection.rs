@@ -115,7 +115,7 @@ async fn every_live_instance_is_asked_once() {
     let ask = || {
         client
             .all::<Echo>("echo")
-            .ask(|echo| async move { echo.whoami(within(seconds(3))).await })
+            .ask(|echo| async move { echo.whoami(within(seconds(8))).await })
     };
     let asked = ask().await.unwrap();
     assert!(asked.have_all_answered(), "{asked:?}");
@@ -159,7 +159,7 @@ async fn every_live_instance_is_asked_once() {
         "--all",
         "--json",
         "--timeout",
-        "3s",
+        "8s",
         "echo",
         "whoami",
     ];
