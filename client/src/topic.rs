@@ -345,7 +345,7 @@ impl Topic {
                             topic: self.name.to_string(),
                             error,
                         },
-                        Err(error) => TopicError::Call(error.into()),
+                        Err(error) => TopicError::Call(error),
                     };
                     Err(NoAnswer::new(error.next(), error))
                 }
