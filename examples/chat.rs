@@ -6,8 +6,7 @@
 //! ```
 
 use pyroxene::{
-    CallError, Chat, Client, HostBuiltins, NameServer, NameServerConfig, StoreUrl, Worker,
-    tarpc::context,
+    Chat, Client, HostBuiltins, NameServer, NameServerConfig, StoreUrl, Worker, tarpc::context,
 };
 use std::{
     env,
@@ -41,7 +40,7 @@ async fn broker() -> Result<(NameServer, Vec<Worker>), Box<dyn Error>> {
 async fn listen(client: Client, name: &str) -> Result<usize, Box<dyn Error + Send + Sync>> {
     let chat = client.object::<Chat>("chat").await?;
     let joined = chat.join(patient(), name.to_owned(), None).await;
-    let joined = joined.map_err(CallError::from)??;
+    let joined = joined??;
     println!("{name}: here are {}", joined.members.join(", "));
     let session = Some(joined.session);
     let (mut after, mut count) = (joined.head, 0);
@@ -50,14 +49,14 @@ async fn listen(client: Client, name: &str) -> Result<usize, Box<dyn Error + Sen
         let received = chat
             .receive(patient(), name.to_owned(), after, 20_000, session.clone())
             .await;
-        let received = received.map_err(CallError::from)??;
+        let received = received??;
         after = received.next;
         for message in received.messages {
             count += 1;
             println!("{name}: {} says '{}'", message.from, message.text);
             if message.text == "bye" {
                 let left = chat.leave(patient(), name.to_owned(), session).await;
-                left.map_err(CallError::from)??;
+                left??;
                 return Ok(count);
             }
         }
@@ -77,12 +76,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let chat = client.object::<Chat>("chat").await?;
     let bob = tokio::spawn(listen(client.clone(), "bob"));
     // Another worker may be the one that answers: the members are known to all of them.
-    while !chat
-        .members(patient())
-        .await
-        .map_err(CallError::from)??
-        .contains(&"bob".to_owned())
-    {
+    while !chat.members(patient()).await??.contains(&"bob".to_owned()) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let (ana, to_bob) = ("ana".to_owned(), "bob".to_owned());
@@ -90,14 +84,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let sent = chat
             .broadcast(patient(), ana.clone(), text.to_owned(), None)
             .await;
-        let sent = sent.map_err(CallError::from)??;
+        let sent = sent??;
         println!("ana: said '{text}' as message {}", sent.sequence);
     }
     // A message to one member; only ana and bob can read it.
     let sent = chat
         .send(patient(), ana, to_bob, "bye".to_owned(), None)
         .await;
-    assert!(sent.map_err(CallError::from)??.present, "bob is there");
+    assert!(sent??.present, "bob is there");
     assert_eq!(bob.await?.map_err(|error| error.to_string())?, 3);
     Ok(())
 }

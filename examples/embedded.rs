@@ -5,7 +5,7 @@
 //! ```
 
 use pyroxene::{
-    CallError, Client, NameServer, NameServerConfig, Worker, interface,
+    Client, NameServer, NameServerConfig, Worker, interface,
     nameserver::DEFAULT_DRAIN,
     tarpc::context::{self, Context},
 };
@@ -62,13 +62,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let words = client.object::<Words>("Example.words").await?;
     let text = "the quick brown fox";
     let count = words.count(context::current(), text.to_owned()).await;
-    let count = count.map_err(CallError::from)?;
+    let count = count?;
     println!("'{text}' has {count} words");
     assert_eq!(count, 4);
 
     // The outer error says that there is no answer, the inner one is the object's own.
     let longest = words.longest(context::current(), String::new()).await;
-    match longest.map_err(CallError::from)? {
+    match longest? {
         Ok(word) => return Err(format!("'{word}' is in no text").into()),
         Err(error) => println!("the object answers an error: {error}"),
     }

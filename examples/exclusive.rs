@@ -6,7 +6,7 @@
 //! ```
 
 use pyroxene::{
-    CallError, Client, NameServer, NameServerConfig, Worker,
+    Client, NameServer, NameServerConfig, Worker,
     common::scope,
     interface,
     tarpc::context::{self, Context},
@@ -86,7 +86,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let mut context = context::current();
         context.deadline = Instant::now() + Duration::from_secs(20);
         let written = writer.write(context, line.to_owned()).await;
-        let (worker, fence) = written.map_err(CallError::from)??;
+        let (worker, fence) = written??;
         println!("{worker} wrote '{line}' under fence {fence}");
         Ok::<_, Box<dyn Error>>((worker, fence))
     };

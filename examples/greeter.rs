@@ -14,7 +14,7 @@
 //! ```
 
 use pyroxene::{
-    CallError, Client, Worker, WorkerBuilder, interface,
+    Client, Worker, WorkerBuilder, interface,
     tarpc::context::{self, Context},
 };
 use std::{env, error::Error};
@@ -49,7 +49,7 @@ async fn greet(nameserver: &str, name: &str) -> Result<(), Box<dyn Error>> {
     let client = Client::connect(nameserver).await?;
     let greeter = client.object::<Greeter>("Example.greeter").await?;
     let greeting = greeter.hello(context::current(), name.to_owned()).await;
-    println!("{}", greeting.map_err(CallError::from)?);
+    println!("{}", greeting?);
     Ok(())
 }
 

@@ -7,8 +7,7 @@
 
 use futures::StreamExt;
 use pyroxene::{
-    Calculator, CallError, Client, HostBuiltins, NameServer, NameServerConfig, Worker,
-    tarpc::context,
+    Calculator, Client, HostBuiltins, NameServer, NameServerConfig, Worker, tarpc::context,
 };
 use std::{
     env,
@@ -53,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let mut context = context::current();
             context.deadline = Instant::now() + Duration::from_secs(60);
             let answer = calculator.factorial(context, n).await;
-            (n, answer.map_err(CallError::from))
+            (n, answer)
         })
         .await?;
 

@@ -16,7 +16,7 @@
 //! ```
 
 use pyroxene::{
-    CallError, Client, Worker, WorkerBuilder, interface,
+    Client, Worker, WorkerBuilder, interface,
     schemars::{self, JsonSchema},
     tarpc::context::{self, Context},
 };
@@ -75,7 +75,7 @@ async fn order(nameserver: &str, item: &str, count: u32) -> Result<(), Box<dyn E
     let shop = client.object::<Orders>("Example.orders").await?;
     let item = item.to_owned();
     let placed = shop.place(context::current(), Order { item, count }).await;
-    match placed.map_err(CallError::from)? {
+    match placed? {
         Ok(price) => println!("that is {price} cents"),
         Err(error) => println!("no: {error:?}"),
     }

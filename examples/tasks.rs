@@ -7,8 +7,8 @@
 
 use futures::StreamExt;
 use pyroxene::{
-    CallError, Client, NameServer, NameServerConfig, NewTask, StoreUrl, TaskError, Worker,
-    interface, progress,
+    Client, NameServer, NameServerConfig, NewTask, StoreUrl, TaskError, Worker, interface,
+    progress,
     tarpc::context::{self, Context},
 };
 use std::{
@@ -102,7 +102,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let reports = client.durable::<Reports>("Example.reports");
     let mut context = context::current();
     context.deadline = Instant::now() + Duration::from_secs(60);
-    let report = reports.build(context, 2).await.map_err(CallError::from)?;
+    let report = reports.build(context, 2).await?;
     println!("a call that was a task: {}", report?);
 
     worker.shutdown(Duration::from_secs(5)).await;

@@ -6,7 +6,7 @@
 //! ```
 
 use pyroxene::{
-    CallError, Client, NameServer, NameServerConfig, Worker, interface,
+    Client, NameServer, NameServerConfig, Worker, interface,
     tarpc::context::{self, Context},
 };
 use std::{
@@ -93,13 +93,13 @@ async fn the_stock_is_there_after_a_worker_has_died() -> Result<(), Box<dyn Erro
     broker.host(shelf).await?;
     let stock = broker.client.object::<Stock>("stock").await?;
     let taken = stock.take(context::current(), 9).await;
-    assert_eq!(taken.map_err(CallError::from)?, Err(5));
+    assert_eq!(taken?, Err(5));
 
     // Dropping a worker stops it at once, as a crash would. `left` is repeatable, so it is retried.
     broker.workers.pop();
     for _ in 0..20 {
         let left = stock.left(context::current()).await;
-        assert_eq!(left.map_err(CallError::from)?, 5);
+        assert_eq!(left?, 5);
     }
     Ok(())
 }

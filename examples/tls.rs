@@ -102,8 +102,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let client = Client::connect_with(config).await?;
         let safe = client.object::<Safe>("Example.safe").await?;
         let visitor = safe.visitor(context::current()).await;
-        assert_eq!(visitor.map_err(CallError::from)?.as_deref(), Some(name));
-        match safe.open(context::current()).await.map_err(CallError::from) {
+        assert_eq!(visitor?.as_deref(), Some(name));
+        match safe.open(context::current()).await {
             Ok(content) => println!("{name} finds {content}"),
             Err(error @ CallError::Refused(_)) => println!("{name} does not: {error}"),
             Err(error) => return Err(error.into()),

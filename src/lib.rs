@@ -16,7 +16,9 @@
 //!   types of one's own derive;
 //! - the built-in [`objects`], which [`HostBuiltins`] adds to a worker, and their interfaces: [`Calculator`], [`Text`], [`struct@Hash`], [`Echo`],
 //!   [`Accounts`], [`Counter`], [`Chat`];
-//! - within a method: [`progress`] says how far it is;
+//! - within a method: [`context()`] says who calls, with which [`Metadata`], until when; [`progress`] says how far
+//!   it is;
+//! - on the way of every call: an [`Interceptor`];
 //! - what both ends share: [`Endpoint`] and the rest of [`common`].
 //!
 //! ```no_run
@@ -57,11 +59,15 @@ pub use pyroxene_objects as objects;
 #[doc(inline)]
 pub use pyroxene_worker as worker;
 
+#[cfg(all(feature = "nameserver", feature = "worker"))]
+pub mod testing;
+
 #[cfg(feature = "client")]
 pub use pyroxene_client::{
-    Attempt, AttemptLog, CallError, Client, ClientConfig, ConnectError, Credentials, Durable,
-    DynamicError, DynamicObject, InvalidConfig, NewTask, Policy, Proxy, RemoteProxy, Response,
-    SessionProxy, TaskError, TaskHandle, Topic, TopicError,
+    AllAnswers, AllInstances, Attempt, AttemptLog, CallError, CallOptions, Client, ClientConfig,
+    ConnectError, Credentials, Durable, DynamicError, DynamicObject, InstanceAnswer, InvalidConfig,
+    NewTask, ObjectLookup, Policy, Proxy, RemoteProxy, Response, SessionProxy, TaskError,
+    TaskHandle, Topic, TopicError,
 };
 #[cfg(any(feature = "worker", feature = "nameserver"))]
 pub use pyroxene_common::tls::TlsServer;
@@ -69,10 +75,13 @@ pub use pyroxene_common::{
     Remote, Stream,
     channel::{StreamError, StreamFailure},
     endpoint::Endpoint,
+    interceptor::{CallEnd, InterceptedCall, Interceptor},
     interface,
     interface::Interface,
     interfaces::tasks::{TaskFilter, TaskId, TaskState},
-    scope::{Caller, progress},
+    message::{Refusal, RefusalReason},
+    metadata::{InvalidMetadata, Metadata},
+    scope::{CallContext, Caller, context, progress},
     tls::TlsClient,
     values::Blob,
 };

@@ -10,7 +10,7 @@ use crate::{
     units::{StartTimeout, message_size, start_timeout},
 };
 use clap::{Args, ValueEnum};
-use pyroxene_client::{Client, ClientConfig, Policy};
+use pyroxene_client::{CallOptions, Client, ClientConfig};
 use pyroxene_common::wire::DEFAULT_MAX_MESSAGE;
 use std::time::Duration;
 
@@ -47,9 +47,9 @@ impl ClientArguments {
         Ok(Client::new(self.config()?))
     }
 
-    /// Makes a client with a balancing policy.
-    pub(crate) fn client_with(&self, policy: Policy) -> Result<Client, Failure> {
-        Ok(Client::new(self.config()?.policy(policy)))
+    /// Makes a client whose calls are made in this way.
+    pub(crate) fn client_with(&self, calls: CallOptions) -> Result<Client, Failure> {
+        Ok(Client::new(self.config()?.calls(calls)))
     }
 
     fn config(&self) -> Result<ClientConfig, Failure> {

@@ -5,7 +5,7 @@ use crate::{
     failure::{Exit, Failure, without_answer},
     flags::COMMAND_TIMEOUT,
 };
-use pyroxene_client::{Client, NameServerClient, NameServerService, Problem};
+use pyroxene_client::{CallError, Client, NameServerClient, NameServerService, Problem};
 use pyroxene_common::interfaces::directory::{
     Directory, DirectoryError, Instance, InstanceState, ObjectEntry, ObjectFilter, WorkerEntry,
     directory::DirectoryClient,
@@ -14,7 +14,7 @@ use std::{
     collections::{BTreeMap, btree_map::Entry},
     time::Duration,
 };
-use tarpc::{client::RpcError, context};
+use tarpc::context;
 use tokio::time::{Instant, timeout_at};
 
 /// How long it may take to explain why an object is unavailable.
@@ -36,7 +36,7 @@ pub(crate) async fn ask_directories<T, F>(
     question: impl Fn(DirectoryClient<NameServerService<Directory>>, context::Context) -> F,
 ) -> NameServerAnswers<T>
 where
-    F: Future<Output = Result<T, RpcError>>,
+    F: Future<Output = Result<T, CallError>>,
 {
     ask_nameservers(client, |nameserver, context| {
         question(nameserver.directory(), context)
@@ -50,7 +50,7 @@ pub(crate) async fn ask_nameservers<T, F>(
     question: impl Fn(NameServerClient, context::Context) -> F,
 ) -> NameServerAnswers<T>
 where
-    F: Future<Output = Result<T, RpcError>>,
+    F: Future<Output = Result<T, CallError>>,
 {
     ask_nameservers_until(client, Instant::now() + COMMAND_TIMEOUT, question).await
 }
@@ -62,7 +62,7 @@ async fn ask_nameservers_until<T, F>(
     question: impl Fn(NameServerClient, context::Context) -> F,
 ) -> NameServerAnswers<T>
 where
-    F: Future<Output = Result<T, RpcError>>,
+    F: Future<Output = Result<T, CallError>>,
 {
     let answers = client.all_answers(deadline, LATER_ANSWERS_TIMEOUT, question);
     let answers = answers.await.into_iter();

@@ -35,7 +35,6 @@ const QUICK_LATENCY_SECS: f64 = 0.001;
 /// Picks instances for one object.
 #[derive(Debug)]
 pub(crate) struct Balancer {
-    policy: Policy,
     turn: AtomicUsize,
     run: CallRun,
 }
@@ -64,9 +63,8 @@ pub(crate) enum NoPick {
 }
 
 impl Balancer {
-    pub(crate) fn new(policy: Policy) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            policy,
             // Many short-lived clients would otherwise all begin with the same instance.
             turn: AtomicUsize::new(rand::random_range(0..usize::MAX / 2)),
             run: CallRun::new(Instant::now()),
@@ -77,33 +75,75 @@ impl Balancer {
     /// instance is left; if all breakers are open, one of these instances is picked.
     pub(crate) fn pick<R>(
         &self,
+        policy: Policy,
         instances: &[Arc<ObjectInstance<R>>],
         tried: &[Arc<ObjectInstance<R>>],
         now: Instant,
     ) -> Result<Arc<ObjectInstance<R>>, NoPick> {
         if tried.is_empty()
+            && policy == Policy::LeastLoaded
             && let Some(instance) = self.run.next(instances, now)
         {
             return Ok(Arc::clone(instance));
         }
+        self.pick_anew(policy, instances, tried, now, |best| {
+            self.run.begin(instances, best, now);
+        })
+    }
+
+    /// As [`pick`](Self::pick), for a call that may go to some instances of an object only: it neither begins a
+    /// run nor joins one.
+    pub(crate) fn pick_alone<R>(
+        &self,
+        policy: Policy,
+        instances: &[Arc<ObjectInstance<R>>],
+        tried: &[Arc<ObjectInstance<R>>],
+        now: Instant,
+    ) -> Result<Arc<ObjectInstance<R>>, NoPick> {
+        self.pick_anew(policy, instances, tried, now, |_| {})
+    }
+
+    fn pick_anew<R>(
+        &self,
+        policy: Policy,
+        instances: &[Arc<ObjectInstance<R>>],
+        tried: &[Arc<ObjectInstance<R>>],
+        now: Instant,
+        begin_run: impl FnOnce(Option<&Arc<ObjectInstance<R>>>),
+    ) -> Result<Arc<ObjectInstance<R>>, NoPick> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let untried = |instance: &&Arc<ObjectInstance<R>>| {
-            !instance.is_draining() && !tried.iter().any(|other| Arc::ptr_eq(instance, other))
-        };
-        let admitted = match self.policy {
+        let untried = untried(tried);
+        let admitted = match policy {
             Policy::RoundRobin => in_turn(instances, turn)
-                .filter(untried)
+                .filter(&untried)
                 .find(|instance| instance.admit(now)),
             Policy::LeastLoaded => {
-                let best = least_loaded(instances, turn, now, untried);
-                self.run.begin(instances, best, now);
+                let best = least_loaded(instances, turn, now, &untried);
+                begin_run(best);
                 best
             }
         };
-        if let Some(instance) = admitted.or_else(|| in_turn(instances, turn).find(untried)) {
+        if let Some(instance) = admitted.or_else(|| in_turn(instances, turn).find(&untried)) {
             return Ok(Arc::clone(instance));
         }
         Err(no_pick_reason(instances))
+    }
+
+    /// Picks the first instance in the list that is not in `tried`, and whose breaker is not open if there is
+    /// one.
+    pub(crate) fn pick_first<R>(
+        &self,
+        instances: &[Arc<ObjectInstance<R>>],
+        tried: &[Arc<ObjectInstance<R>>],
+        now: Instant,
+    ) -> Result<Arc<ObjectInstance<R>>, NoPick> {
+        let untried = untried(tried);
+        let mut admitted = instances.iter().filter(&untried);
+        let first = admitted.find(|instance| instance.admit(now));
+        first
+            .or_else(|| instances.iter().find(&untried))
+            .map(Arc::clone)
+            .ok_or_else(|| no_pick_reason(instances))
     }
 
     /// Picks the instance with the fewest calls of this client in flight that is not in `tried`. It is
@@ -127,6 +167,15 @@ impl Balancer {
             .or(untried.first())
             .map(|instance| Arc::clone(instance))
             .ok_or_else(|| no_pick_reason(instances))
+    }
+}
+
+/// Whether an instance may be picked by a call that has tried others.
+fn untried<'a, R>(
+    tried: &'a [Arc<ObjectInstance<R>>],
+) -> impl Fn(&&'a Arc<ObjectInstance<R>>) -> bool {
+    move |instance| {
+        !instance.is_draining() && !tried.iter().any(|other| Arc::ptr_eq(instance, other))
     }
 }
 

@@ -7,13 +7,14 @@ use crate::{
     nameserver::NameServerClient,
     nameservers::ClientNameServers,
     object::WatchedObject,
-    proxy::Proxy,
-    retry::CallPolicy,
+    options::CallOptions,
+    proxy::{Proxy, Wanted},
+    retry::RetryBudget,
     watches::Watches,
 };
 use pyroxene_common::{endpoint::Endpoint, interface::Interface, reload::reload_on_change};
 use std::{fmt, sync::Arc, time::Duration};
-use tarpc::{client::RpcError, context};
+use tarpc::context;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +27,7 @@ struct ClientInner {
     config: ClientConfig,
     nameservers: Arc<ClientNameServers>,
     watches: Arc<Watches>,
-    policy: Arc<CallPolicy>,
+    budget: Arc<RetryBudget>,
     stop: CancellationToken,
 }
 
@@ -107,7 +108,7 @@ impl Client {
         Self(Arc::new(ClientInner {
             nameservers,
             watches: Arc::default(),
-            policy: Arc::new(CallPolicy::new(&config, stop.clone().drop_guard())),
+            budget: Arc::new(RetryBudget::new(&config, stop.clone().drop_guard())),
             stop,
             config,
         }))
@@ -181,7 +182,7 @@ impl Client {
         question: impl Fn(NameServerClient, context::Context) -> F,
     ) -> Vec<(NameServerClient, Result<T, CallError>)>
     where
-        F: Future<Output = Result<T, RpcError>>,
+        F: Future<Output = Result<T, CallError>>,
     {
         let nameservers = &self.0.nameservers;
         nameservers.all_answers(deadline, grace, question).await
@@ -191,83 +192,26 @@ impl Client {
         &self.0.nameservers
     }
 
-    /// tarpc's client for an object of the interface `I`. Fails if no live worker hosts the object now.
-    ///
-    /// ```no_run
-    /// use pyroxene_client::CallError;
-    /// use pyroxene_objects::interfaces::text::Text;
-    /// use tarpc::context;
-    ///
-    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// match client.object::<Text>("text").await {
-    ///     Ok(text) => {
-    ///         let words = text.count_words(context::current(), "to be or not".to_owned()).await?;
-    ///         assert_eq!(words, 4);
-    ///     }
-    ///     Err(CallError::Unavailable(_)) => println!("no worker hosts the object 'text'"),
-    ///     Err(error) => return Err(error.into()),
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn object<I: Interface>(&self, name: &str) -> Result<I::Client<Proxy<I>>, CallError> {
-        self.proxy::<I>(name).await.map(Into::into)
-    }
-
-    /// tarpc's client for an object that may not be hosted yet. A call waits until its deadline for an
-    /// instance to appear.
-    ///
-    /// ```no_run
-    /// use pyroxene_objects::interfaces::echo::Echo;
-    /// use std::time::{Duration, Instant};
-    /// use tarpc::context;
-    ///
-    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// let echo = client.weak_object::<Echo>("echo");
-    /// let mut context = context::current();
-    /// context.deadline = Instant::now() + Duration::from_secs(60);
-    /// // If no worker hosts the object yet, the call waits up to 60 seconds for one.
-    /// println!("worker {} answers", echo.whoami(context).await?.worker);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn weak_object<I: Interface>(&self, name: &str) -> I::Client<Proxy<I>> {
-        self.weak_proxy::<I>(name).into()
-    }
-
-    /// As [`object`](Self::object), but returns the stub itself, which offers more: one-way calls,
-    /// batches, and the name of the worker that answered.
-    ///
-    /// ```no_run
-    /// use pyroxene_objects::interfaces::calculator::{Calculator, calculator::CalculatorClient};
-    /// use tarpc::context;
-    ///
-    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// let proxy = client.proxy::<Calculator>("calculator").await?;
-    /// println!("{} has {} instances", proxy.object_name(), proxy.instance_count());
-    /// // The stub becomes tarpc's client.
-    /// let calculator: CalculatorClient<_> = proxy.into();
-    /// let sum = calculator.sum(context::current(), vec![1.5, 2.5].into()).await??;
-    /// assert_eq!(sum.0, 4.0);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn proxy<I: Interface>(&self, name: &str) -> Result<Proxy<I>, CallError> {
-        let deadline = Instant::from_std(context::current().deadline);
-        self.proxy_with_deadline::<I>(name, deadline).await
-    }
-
-    /// As [`proxy`](Self::proxy), with a deadline. A name server that is silent or closes its connections is
-    /// asked again until then; if none has answered, the error is [`CallError::DeadlineExceeded`]. If all of
-    /// them refuse connections, the lookup fails at once.
-    pub async fn proxy_with_deadline<I: Interface>(
+    pub(crate) async fn find<I: Interface>(
         &self,
         name: &str,
+        options: CallOptions,
         deadline: Instant,
     ) -> Result<Proxy<I>, CallError> {
         let object = self.watched_object::<I>(name);
-        match object.found(&self.0.nameservers, deadline).await {
-            Ok(()) => Ok(self.stub(object, false)),
+        let nameservers = &self.0.nameservers;
+        let mut found = object.found(nameservers, deadline).await;
+        if options.selection.is_selective() && found.is_ok() {
+            let wanted = Wanted {
+                selection: &options.selection,
+                version: 0,
+            };
+            found = object
+                .has_instance(nameservers, false, deadline, wanted)
+                .await;
+        }
+        match found {
+            Ok(()) => Ok(self.stub(object, options, false)),
             Err(none) => Err((none.kind)(Box::new(AttemptLog {
                 object: name.to_owned(),
                 method: "*".to_owned(),
@@ -278,41 +222,35 @@ impl Client {
         }
     }
 
-    /// As [`weak_object`](Self::weak_object), but returns the stub itself.
-    ///
-    /// ```
-    /// use pyroxene_client::{Client, ClientConfig};
-    /// use pyroxene_objects::interfaces::echo::Echo;
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// // The stub exists before any worker does.
-    /// let client = Client::new(ClientConfig::new("127.0.0.1:1")?);
-    /// let echo = client.weak_proxy::<Echo>("echo");
-    /// assert_eq!((echo.object_name(), echo.instance_count()), ("echo", 0));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn weak_proxy<I: Interface>(&self, name: &str) -> Proxy<I> {
-        self.stub(self.watched_object::<I>(name), true)
+    pub(crate) fn weak_stub<I: Interface>(&self, name: &str, options: CallOptions) -> Proxy<I> {
+        self.stub(self.watched_object::<I>(name), options, true)
     }
 
-    fn stub<I: Interface>(&self, object: Arc<WatchedObject<I::Response>>, weak: bool) -> Proxy<I> {
-        let (policy, nameservers) = (&self.0.policy, &self.0.nameservers);
-        Proxy::new(Arc::clone(policy), Arc::clone(nameservers), object, weak)
+    fn stub<I: Interface>(
+        &self,
+        object: Arc<WatchedObject<I::Response>>,
+        options: CallOptions,
+        weak: bool,
+    ) -> Proxy<I> {
+        let (budget, nameservers) = (Arc::clone(&self.0.budget), Arc::clone(&self.0.nameservers));
+        Proxy::new(budget, options, nameservers, object, weak)
+    }
+
+    /// How calls are made whose object or call has no options of its own.
+    pub(crate) fn call_options(&self) -> &CallOptions {
+        &self.0.config.calls
     }
 
     /// The object. The first lookup starts to watch it at every name server.
     fn watched_object<I: Interface>(&self, name: &str) -> Arc<WatchedObject<I::Response>> {
         let ClientInner {
-            config,
             nameservers,
             watches,
             stop,
             ..
         } = &*self.0;
         let connector = || self.connector::<I>();
-        watches.object::<I>(name, config.policy, connector, nameservers, stop)
+        watches.object::<I>(name, connector, nameservers, stop)
     }
 
     /// The number of watched objects.

@@ -4,6 +4,7 @@ use crate::{
     breaker::BreakerConfig,
     budget::BudgetConfig,
     delegation::DelegateTicketIssuer,
+    options::CallOptions,
     policy::Policy,
     security::{ClientSecurity, Credentials},
     ticket_source::TicketSource,
@@ -11,6 +12,7 @@ use crate::{
 use pyroxene_common::{
     channel::DEFAULT_BUSY_POLL,
     endpoint::{Endpoint, InvalidEndpoint},
+    interceptor::Interceptor,
     local::LocalLink,
     tls::TlsClient,
     wire::DEFAULT_MAX_MESSAGE,
@@ -43,10 +45,9 @@ pub struct ClientConfig {
     /// The link to the only name server, if it is in this process.
     pub(crate) local: Option<LocalLink>,
     pub(crate) name: String,
-    pub(crate) policy: Policy,
+    /// How calls are made whose object or call has no options of its own.
+    pub(crate) calls: CallOptions,
     pub(crate) max_message: usize,
-    pub(crate) max_attempts: u32,
-    pub(crate) hedge_after: Option<Duration>,
     pub(crate) busy_poll: Duration,
     pub(crate) retry_timeout: Duration,
     pub(crate) absence_timeout: Option<Duration>,
@@ -122,10 +123,8 @@ impl ClientConfig {
             nameservers: Vec::new(),
             local: None,
             name: format!("pid {}", std::process::id()),
-            policy: Policy::default(),
+            calls: CallOptions::default(),
             max_message: DEFAULT_MAX_MESSAGE,
-            max_attempts: 16,
-            hedge_after: None,
             busy_poll: DEFAULT_BUSY_POLL,
             retry_timeout: DEFAULT_RETRY_TIMEOUT,
             absence_timeout: None,
@@ -151,7 +150,7 @@ impl ClientConfig {
     /// How calls are spread over instances.
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
-        self.policy = policy;
+        self.calls = self.calls.policy(policy);
         self
     }
 
@@ -177,7 +176,7 @@ impl ClientConfig {
     /// do not count: only the call's deadline bounds them.
     #[must_use]
     pub fn max_attempts(mut self, attempts: u32) -> Self {
-        self.max_attempts = attempts.max(1);
+        self.calls = self.calls.max_attempts(attempts);
         self
     }
 
@@ -185,7 +184,30 @@ impl ClientConfig {
     /// first answer counts.
     #[must_use]
     pub fn hedge_after(mut self, delay: Duration) -> Self {
-        self.hedge_after = Some(delay);
+        self.calls = self.calls.hedge_after(delay);
+        self
+    }
+
+    /// How long a call may take, all its attempts together, if its context says nothing of that: it is as
+    /// `context::current()` makes it. The default is 10 seconds.
+    #[must_use]
+    pub fn deadline(mut self, time: Duration) -> Self {
+        self.calls = self.calls.deadline(time);
+        self
+    }
+
+    /// Shows the calls of the client to an interceptor.
+    #[must_use]
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.calls = self.calls.interceptor(interceptor);
+        self
+    }
+
+    /// How calls are made, in place of all that was set before. An object
+    /// ([`Client::object`](crate::Client::object)) or one call ([`Proxy::with`](crate::Proxy::with)) may differ.
+    #[must_use]
+    pub fn calls(mut self, options: CallOptions) -> Self {
+        self.calls = options;
         self
     }
 

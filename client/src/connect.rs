@@ -14,7 +14,7 @@ use pyroxene_common::{
     message::{Refusal, RefusalReason},
     net::{Socket, dial},
     tls::{Stream, TlsFailure},
-    wire::{HELLO_TIMEOUT, SESSIONS_SINCE, STREAMS_SINCE},
+    wire::{HELLO_TIMEOUT, METADATA_SINCE, SESSIONS_SINCE, STREAMS_SINCE},
 };
 use pyroxene_pyro::{
     bridge::{PyroTarget, serve_target},
@@ -27,8 +27,10 @@ use tokio::time::timeout;
 /// The options of connections to the instances of one object.
 #[derive(Clone)]
 pub(crate) struct ConnectOptions {
-    interface: &'static str,
-    version: u32,
+    pub(crate) interface: &'static str,
+    pub(crate) version: u32,
+    /// The oldest version that this client speaks.
+    pub(crate) oldest: u32,
     client: String,
     max_message: usize,
     busy_poll: Duration,
@@ -44,6 +46,7 @@ impl ConnectOptions {
         Self {
             interface: I::NAME,
             version: I::VERSION,
+            oldest: I::OLDEST,
             client: config.name.clone(),
             max_message: config.max_message,
             busy_poll: config.busy_poll,
@@ -53,11 +56,11 @@ impl ConnectOptions {
         }
     }
 
-    fn hello(&self, object: &str) -> Hello {
+    fn hello(&self, object: &str, version: u32) -> Hello {
         Hello {
             object: object.to_owned(),
             interface: self.interface.to_owned(),
-            interface_version: self.version,
+            interface_version: version,
             client: self.client.clone(),
             max_message: self.max_message as u64,
             credential: None,
@@ -69,6 +72,7 @@ impl ConnectOptions {
         &self,
         stream: Stream,
         welcome: &Welcome,
+        interface_version: u32,
         settings: Settings,
     ) -> ClientConnection<R> {
         let settings = Settings {
@@ -77,7 +81,9 @@ impl ConnectOptions {
             max_in_flight: welcome.max_in_flight as usize,
             busy_poll: self.busy_poll,
             streams: welcome.protocol >= STREAMS_SINCE,
+            metadata: welcome.protocol >= METADATA_SINCE,
             sessions: welcome.protocol >= SESSIONS_SINCE,
+            interface_version,
             ..settings
         };
         let exporter = stream.exporter();
@@ -104,6 +110,10 @@ pub(crate) struct Route<'a> {
     pub(crate) object: &'a str,
     /// The expected identity of the peer. Without it, any process that listens at the endpoint is accepted.
     pub(crate) addressee: Option<&'a Addressee>,
+    /// The version of the interface in which to call.
+    pub(crate) version: u32,
+    /// If the peer does not speak that one, the next older ones are tried down to this one.
+    pub(crate) oldest: u32,
     /// The methods of a Pyro object that may run twice.
     pub(crate) repeatable: &'a [String],
     pub(crate) options: &'a ConnectOptions,
@@ -111,7 +121,7 @@ pub(crate) struct Route<'a> {
 
 /// Connects to an object.
 pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
-    way: Route<'_>,
+    mut way: Route<'_>,
     shown: PresentedTicket<'_>,
     settings: Settings,
 ) -> Result<ClientConnection<R>, AttemptError> {
@@ -119,7 +129,10 @@ pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
     if let Some(object) = way.object.strip_prefix(PYRO_SCHEME) {
         let connecting = connect_to_pyro(way, object).await;
         let (stream, welcome) = connecting.map_err(connect_error)?;
-        return Ok(way.options.connection_over(stream, &welcome, settings));
+        let version = way.version;
+        return Ok(way
+            .options
+            .connection_over(stream, &welcome, version, settings));
     }
     if !matches!(shown, PresentedTicket::Nothing) && !way.options.security.is_private(endpoint) {
         let sentence = format!("a ticket is not sent to {endpoint} in the clear; TLS is needed");
@@ -127,11 +140,22 @@ pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
             sentence,
         )));
     }
-    let establish = |socket| async move {
-        let said = timeout(HELLO_TIMEOUT, way.establish(socket, shown)).await;
-        said.unwrap_or(Err(HelloError::Timeout))
+    let mut first_refusal = None;
+    let dialled = loop {
+        let establish = |socket| async move {
+            let said = timeout(HELLO_TIMEOUT, way.establish(socket, shown)).await;
+            said.unwrap_or(Err(HelloError::Timeout))
+        };
+        let dialled = dial(endpoint, establish).await;
+        let Some(refusal) = dialled.as_ref().err().and_then(wrong_version) else {
+            break dialled;
+        };
+        let refusal: &mut HelloRefusal = first_refusal.get_or_insert_with(|| refusal.clone());
+        if way.version <= way.oldest {
+            break Err(HelloError::Refused(refusal.clone()));
+        }
+        way.version -= 1;
     };
-    let dialled = dial(endpoint, establish).await;
     let (stream, welcome) = dialled.map_err(|error| match (connect_error(error), shown) {
         (AttemptError::Refused(refusal), PresentedTicket::Nothing)
             if refusal.reason == RefusalReason::Unauthenticated =>
@@ -140,7 +164,18 @@ pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
         }
         (error, _) => error,
     })?;
-    Ok(way.options.connection_over(stream, &welcome, settings))
+    let version = way.version;
+    Ok(way
+        .options
+        .connection_over(stream, &welcome, version, settings))
+}
+
+/// The refusal of the version of an interface, if the hello was refused for it.
+fn wrong_version(error: &HelloError) -> Option<&HelloRefusal> {
+    match error {
+        HelloError::Refused(refusal) if refusal.code == RefusalCode::WrongVersion => Some(refusal),
+        _ => None,
+    }
 }
 
 /// Connects to a Pyro object by way of a bridge within this process.
@@ -157,7 +192,7 @@ async fn connect_to_pyro(way: Route<'_>, object: &str) -> Result<(Stream, Welcom
     // It ends with the connection.
     tokio::spawn((way.options.bridge)(there, target));
     let mut stream = Stream::Plain(here);
-    let hello = way.options.hello(object);
+    let hello = way.options.hello(object, way.version);
     let said = hello::say_hello(&mut stream, &hello);
     let welcome = timeout(HELLO_TIMEOUT, said)
         .await
@@ -184,7 +219,7 @@ impl Route<'_> {
             PresentedTicket::Ticket(ticket) => Some(ticket.clone()),
             PresentedTicket::Delegated(make) => Some(make(&addressee).map_err(denied)?),
         };
-        let mut hello = self.options.hello(self.object);
+        let mut hello = self.options.hello(self.object, self.version);
         let Some(ticket) = ticket else {
             let welcome = hello::say_hello(&mut stream, &hello).await?;
             return Ok((stream, welcome));
@@ -237,10 +272,11 @@ pub(crate) async fn connect_locally<R: DeserializeOwned + Send + 'static>(
         .map_err(|error| connect_error(error.into()))?;
     let mut stream = Stream::Plain(socket);
     // A local link needs no ticket.
-    let welcome = hello::say_hello(&mut stream, &greeting.hello(object))
+    let welcome = hello::say_hello(&mut stream, &greeting.hello(object, greeting.version))
         .await
         .map_err(connect_error)?;
-    Ok(greeting.connection_over(stream, &welcome, settings))
+    let version = greeting.version;
+    Ok(greeting.connection_over(stream, &welcome, version, settings))
 }
 
 fn connect_error(error: HelloError) -> AttemptError {
@@ -264,9 +300,10 @@ fn connect_error(error: HelloError) -> AttemptError {
             RefusalCode::Malformed
             | RefusalCode::UnsupportedProtocol
             | RefusalCode::UnknownObject
-            | RefusalCode::WrongInterface
-            | RefusalCode::WrongVersion
             | RefusalCode::Other => AttemptError::NotSent(ConnectionLost::Rejected(message)),
+            RefusalCode::WrongInterface | RefusalCode::WrongVersion => {
+                AttemptError::NotSent(ConnectionLost::WrongInterface(message))
+            }
         },
         HelloError::Tls(failure @ (TlsFailure::Client(_) | TlsFailure::CertificateRequired)) => {
             AttemptError::Unauthenticated(Unauthenticated::Certificate(failure))

@@ -5,6 +5,7 @@ use crate::{
     config::ClientConfig,
     connect::{ConnectOptions, PresentedTicket, Route, connect},
     delegation::DelegateTicketIssuer,
+    spoken::SpokenInterface,
     tickets::Tickets,
 };
 use pyroxene_common::{
@@ -24,6 +25,7 @@ pub(crate) struct Connector {
     /// The tickets to present to workers, if the client logs in.
     tickets: Option<Tickets>,
     pub(crate) breaker: BreakerConfig,
+    pub(crate) spoken: SpokenInterface,
     /// Issues the tickets for calls on behalf of others, if the client makes such calls.
     pub(crate) delegate: Option<Arc<dyn DelegateTicketIssuer>>,
 }
@@ -34,6 +36,7 @@ impl Connector {
             options: ConnectOptions::new::<I>(config),
             tickets,
             breaker: config.breaker,
+            spoken: SpokenInterface::of::<I>(),
             delegate: config.delegate.clone(),
         }
     }
@@ -49,6 +52,8 @@ impl Connector {
             endpoint,
             object,
             addressee,
+            version: self.options.version,
+            oldest: self.options.oldest,
             repeatable: &[],
             options: &self.options,
         }

@@ -1,25 +1,35 @@
 //! Calls to one instance at a known address, without a name server, balancing or retries.
 
 use crate::{
-    client::Client, config::ClientConfig, connect::expect_answer, connector::Connector,
-    nameserver::NameServerClient, tickets::Tickets,
+    client::Client,
+    config::ClientConfig,
+    connect::expect_answer,
+    connector::Connector,
+    deadline::context_of_call,
+    error::{Attempt, CallError},
+    nameserver::NameServerClient,
+    older::{encoded_for, is_older, needed_version},
+    tickets::Tickets,
 };
 use pyroxene_common::{
     channel::{AttemptError, ClientConnection, StreamInputs},
+    codec,
     endpoint::Endpoint,
     identity::Addressee,
-    interface::Interface,
+    interface::{CallStub, Interface},
     message::EncodedRequest,
+    scope,
 };
-use std::fmt;
-use tarpc::{
-    client::{RpcError, stub::Stub},
-    context,
-};
+use std::{fmt, sync::Arc};
+use tarpc::context;
+use tokio::time::Instant;
 
-/// A stub for one instance of an object of the interface `I`, over one connection. Except for errors of
-/// the method itself, a failed call returns its [`AttemptError`] in [`RpcError::Send`].
-pub struct DirectProxy<I: Interface>(ClientConnection<I::Response>);
+/// A stub for one instance of an object of the interface `I`, over one connection. A call is attempted once.
+pub struct DirectProxy<I: Interface> {
+    connection: ClientConnection<I::Response>,
+    object: Arc<str>,
+    endpoint: Arc<str>,
+}
 
 impl<I: Interface> DirectProxy<I> {
     /// Connects to an object at an endpoint, without TLS and without authentication.
@@ -46,7 +56,8 @@ impl<I: Interface> DirectProxy<I> {
         let is_nameserver = config.endpoints().contains(endpoint);
         let addressee = is_nameserver.then_some(&Addressee::NameServer);
         let route = connector.route(endpoint, object, addressee);
-        connector.connect(route).await.map(Self)
+        let connection = connector.connect(route).await?;
+        Ok(Self::over(connection, endpoint, object))
     }
 
     /// Connects to an object at an endpoint with the tickets of `client`.
@@ -57,10 +68,54 @@ impl<I: Interface> DirectProxy<I> {
     ) -> Result<Self, AttemptError> {
         let connector = client.connector::<I>();
         let route = connector.route(endpoint, object, None);
-        connector.connect(route).await.map(Self)
+        let connection = connector.connect(route).await?;
+        Ok(Self::over(connection, endpoint, object))
     }
 
-    /// tarpc's client over this stub.
+    fn over(connection: ClientConnection<I::Response>, endpoint: &Endpoint, object: &str) -> Self {
+        Self {
+            connection,
+            object: object.into(),
+            endpoint: endpoint.to_string().into(),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        context: &context::Context,
+        request_index: usize,
+        request: I::Request,
+    ) -> Result<I::Response, AttemptError> {
+        let hands_over = I::hands_over(request_index);
+        let needs = needed_version::<I>(&request);
+        let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
+        let (encoded, inputs) = match hands_over {
+            true => StreamInputs::collect(encode),
+            false => (encode(), StreamInputs::default()),
+        };
+        let mut encoded = encoded.map_err(AttemptError::Encoding)?;
+        let version = self.connection.interface_version();
+        if is_older::<I>(version) {
+            encoded = encoded_for::<I>(version, request_index, needs, &encoded)?;
+        }
+        let outer = scope::outer_call();
+        let (outer, metadata) = outer.unwrap_or_default();
+        let context = context_of_call(*context, outer.as_ref(), None, Instant::now());
+        if let Some(metadata) = metadata {
+            let metadata = codec::encode(&*metadata).map_err(AttemptError::Encoding)?;
+            encoded = encoded.with_metadata(metadata.into());
+        }
+        let response = match hands_over {
+            true => {
+                let calling = self.connection.call_streaming(&context, &encoded, &inputs);
+                Box::pin(calling).await?
+            }
+            false => self.connection.call(&context, &encoded).await?,
+        };
+        expect_answer::<I>(request_index, response, &self.connection)
+    }
+
+    /// The interface's client over this stub.
     pub fn client(self) -> I::Client<Self> {
         self.into()
     }
@@ -68,39 +123,46 @@ impl<I: Interface> DirectProxy<I> {
 
 impl<I: Interface> Clone for DirectProxy<I> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self {
+            connection: self.connection.clone(),
+            object: Arc::clone(&self.object),
+            endpoint: Arc::clone(&self.endpoint),
+        }
     }
 }
 
 impl<I: Interface> fmt::Debug for DirectProxy<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Direct({})", I::NAME)
+        write!(f, "Direct({} at {})", I::NAME, self.endpoint)
     }
 }
 
-impl<I: Interface> Stub for DirectProxy<I> {
-    type Req = I::Request;
-    type Resp = I::Response;
+impl<I: Interface> CallStub for DirectProxy<I> {
+    type Request = I::Request;
+    type Response = I::Response;
+    type Error = CallError;
 
     async fn call(
         &self,
         context: context::Context,
         request: I::Request,
-    ) -> Result<I::Response, RpcError> {
-        let sent = |error: AttemptError| RpcError::Send(Box::new(error));
+    ) -> Result<I::Response, CallError> {
+        let began = Instant::now();
         let index = I::request_index(&request);
-        let streams = I::hands_over(index);
-        let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let (encoded, inputs) = match streams {
-            true => StreamInputs::collect(encode),
-            false => (encode(), StreamInputs::default()),
-        };
-        let encoded = encoded.map_err(|error| sent(AttemptError::Encoding(error)))?;
-        let answered = match streams {
-            true => Box::pin(self.0.call_streaming(&context, &encoded, &inputs)).await,
-            false => self.0.call(&context, &encoded).await,
-        };
-        let response = answered.map_err(sent)?;
-        expect_answer::<I>(index, response, &self.0).map_err(sent)
+        let attempt = self.attempt(&context, index, request);
+        attempt.await.map_err(|error| {
+            let method = I::METHODS.get(index).map_or("", |method| method.name);
+            let attempt = Attempt {
+                worker: self.endpoint.as_ref().to_owned(),
+                endpoint: self.endpoint.as_ref().to_owned(),
+                ended_after: began.elapsed(),
+                error,
+            };
+            CallError::of_one_attempt(&self.object, method, attempt)
+        })
+    }
+
+    fn answered_another_method() -> CallError {
+        CallError::other_method()
     }
 }

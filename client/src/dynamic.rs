@@ -80,6 +80,18 @@ impl DynamicObject {
         &self.description
     }
 
+    pub(crate) fn proxy(&self) -> &Proxy<Invoke> {
+        &self.proxy
+    }
+
+    /// The same object over another stub.
+    pub(crate) fn over(&self, proxy: Proxy<Invoke>) -> Self {
+        Self {
+            proxy,
+            description: self.description.clone(),
+        }
+    }
+
     /// How many instances are known.
     pub fn instance_count(&self) -> usize {
         self.proxy.instance_count()

@@ -10,8 +10,8 @@ use tarpc::client::RpcError;
 
 /// A call without an answer. The variants differ in how the caller can react.
 ///
-/// tarpc's generated clients return it inside [`RpcError::Send`]; `CallError::from` takes it out
-/// again.
+/// The methods of the clients that [`interface!`](pyroxene_common::interface!) declares return it. tarpc's own
+/// clients return it inside [`RpcError::Send`]; `CallError::from` takes it out again.
 ///
 /// ```no_run
 /// use pyroxene_client::CallError;
@@ -20,8 +20,7 @@ use tarpc::client::RpcError;
 ///
 /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
 /// let calculator = client.object::<Calculator>("calculator").await?;
-/// let called = calculator.factorial(context::current(), 2_000_000).await;
-/// match called.map_err(CallError::from) {
+/// match calculator.factorial(context::current(), 2_000_000).await {
 ///     Ok(Ok(digits)) => println!("{digits}"),
 ///     Ok(Err(error)) => println!("the calculator refuses: {error}"),
 ///     Err(CallError::Unavailable(_)) => println!("the call has not run; try again later"),
@@ -92,6 +91,13 @@ impl AttemptRecorder {
             self.unlisted += 1;
         }
         self.listed.push(attempt);
+    }
+
+    /// Whether the last attempt found an object with another interface.
+    pub(crate) fn last_is_of_another_interface(&self) -> bool {
+        self.listed
+            .last()
+            .is_some_and(Attempt::found_another_interface)
     }
 
     /// The number of attempts.
@@ -281,19 +287,92 @@ impl CallError {
         }
     }
 
+    /// Whether the last attempt found another interface, or another version of it.
+    pub(crate) fn is_about_another_interface(&self) -> bool {
+        let last = self.attempt_log().attempts.last();
+        last.is_some_and(Attempt::found_another_interface)
+    }
+
     fn kind(&self) -> &'static str {
         match self {
-            Self::NotSent(_) => "was not sent",
-            Self::MaybeRan(_) => "may have run, but its answer was lost",
-            Self::Failed(_) => "failed",
-            Self::DeadlineExceeded(_) => "did not end before its deadline",
-            Self::Refused(_) => "was refused",
+            Self::NotSent(_) => " was not sent",
+            Self::MaybeRan(_) => " may have run, but its answer was lost",
+            Self::Failed(_) => " failed",
+            Self::DeadlineExceeded(_) => ": deadline exceeded",
+            Self::Refused(_) => " was refused",
             Self::Unavailable(trail) if trail.attempts.iter().any(Attempt::was_refused) => {
-                "was refused by every worker that it reached"
+                " was refused by every worker that it reached"
             }
-            Self::Unavailable(_) => "reached no instance",
-            Self::SessionLost(_) => "was not answered, because its session is lost",
-            Self::Gone(_) => "was not answered, because the callback is gone",
+            Self::Unavailable(_) => " reached no instance",
+            Self::SessionLost(_) => " was not answered, because its session is lost",
+            Self::Gone(_) => " was not answered, because the callback is gone",
+        }
+    }
+
+    /// The error of a call that was attempted once, at this place.
+    pub(crate) fn of_one_attempt(object: &str, method: &str, attempt: Attempt) -> Self {
+        let kind = match &attempt.error {
+            AttemptError::DeadlineExceeded { .. } => Self::DeadlineExceeded,
+            AttemptError::Failed(_) => Self::Failed,
+            AttemptError::TooLarge { .. } | AttemptError::Encoding(_) => Self::NotSent,
+            error if error.refusal_of_caller().is_some() => Self::Refused,
+            AttemptError::MaybeRan(_) => Self::MaybeRan,
+            AttemptError::NotSent(_)
+            | AttemptError::Refused(_)
+            | AttemptError::Unauthenticated(_) => Self::Unavailable,
+        };
+        kind(Box::new(AttemptLog {
+            object: object.to_owned(),
+            method: method.to_owned(),
+            attempts: vec![attempt],
+            ..AttemptLog::default()
+        }))
+    }
+
+    /// The error if a response answers another method than the one that was called.
+    pub(crate) fn other_method() -> Self {
+        Self::MaybeRan(Box::new(AttemptLog {
+            object: "the call".to_owned(),
+            method: "answer".to_owned(),
+            reason: Some("the peer answered another method".to_owned()),
+            ..AttemptLog::default()
+        }))
+    }
+}
+
+/// The maximum number of workers and of attempts that are shown one by one.
+const MAX_SHOWN: usize = 4;
+
+impl Attempt {
+    fn found_another_interface(&self) -> bool {
+        matches!(
+            self.error,
+            AttemptError::NotSent(ConnectionLost::WrongInterface(_))
+        )
+    }
+}
+
+impl AttemptLog {
+    /// How many attempts there were, and at which workers: ` after 2 attempts at w1, w2`.
+    fn write_attempts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.attempts.len() + self.unlisted {
+            0 => return f.write_str(" before the first attempt"),
+            1 => f.write_str(" after 1 attempt at ")?,
+            count => write!(f, " after {count} attempts at ")?,
+        }
+        let mut workers: Vec<&str> = Vec::new();
+        for attempt in &self.attempts {
+            if !workers.contains(&&*attempt.worker) {
+                workers.push(&attempt.worker);
+            }
+        }
+        for (number, worker) in workers.iter().take(MAX_SHOWN).enumerate() {
+            let comma = if number > 0 { ", " } else { "" };
+            write!(f, "{comma}{worker}")?;
+        }
+        match workers.len().saturating_sub(MAX_SHOWN) {
+            0 => Ok(()),
+            others => write!(f, " and {others} others"),
         }
     }
 }
@@ -301,7 +380,11 @@ impl CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let trail = self.attempt_log();
-        write!(f, "{}.{} {}", trail.object, trail.method, self.kind())?;
+        write!(f, "{}.{}{}", trail.object, trail.method, self.kind())?;
+        let is_late = matches!(self, Self::DeadlineExceeded(_));
+        if is_late {
+            trail.write_attempts(f)?;
+        }
         // The attempts that are shown may all be later ones that were not sent.
         let says_that_it_ran = matches!(self, Self::MaybeRan(_) | Self::Failed(_));
         if !says_that_it_ran && trail.may_have_run() {
@@ -310,12 +393,14 @@ impl fmt::Display for CallError {
         if let Some(reason) = &trail.reason {
             write!(f, ": {reason}")?;
         }
-        /// The maximum number of attempts that are shown one by one.
-        const MAX_SHOWN_ATTEMPTS: usize = 4;
-        let shown = trail.attempts.len().min(MAX_SHOWN_ATTEMPTS);
+        let shown = trail.attempts.len().min(MAX_SHOWN);
         let skipped = trail.attempts.len() - shown;
         let hidden = skipped + trail.unlisted;
         for attempt in trail.attempts.iter().skip(skipped) {
+            // That the deadline passed is said already.
+            if is_late && matches!(attempt.error, AttemptError::DeadlineExceeded { .. }) {
+                continue;
+            }
             write!(f, "; {}: {}", attempt.worker, error_chain(&attempt.error))?;
         }
         if hidden > 0 {
@@ -466,8 +551,36 @@ mod tests {
         let sentence = CallError::DeadlineExceeded(Box::new(trail)).to_string();
         assert!(sentence.ends_with("and 997 earlier attempts"), "{sentence}");
         assert!(
-            sentence.contains("did not end before its deadline, but it may have run"),
+            sentence.contains(": deadline exceeded after 1001 attempts at sent, 969, 970, 971 and 28 others, but it may have run"),
             "{sentence}"
+        );
+    }
+
+    #[test]
+    fn a_late_call_names_its_attempts_and_their_workers() {
+        let late = |workers: &[&str]| {
+            let attempts = workers.iter().map(|worker| Attempt {
+                error: AttemptError::DeadlineExceeded { sent: false },
+                ..attempt(worker)
+            });
+            let trail = AttemptLog {
+                object: "echo".into(),
+                method: "sleep".into(),
+                attempts: attempts.collect(),
+                ..AttemptLog::default()
+            };
+            CallError::DeadlineExceeded(Box::new(trail)).to_string()
+        };
+        let (none, one) = (late(&[]), late(&["w1"]));
+        assert_eq!(
+            none,
+            "echo.sleep: deadline exceeded before the first attempt"
+        );
+        assert_eq!(one, "echo.sleep: deadline exceeded after 1 attempt at w1");
+        let two = late(&["w1", "w2"]);
+        assert_eq!(
+            two,
+            "echo.sleep: deadline exceeded after 2 attempts at w1, w2"
         );
     }
 

@@ -9,19 +9,22 @@ use crate::{
     delegates::{DelegateSlot, DelegatedConnections, SlotConnection},
     delegation::DelegatedCall,
     membership::InstanceKey,
+    options::Selection,
 };
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use pyroxene_common::{
     channel::{AttemptError, ClientConnection, ConnectionLost},
     endpoint::Endpoint,
     identity::Addressee,
     interfaces::directory::{Instance as Listed, InstanceState},
     message::{Load, RefusalReason},
+    stable_hash::{StableHasher, mix},
 };
 use pyroxene_pyro::{tags::repeatable_methods, uri::SCHEME as PYRO_SCHEME};
 use serde::de::DeserializeOwned;
 use std::{
     fmt,
+    hash::Hasher,
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -43,6 +46,11 @@ const SLOW_CONNECT_AFTER: Duration = Duration::from_secs(1);
 /// An instance of an object with the response type `R`.
 pub(crate) struct ObjectInstance<R> {
     pub(crate) key: InstanceKey,
+    /// The version of the interface in which it is called.
+    pub(crate) version: u32,
+    /// The hash of its name, which stays the same when it is restarted.
+    identity: u64,
+    tags: ArcSwap<Vec<String>>,
     target: String,
     /// The methods of a Pyro object that may run twice.
     repeatable: Vec<String>,
@@ -109,10 +117,14 @@ impl<R> fmt::Debug for ObjectInstance<R> {
 }
 
 impl<R> ObjectInstance<R> {
-    pub(crate) fn new(listed: &Listed, connector: Arc<Connector>) -> Self {
+    /// An instance that is called in this version of its interface.
+    pub(crate) fn new(listed: &Listed, version: u32, connector: Arc<Connector>) -> Self {
         let breaker = Breaker::new(connector.breaker);
         let instance = Self {
             key: InstanceKey::of(listed),
+            version,
+            identity: identity(listed),
+            tags: ArcSwap::default(),
             // An instance of a Pyro object has its id in the place of an interface.
             target: match listed.interface.starts_with(PYRO_SCHEME) {
                 true => listed.interface.clone(),
@@ -161,6 +173,21 @@ impl<R> ObjectInstance<R> {
         self.draining.store(draining, Ordering::Relaxed);
         let load = listed.load.in_flight + listed.load.queue;
         self.listed_load.store(load, Ordering::Relaxed);
+        if **self.tags.load() != listed.tags {
+            self.tags.store(Arc::new(listed.tags.clone()));
+        }
+    }
+
+    /// Whether a selection does not leave it out.
+    pub(crate) fn suits(&self, selection: &Selection) -> bool {
+        let tags = self.tags.load();
+        selection.tags.iter().all(|tag| tags.contains(tag))
+            && selection.only.as_ref().is_none_or(|key| *key == self.key)
+    }
+
+    /// Its weight for a key: the calls of the key go to the instance with the greatest one (rendezvous hashing).
+    pub(crate) fn weight_for(&self, key: u64) -> u64 {
+        mix(key ^ self.identity)
     }
 
     /// Its name in messages for people.
@@ -340,7 +367,12 @@ impl<R> ObjectInstance<R> {
 
     /// Records an attempt that got no answer.
     pub(crate) fn failed(&self, error: &AttemptError, took: Duration, now: Instant) {
-        let is_other = matches!(error, AttemptError::NotSent(ConnectionLost::WrongServer(_)));
+        let is_other = matches!(
+            error,
+            AttemptError::NotSent(
+                ConnectionLost::WrongServer(_) | ConnectionLost::WrongInterface(_)
+            )
+        );
         // A worker with a lease may have moved. Its name servers will report the new address.
         let is_static = self.addressee.is_none();
         self.led_to_no_worker
@@ -532,10 +564,14 @@ impl<R: DeserializeOwned + Send + 'static> ObjectInstance<R> {
 
     fn route<'a>(&'a self, endpoint: &'a Endpoint) -> Route<'a> {
         let addressee = self.addressee.as_ref();
-        Route {
-            repeatable: &self.repeatable,
-            ..self.connector.route(endpoint, &self.target, addressee)
+        let mut route = self.connector.route(endpoint, &self.target, addressee);
+        route.version = self.version;
+        route.repeatable = &self.repeatable;
+        // Of a static name it is not known which versions are spoken there.
+        if !self.key.worker.is_empty() {
+            route.oldest = self.version;
         }
+        route
     }
 }
 
@@ -546,6 +582,16 @@ impl<R> Drop for CountedSession<R> {
     fn drop(&mut self) {
         self.0.sessions.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// The hash of the name of an instance: its worker, or the address of a static name.
+fn identity(listed: &Listed) -> u64 {
+    let mut hasher = StableHasher::default();
+    hasher.write(match listed.worker.is_empty() {
+        true => listed.endpoint.as_bytes(),
+        false => listed.worker.as_bytes(),
+    });
+    hasher.finish()
 }
 
 /// A call that counts as in flight.

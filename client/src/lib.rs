@@ -12,10 +12,11 @@
 //!
 //! [`Client::session`] keeps to one instance, where its calls have a state of their own (`proxy/session.rs`).
 //! [`Client::remote`] makes a proxy of a reference (`proxy/remote.rs`).
-//! `failover` asks any name server that answers. [`Client::map`] makes many calls in parallel. [`Client::dynamic`] calls methods by name.
+//! `failover` asks any name server that answers. [`Client::map`] makes many calls in parallel, [`Client::all`] one of every instance. [`Client::dynamic`] calls methods by name.
 //! [`Client::submit`] submits a call to the name servers as a task, which they run (`tasks`).
 //! [`Client::topic`] is a durable log that the name servers keep.
 
+mod all;
 mod attempt;
 pub mod backoff;
 pub mod balance;
@@ -41,17 +42,22 @@ pub mod membership;
 mod nameserver;
 mod nameservers;
 mod object;
+mod object_lookup;
+mod older;
+mod options;
 mod policy;
 mod problem;
 mod proxy;
 mod retry;
 mod security;
+mod spoken;
 mod tasks;
 mod ticket_source;
 mod tickets;
 mod topic;
 mod watches;
 
+pub use all::{AllAnswers, AllInstances, InstanceAnswer};
 pub use backoff::Backoff;
 pub use callers::{CallerAccess, CallerCredentials, CallerLogin};
 pub use client::{Client, ConnectError};
@@ -62,6 +68,8 @@ pub use direct::DirectProxy;
 pub use dynamic::{DynamicError, DynamicObject};
 pub use error::{Attempt, AttemptLog, CallError};
 pub use nameserver::{LoginState, NameServerClient, NameServerService, ReceivedAdmission};
+pub use object_lookup::ObjectLookup;
+pub use options::CallOptions;
 pub use policy::Policy;
 pub use problem::Problem;
 pub use proxy::{CallOnceOptions, Proxy, RemoteProxy, Response, SessionProxy};

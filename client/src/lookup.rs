@@ -5,8 +5,9 @@ use crate::{
     nameservers::ClientNameServers,
     object::{Availability, WatchRefusal, WatchedObject},
     problem::Problem,
+    proxy::Wanted,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// After this time the answer of one name server suffices to report that an object is not hosted.
@@ -20,6 +21,9 @@ const UPDATE_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The pause between two checks for another instance while every known one drains.
 const DRAINING_GRACE: Duration = Duration::from_millis(20);
+
+/// The longest wait for a name server that has just started to know every live worker.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) const NOT_HOSTED: &str = "no live worker hosts it";
 const NO_NAMESERVER: &str = "no name server can be reached";
@@ -39,6 +43,15 @@ impl NoInstance {
             kind: CallError::Unavailable,
             reason: reason.to_owned(),
             problem: None,
+        }
+    }
+
+    /// Only instances of another interface were found.
+    fn other_interface(reason: String) -> Self {
+        Self {
+            kind: CallError::NotSent,
+            reason,
+            problem: Some(Problem::WrongInterface),
         }
     }
 
@@ -80,7 +93,7 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
                     Availability::Undecided if Instant::now() < one_answer_suffices_at => {}
                     // A frozen name server must not delay the answer that the others give.
                     Availability::Undecided if self.is_probably_not_hosted() => {
-                        return Availability::NotHosted;
+                        return self.nothing_to_call();
                     }
                     // What was not sent is bounded by the deadline alone.
                     Availability::Undecided | Availability::NoNameServerAnswers => {}
@@ -93,6 +106,7 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
         match timeout_at(deadline, known).await {
             Ok(Availability::Some) => Ok(()),
             Ok(Availability::NotHosted) => Err(NoInstance::unavailable(NOT_HOSTED)),
+            Ok(Availability::OtherInterface(reason)) => Err(NoInstance::other_interface(reason)),
             Ok(Availability::Refused(refusal)) => Err(NoInstance::refused(refusal)),
             Ok(Availability::NoNameServerReachable) => Err(NoInstance::unavailable(NO_NAMESERVER)),
             // The deadline passed. The other two states do not end the wait.
@@ -106,6 +120,20 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
         }
     }
 
+    /// Waits until a name server in contact knows every live worker, which is soon after its start, but no longer than
+    /// until then.
+    pub(crate) async fn settled(&self, deadline: Instant) {
+        let mut updates = self.updates();
+        let settled = async {
+            while !self.knows_all_instances() && self.in_contact() {
+                // The channel stays open: `self` owns the sender. A timeout leads to the next poll.
+                let _ = timeout(LOOKUP_POLL_INTERVAL, updates.changed()).await;
+            }
+        };
+        let latest = Instant::now() + SETTLE_TIMEOUT;
+        let _ = timeout_at(deadline.min(latest), settled).await;
+    }
+
     /// Waits until the object has an instance that does not drain. A `weak` caller waits until the deadline also
     /// if no worker hosts the object.
     pub(crate) async fn has_instance(
@@ -113,27 +141,40 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
         nameservers: &ClientNameServers,
         weak: bool,
         deadline: Instant,
+        wanted: Wanted<'_>,
     ) -> Result<(), NoInstance> {
         let mut updates = self.updates();
         let ready = async {
             loop {
                 let instances = self.instances();
-                if instances.iter().any(|instance| !instance.is_draining()) {
+                let accepted = |instance: &&Arc<_>| wanted.accepts(instance);
+                let mut accepted = instances.iter().filter(accepted).peekable();
+                let is_wanted_one_there = accepted.peek().is_some();
+                if accepted.any(|instance| !instance.is_draining()) {
                     return Ok(());
                 }
                 drop(instances);
                 match self.availability() {
+                    Availability::Some if !is_wanted_one_there => {
+                        if !weak && self.knows_all_instances() {
+                            return Err(NoInstance::unavailable(&wanted.missing()));
+                        }
+                    }
                     // Every instance drains. A replacement may already be starting.
                     Availability::Some => sleep(DRAINING_GRACE).await,
                     Availability::Undecided => {}
                     Availability::NotHosted if !weak => {
                         return Err(NoInstance::unavailable(NOT_HOSTED));
                     }
+                    Availability::OtherInterface(reason) if !weak => {
+                        return Err(NoInstance::other_interface(reason));
+                    }
                     Availability::Refused(refusal) => return Err(NoInstance::refused(refusal)),
                     Availability::NoNameServerReachable if !weak => {
                         return Err(NoInstance::unavailable(NO_NAMESERVER));
                     }
                     Availability::NotHosted
+                    | Availability::OtherInterface(_)
                     | Availability::NoNameServerReachable
                     | Availability::NoNameServerAnswers => {}
                 }
@@ -150,6 +191,10 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
                 Err(none)
             }
             Err(_) => Err(match self.availability() {
+                Availability::Some if wanted.leaves_any_out() => {
+                    NoInstance::unavailable(&wanted.missing())
+                }
+                Availability::OtherInterface(reason) => NoInstance::other_interface(reason),
                 Availability::NoNameServerReachable => NoInstance::unavailable(NO_NAMESERVER),
                 Availability::NoNameServerAnswers | Availability::Undecided
                     if !self.in_contact() && !self.is_missing() =>

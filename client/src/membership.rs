@@ -305,6 +305,7 @@ mod tests {
             target: "o".into(),
             interface: "I".into(),
             version: 1,
+            spoken: Vec::new(),
             state: InstanceState::Ready,
             tags: Vec::new(),
             fence: None,

@@ -8,14 +8,17 @@ pub(crate) use login::{CredentialSinks, Login};
 pub use login::{LoginState, ReceivedAdmission};
 pub use service::NameServerService;
 
-use crate::{config::ClientConfig, connect::ConnectOptions};
+use crate::{config::ClientConfig, connect::ConnectOptions, error::CallError};
 use pyroxene_common::{
     channel::AttemptError,
     endpoint::Endpoint,
     interface::Interface,
     interfaces::{
         access::{self, Access, access::AccessClient},
-        directory::{self, Directory, directory::DirectoryClient},
+        directory::{
+            self, Cursor, Directory, DirectoryError, Lease, Registration, VersionedWatchResponse,
+            WatchResponse, directory::DirectoryClient,
+        },
         figures::{self, Figures, figures::FiguresClient},
         presence::{self, Presence, presence::PresenceClient},
         tasks::{self, Tasks, tasks::TasksClient},
@@ -23,6 +26,7 @@ use pyroxene_common::{
     },
 };
 use std::{fmt, sync::Arc};
+use tarpc::context::Context;
 use tokio::sync::watch;
 
 /// One name server. Its connections are opened when they are needed.
@@ -90,33 +94,73 @@ impl NameServerClient {
         &self.0.endpoint
     }
 
-    /// tarpc's client for its directory.
+    /// The client of its directory.
     pub fn directory(&self) -> DirectoryClient<NameServerService<Directory>> {
         self.0.directory.clone().into()
     }
 
-    /// tarpc's client for its access object.
+    /// Opens a session of a worker. A name server of an earlier version does not learn which versions of their interfaces
+    /// the objects speak.
+    pub async fn open_session(
+        &self,
+        context: Context,
+        mut registration: Registration,
+    ) -> Result<Result<Lease, DirectoryError>, CallError> {
+        let directory = self.directory();
+        let spoken = registration.take_spoken();
+        if spoken.iter().all(Vec::is_empty) {
+            return directory.open(context, registration, None).await;
+        }
+        let opening = directory.open(context, registration.clone(), Some(spoken));
+        match opening.await {
+            Err(error) if error.is_about_another_interface() => {
+                directory.open(context, registration, None).await
+            }
+            opened => opened,
+        }
+    }
+
+    /// Watches an object: `DirectoryClient::watch`, with the versions that the instances speak if the name server knows
+    /// them.
+    pub async fn watch(
+        &self,
+        context: Context,
+        object: String,
+        after: Option<Cursor>,
+        wait_ms: u64,
+    ) -> Result<Result<WatchResponse, DirectoryError>, CallError> {
+        let directory = self.directory();
+        let watching = directory.watch_versions(context, object.clone(), after, wait_ms);
+        match watching.await {
+            Err(error) if error.is_about_another_interface() => {
+                directory.watch(context, object, after, wait_ms).await
+            }
+            watched => Ok(watched?.map(VersionedWatchResponse::into_response)),
+        }
+    }
+
+    /// The client of its access object.
     pub fn access(&self) -> AccessClient<NameServerService<Access>> {
         self.0.access.clone().into()
     }
 
-    /// tarpc's client for its tasks. [`Client::submit`](crate::Client::submit) uses any name server that
+    /// The client of its tasks. [`Client::submit`](crate::Client::submit) uses any name server that
     /// answers.
     pub fn tasks(&self) -> TasksClient<NameServerService<Tasks>> {
         self.0.tasks.clone().into()
     }
 
-    /// tarpc's client for its presence object.
+    /// The client of its presence object.
     pub fn presence(&self) -> PresenceClient<NameServerService<Presence>> {
         self.0.presence.clone().into()
     }
 
-    /// tarpc's client for its topics.
+    /// The client of its topics.
     pub fn topics(&self) -> TopicsClient<NameServerService<Topics>> {
         self.0.topics.clone().into()
     }
 
-    /// tarpc's client for its figures of calls.
+    /// The client of its figures of calls.
     pub fn figures(&self) -> FiguresClient<NameServerService<Figures>> {
         self.0.figures.clone().into()
     }
@@ -151,3 +195,6 @@ fn service<I: Interface>(
         login.clone(),
     )
 }
+
+#[cfg(test)]
+mod tests;

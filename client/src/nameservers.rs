@@ -20,7 +20,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     time::Duration,
 };
-use tarpc::{client::RpcError, context::Context};
+use tarpc::context::Context;
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
@@ -148,7 +148,7 @@ impl ClientNameServers {
         question: impl Fn(NameServerClient, Context) -> F,
     ) -> Vec<(NameServerClient, Result<T, CallError>)>
     where
-        F: Future<Output = Result<T, RpcError>>,
+        F: Future<Output = Result<T, CallError>>,
     {
         let nameservers = self.list();
         let times = RequestTimes::quick(Repeat::Until(deadline));
@@ -279,10 +279,9 @@ impl ClientNameServers {
 
 /// The answer of a name server. Where nobody listens, nobody is waited for.
 async fn unless_absent<T>(
-    answer: impl Future<Output = Result<T, RpcError>>,
+    answer: impl Future<Output = Result<T, CallError>>,
 ) -> Result<T, NoAnswer<CallError>> {
     answer.await.map_err(|error| {
-        let error = CallError::from(error);
         let next = match next_of(&error) {
             Next::Absent => Next::Unable,
             next => next,

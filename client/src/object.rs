@@ -13,7 +13,7 @@ use crate::{
     problem::Problem,
 };
 use arc_swap::ArcSwap;
-use pyroxene_common::interfaces::directory::{Cursor, Departure, DirectoryError};
+use pyroxene_common::interfaces::directory::{Cursor, Departure, DirectoryError, InstanceState};
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
@@ -42,6 +42,8 @@ pub(crate) struct WatchedObject<R> {
     membership: Mutex<Membership>,
     /// Why a name server refused the watch because of the client's identity.
     refusal: Mutex<Option<WatchRefusal>>,
+    /// The live instances that are not called, because they have another interface.
+    skipped: Mutex<Vec<SkippedInstance>>,
     connector: Arc<Connector>,
     /// Counts the updates. It wakes callers that wait for an instance.
     updates: watch::Sender<u64>,
@@ -54,6 +56,16 @@ impl<R> fmt::Debug for WatchedObject<R> {
             .field("instances", &self.instances.load())
             .finish_non_exhaustive()
     }
+}
+
+/// A live instance that is not called, because it has another interface, or another version of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SkippedInstance {
+    /// The name of its worker, or its endpoint if it has no name.
+    pub(crate) worker: String,
+    pub(crate) tags: Vec<String>,
+    /// What it has.
+    pub(crate) reason: String,
 }
 
 /// Why a name server refuses this client.
@@ -70,6 +82,8 @@ pub(crate) enum Availability {
     Some,
     /// No reachable name server lists an instance.
     NotHosted,
+    /// All instances have another interface, as this sentence says.
+    OtherInterface(String),
     /// No name server is reachable.
     NoNameServerReachable,
     /// No name server is in contact, but one of them was silent or closed the connection: it may answer soon.
@@ -81,18 +95,14 @@ pub(crate) enum Availability {
 }
 
 impl<R: Send + Sync + 'static> WatchedObject<R> {
-    pub(crate) fn new(
-        name: &str,
-        balancer: Balancer,
-        nameservers: usize,
-        connector: Arc<Connector>,
-    ) -> Self {
+    pub(crate) fn new(name: &str, nameservers: usize, connector: Arc<Connector>) -> Self {
         Self {
             name: name.to_owned(),
-            balancer,
+            balancer: Balancer::new(),
             instances: ArcSwap::default(),
             membership: Mutex::new(Membership::new(nameservers)),
             refusal: Mutex::default(),
+            skipped: Mutex::default(),
             connector,
             updates: watch::Sender::new(0),
         }
@@ -131,7 +141,7 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
             membership.in_contact(),
         ) {
             (false, _) => Availability::Undecided,
-            (true, true) => Availability::NotHosted,
+            (true, true) => self.nothing_to_call(),
             (true, false) => match self.refusal().clone() {
                 Some(refusal) => Availability::Refused(refusal),
                 None if membership.may_answer() => Availability::NoNameServerAnswers,
@@ -156,6 +166,24 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
         let membership = self.membership();
         let is_empty = self.instances.load().is_empty();
         is_empty && membership.is_settled() && !membership.is_missing(Instant::now())
+    }
+
+    /// Why there is no instance to call, as far as name servers know.
+    pub(crate) fn nothing_to_call(&self) -> Availability {
+        match self.skipped().first() {
+            Some(skipped) => Availability::OtherInterface(skipped.reason.clone()),
+            None => Availability::NotHosted,
+        }
+    }
+
+    /// The live instances that are not called, because they have another interface.
+    pub(crate) fn skipped(&self) -> MutexGuard<'_, Vec<SkippedInstance>> {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a name server in contact knows every live worker.
+    pub(crate) fn knows_all_instances(&self) -> bool {
+        self.membership().is_settled()
     }
 
     /// Whether the last instance disappeared recently and may come back.
@@ -186,16 +214,32 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
             }
         }
         if difference.changed {
-            let instances = membership
-                .instances()
-                .map(|listed| match known.get(&InstanceKey::of(listed)) {
-                    Some(instance) => {
+            let spoken = &self.connector.spoken;
+            let mut skipped = Vec::new();
+            let mut instances = Vec::new();
+            for listed in membership.instances() {
+                let Some(version) = spoken.version_for(listed) else {
+                    if listed.state == InstanceState::Ready {
+                        skipped.push(SkippedInstance {
+                            worker: listed.name().to_owned(),
+                            tags: listed.tags.clone(),
+                            reason: spoken.mismatch(&self.name, listed),
+                        });
+                    }
+                    continue;
+                };
+                instances.push(match known.get(&InstanceKey::of(listed)) {
+                    Some(instance) if instance.version == version => {
                         instance.update(listed);
                         Arc::clone(instance)
                     }
-                    None => Arc::new(ObjectInstance::new(listed, Arc::clone(&self.connector))),
-                })
-                .collect();
+                    _ => {
+                        let connector = Arc::clone(&self.connector);
+                        Arc::new(ObjectInstance::new(listed, version, connector))
+                    }
+                });
+            }
+            *self.skipped() = skipped;
             self.instances.store(Arc::new(instances));
         }
         drop(membership);
@@ -243,8 +287,7 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
                 return;
             };
             let context = context_within(LONG_POLL + SLACK);
-            let watching = nameserver.directory();
-            let answer = watching.watch(context, name, cursor, wait_ms).await;
+            let answer = nameserver.watch(context, name, cursor, wait_ms).await;
             let Some(object) = watched.upgrade() else {
                 return;
             };
@@ -264,7 +307,6 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
                 }
                 Err(error) => {
                     tracing::debug!(object = object.name, %error, "watch lost");
-                    let error = CallError::from(error);
                     let may_answer = error.may_be_answered_later();
                     *object.refusal() = refused(&error);
                     object.update(|membership, now| membership.watch_lost(index, may_answer, now));
@@ -312,7 +354,7 @@ mod tests {
     use super::*;
     use crate::config::ClientConfig;
     use pyroxene_common::{
-        interfaces::directory::{Instance as Listed, InstanceState, WatchResponse, WatchUpdate},
+        interfaces::directory::{Instance as Listed, WatchResponse, WatchUpdate},
         message::Load,
     };
     use pyroxene_objects::interfaces::echo::Echo;
@@ -327,6 +369,7 @@ mod tests {
             target: "echo".to_owned(),
             interface: "pyroxene.Echo".to_owned(),
             version: 1,
+            spoken: Vec::new(),
             state: InstanceState::Ready,
             tags: Vec::new(),
             fence: None,
@@ -347,8 +390,7 @@ mod tests {
         let config = ClientConfig::without_nameservers();
         let greeting = Arc::new(Connector::new::<Echo>(&config, None));
         for _ in 0..10_000 {
-            let balancer = Balancer::new(config.policy);
-            let object = WatchedObject::<()>::new("echo", balancer, 1, Arc::clone(&greeting));
+            let object = WatchedObject::<()>::new("echo", 1, Arc::clone(&greeting));
             thread::scope(|scope| {
                 let looking = scope.spawn(|| {
                     loop {

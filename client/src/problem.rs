@@ -27,6 +27,8 @@ pub enum Problem {
     StaticName,
     /// No name server answers.
     NoNameServer,
+    /// The object has another interface than the one by which it is called.
+    WrongInterface,
 }
 
 impl Problem {
@@ -45,6 +47,7 @@ impl Problem {
             )) => Some(Self::CertificateRequired),
             AttemptError::NotSent(lost) | AttemptError::MaybeRan(lost) => match lost {
                 ConnectionLost::TlsRequired(_) => Some(Self::TlsRequired),
+                ConnectionLost::WrongInterface(_) => Some(Self::WrongInterface),
                 ConnectionLost::Insecure(TlsFailure::Plain) => Some(Self::NoTls),
                 ConnectionLost::Insecure(TlsFailure::UnknownAuthority) => {
                     Some(Self::UnknownAuthority)

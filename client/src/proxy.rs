@@ -5,22 +5,31 @@ mod batch;
 mod call;
 mod connecting;
 mod hedge;
+mod metadata;
 mod once;
+mod pick;
 mod remote;
 mod session;
 mod streaming;
 
 pub use once::CallOnceOptions;
+pub(crate) use pick::Wanted;
 pub use remote::RemoteProxy;
 pub use session::SessionProxy;
 
 use crate::{
-    error::CallError, instance::ObjectInstance, nameservers::ClientNameServers,
-    object::WatchedObject, retry::CallPolicy,
+    deadline::DEFAULT_DEADLINE, error::CallError, instance::ObjectInstance,
+    nameservers::ClientNameServers, object::WatchedObject, older::needed_version,
+    options::CallOptions, retry::RetryBudget,
 };
 use call::ProxyCall;
+use metadata::Answered;
 use pyroxene_common::{
-    channel::ProgressListener, codec::CodecError, interface::Interface, message::EncodedRequest,
+    channel::ProgressListener,
+    codec::CodecError,
+    interface::{CallStub, Interface},
+    message::EncodedRequest,
+    scope,
 };
 use serde::Serialize;
 use std::{fmt, sync::Arc};
@@ -28,12 +37,16 @@ use tarpc::{
     client::{RpcError, stub::Stub},
     context,
 };
+use tokio::time::Instant;
 
 /// A stub for an object of the interface `I`. Clones share their state.
 pub struct Proxy<I: Interface> {
-    policy: Arc<CallPolicy>,
+    budget: Arc<RetryBudget>,
+    options: Arc<CallOptions>,
     nameservers: Arc<ClientNameServers>,
     object: Arc<WatchedObject<I::Response>>,
+    /// Whether the options change nothing of the usual path of a call.
+    is_plain: bool,
     /// Whether calls wait for an instance to appear.
     weak: bool,
 }
@@ -41,9 +54,11 @@ pub struct Proxy<I: Interface> {
 impl<I: Interface> Clone for Proxy<I> {
     fn clone(&self) -> Self {
         Self {
-            policy: Arc::clone(&self.policy),
+            budget: Arc::clone(&self.budget),
+            options: Arc::clone(&self.options),
             nameservers: Arc::clone(&self.nameservers),
             object: Arc::clone(&self.object),
+            is_plain: self.is_plain,
             weak: self.weak,
         }
     }
@@ -78,13 +93,16 @@ impl<T> Response<T> {
 
 impl<I: Interface> Proxy<I> {
     pub(crate) fn new(
-        policy: Arc<CallPolicy>,
+        budget: Arc<RetryBudget>,
+        options: CallOptions,
         nameservers: Arc<ClientNameServers>,
         object: Arc<WatchedObject<I::Response>>,
         weak: bool,
     ) -> Self {
         Self {
-            policy,
+            budget,
+            is_plain: options.is_plain(),
+            options: Arc::new(options),
             nameservers,
             object,
             weak,
@@ -94,6 +112,36 @@ impl<I: Interface> Proxy<I> {
     /// The object's name.
     pub fn object_name(&self) -> &str {
         &self.object.name
+    }
+
+    /// A stub whose calls are made in another way, for example for one call. It costs little: it shares the
+    /// connections and all that is known of the instances.
+    ///
+    /// ```no_run
+    /// use pyroxene_objects::interfaces::echo::{Echo, echo::EchoClient};
+    /// use std::time::Duration;
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let proxy = client.proxy::<Echo>("echo").await?;
+    /// let quick = proxy.with(|calls| calls.deadline(Duration::from_millis(50)).max_attempts(1));
+    /// EchoClient::from(quick).sleep(context::current(), 10).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with(&self, change: impl FnOnce(CallOptions) -> CallOptions) -> Self {
+        let options = change(CallOptions::clone(&self.options));
+        Self {
+            is_plain: options.is_plain(),
+            options: Arc::new(options),
+            ..self.clone()
+        }
+    }
+
+    /// Until when a call that begins now may take, if its context says nothing of that.
+    pub(crate) fn default_deadline(&self) -> Instant {
+        Instant::now() + self.options.deadline.unwrap_or(DEFAULT_DEADLINE)
     }
 
     /// The number of known instances.
@@ -174,6 +222,7 @@ impl<I: Interface> Proxy<I> {
         let index = I::request_index(like);
         let mut call = self.begin_encoded(context, index, EncodedRequest::new(message))?;
         call.prefers_fewest_in_flight = true;
+        call.needs = needed_version::<I>(like);
         self.answer(call).await
     }
 
@@ -183,7 +232,9 @@ impl<I: Interface> Proxy<I> {
         request: &I::Request,
     ) -> Result<ProxyCall<'a, I>, CallError> {
         let index = I::request_index(request);
-        self.begin_encoding(context, index, || EncodedRequest::new(request))
+        let mut call = self.begin_encoding(context, index, || EncodedRequest::new(request))?;
+        call.needs = needed_version::<I>(request);
+        Ok(call)
     }
 
     /// The same for a request that is not needed afterwards: its large parts are sent without a copy.
@@ -193,8 +244,11 @@ impl<I: Interface> Proxy<I> {
         request: I::Request,
     ) -> Result<ProxyCall<'a, I>, CallError> {
         let index = I::request_index(&request);
+        let needs = needed_version::<I>(&request);
         let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        self.begin_encoding(context, index, encode)
+        let mut call = self.begin_encoding(context, index, encode)?;
+        call.needs = needs;
+        Ok(call)
     }
 
     /// Begins a call of the method with this index, with its encoded request.
@@ -204,17 +258,58 @@ impl<I: Interface> Proxy<I> {
         request_index: usize,
         encoded: Result<EncodedRequest, CodecError>,
     ) -> Result<ProxyCall<'a, I>, CallError> {
-        self.policy.count_call();
-        ProxyCall::new(&self.object.name, context, request_index, encoded)
+        self.budget.count_call();
+        let (object, deadline) = (&self.object.name, self.options.deadline);
+        let outer = scope::outer_call();
+        let inherited = outer.as_ref().and_then(|(outer, _)| outer.as_ref());
+        let mut call =
+            ProxyCall::new(object, context, inherited, deadline, request_index, encoded)?;
+        let metadata = outer.as_ref().and_then(|(_, metadata)| metadata.as_deref());
+        if !self.is_plain || metadata.is_some() {
+            if self.options.selection.only.is_some() {
+                call.ask_once();
+            }
+            self.add_metadata(&mut call, metadata)?;
+        }
+        Ok(call)
     }
 
     /// Makes a call, and returns the answer with the worker that gave it.
     async fn answer(&self, call: ProxyCall<'_, I>) -> Result<Response<I::Response>, CallError> {
-        let (response, instance, attempts) = self.run(call).await?;
+        let (response, instance, attempts) = self.run_any(call).await?;
         Ok(Response::new(response, &instance, attempts))
+    }
+
+    /// Makes a call, which the interceptors see if there are any.
+    async fn run_any(&self, call: ProxyCall<'_, I>) -> Result<Answered<I::Response>, CallError> {
+        match self.is_plain {
+            true => self.run(call).await,
+            false => Box::pin(self.intercepted(call, |call| self.run(call))).await,
+        }
     }
 }
 
+impl<I: Interface> CallStub for Proxy<I> {
+    type Request = I::Request;
+    type Response = I::Response;
+    type Error = CallError;
+
+    async fn call(
+        &self,
+        context: context::Context,
+        request: I::Request,
+    ) -> Result<I::Response, CallError> {
+        let call = self.begin_owned(context, request)?;
+        let (response, ..) = self.run_any(call).await?;
+        Ok(response)
+    }
+
+    fn answered_another_method() -> CallError {
+        CallError::other_method()
+    }
+}
+
+/// For tarpc's own generated clients, whose errors are tarpc's.
 impl<I: Interface> Stub for Proxy<I> {
     type Req = I::Request;
     type Resp = I::Response;
@@ -224,8 +319,6 @@ impl<I: Interface> Stub for Proxy<I> {
         context: context::Context,
         request: I::Request,
     ) -> Result<I::Response, RpcError> {
-        let call = self.begin_owned(context, request)?;
-        let (response, ..) = self.run(call).await?;
-        Ok(response)
+        Ok(CallStub::call(self, context, request).await?)
     }
 }

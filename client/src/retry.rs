@@ -22,13 +22,9 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
-/// How often the calls of a client are attempted. All its proxies share it.
+/// What bounds the retries of a client. All its proxies share it.
 #[derive(Debug)]
-pub(crate) struct CallPolicy {
-    /// The maximum number of times that a call is sent.
-    pub(crate) max_attempts: usize,
-    /// After this time a second attempt is made in parallel, if the method is idempotent.
-    pub(crate) hedge_after: Option<Duration>,
+pub(crate) struct RetryBudget {
     budget: Mutex<Budget>,
     /// Calls since the last withdrawal from the budget.
     calls: AtomicU64,
@@ -36,11 +32,9 @@ pub(crate) struct CallPolicy {
     _stop_when_dropped: DropGuard,
 }
 
-impl CallPolicy {
+impl RetryBudget {
     pub(crate) fn new(config: &ClientConfig, stop_when_dropped: DropGuard) -> Self {
         Self {
-            max_attempts: config.max_attempts as usize,
-            hedge_after: config.hedge_after,
             budget: Mutex::new(Budget::new(config.budget, Instant::now())),
             calls: AtomicU64::new(0),
             _stop_when_dropped: stop_when_dropped,
@@ -97,9 +91,12 @@ impl RetryDecision {
 /// Decides after a failed attempt. `repeatable` says whether the method is idempotent.
 pub(crate) fn judge(error: &AttemptError, repeatable: bool) -> RetryDecision {
     match error {
-        AttemptError::NotSent(_) => RetryDecision::TryElsewhere {
+        AttemptError::NotSent(lost) => RetryDecision::TryElsewhere {
             costs_budget: false,
-            last: CallError::Unavailable,
+            last: match lost {
+                ConnectionLost::WrongInterface(_) => CallError::NotSent,
+                _ => CallError::Unavailable,
+            },
         },
         AttemptError::Refused(refusal) => match refusal.reason {
             RefusalReason::Denied | RefusalReason::Unauthenticated | RefusalReason::Limited => {

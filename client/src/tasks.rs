@@ -168,7 +168,7 @@ impl Client {
         .await
     }
 
-    /// tarpc's client for an object of the interface `I` whose calls are tasks. A call runs and is answered
+    /// The client of an object of the interface `I` whose calls are tasks. A call runs and is answered
     /// also if no worker hosts the object yet, or if a worker dies. See [`Durable`].
     ///
     /// ```no_run

@@ -20,7 +20,7 @@ use pyroxene_common::{
     values::Blob,
 };
 use std::{cmp::Reverse, fmt, sync::Arc, time::Duration};
-use tarpc::{client::RpcError, context::Context};
+use tarpc::context::Context;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -332,7 +332,7 @@ impl Topic {
         call: impl Fn(TopicsClient<NameServerService<Topics>>, Context) -> F,
     ) -> Result<T, TopicError>
     where
-        F: Future<Output = Result<Result<T, TopicsError>, RpcError>>,
+        F: Future<Output = Result<Result<T, TopicsError>, CallError>>,
     {
         let asked = self
             .client
@@ -348,7 +348,7 @@ impl Topic {
                             Err(NoAnswer::new(error.next(), error).answered())
                         }
                         Err(error) => {
-                            let error = TopicError::Call(error.into());
+                            let error = TopicError::Call(error);
                             Err(NoAnswer::new(error.next(), error))
                         }
                     }

@@ -1,13 +1,10 @@
 //! The objects that a client watches. One that nobody has asked for in a minute is unwatched, unless a proxy holds
 //! it, or its instances cannot be listed again now.
 
-use crate::{
-    balance::Balancer, connector::Connector, nameservers::ClientNameServers, object::WatchedObject,
-    policy::Policy,
-};
+use crate::{connector::Connector, nameservers::ClientNameServers, object::WatchedObject};
 use pyroxene_common::interface::Interface;
 use std::{
-    any::Any,
+    any::{Any, TypeId},
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -29,10 +26,10 @@ const MAX_UNUSED: usize = 256;
 #[derive(Default)]
 pub(crate) struct Watches(Mutex<WatchesByName>);
 
-/// The watches by name and interface.
+/// The watches by name and interface. Several versions of an interface, which have the same name, are several types.
 #[derive(Default)]
 struct WatchesByName {
-    watches: HashMap<(String, &'static str), Watch>,
+    watches: HashMap<(String, TypeId), Watch>,
     /// Whether the sweeps have started.
     is_swept: bool,
 }
@@ -68,14 +65,13 @@ impl Watches {
     pub(crate) fn object<I: Interface>(
         self: &Arc<Self>,
         name: &str,
-        policy: Policy,
         connector: impl FnOnce() -> Connector,
         nameservers: &Arc<ClientNameServers>,
         stop: &CancellationToken,
     ) -> Arc<WatchedObject<I::Response>> {
         let mut known = self.lock();
         let now = Instant::now();
-        if let Some(watch) = known.watches.get_mut(&(name.to_owned(), I::NAME))
+        if let Some(watch) = known.watches.get_mut(&(name.to_owned(), TypeId::of::<I>()))
             && let Ok(object) = Arc::clone(&watch.object).downcast()
         {
             watch.used_at = now;
@@ -88,7 +84,6 @@ impl Watches {
         known.make_room();
         let object = Arc::new(WatchedObject::new(
             name,
-            Balancer::new(policy),
             nameservers.configured(),
             Arc::new(connector()),
         ));
@@ -106,7 +101,8 @@ impl Watches {
             }),
             _following: AbortOnDropHandle::new(following),
         };
-        known.watches.insert((name.to_owned(), I::NAME), watch);
+        let key = (name.to_owned(), TypeId::of::<I>());
+        known.watches.insert(key, watch);
         object
     }
 
@@ -186,7 +182,7 @@ mod tests {
         let watches = Arc::<Watches>::default();
         let look_up = |name: &str| {
             let connector = || Connector::new::<Echo>(&config, None);
-            watches.object::<Echo>(name, config.policy, connector, &nameservers, &stop)
+            watches.object::<Echo>(name, connector, &nameservers, &stop)
         };
         let hosted = look_up("hosted");
         hosted.list_one_instance();

@@ -29,7 +29,9 @@ pub use server::{
 };
 pub use session_limits::{DEFAULT_SESSION_IDLE, DEFAULT_SESSIONS_PER_USER, SessionLimits};
 pub use settings::{DEFAULT_BUSY_POLL, DEFAULT_MAX_BUFFERED, Settings};
-pub(crate) use streams::{SCHEMA_MARK, hand_over, receive_callback, with_kept};
+pub(crate) use streams::{
+    SCHEMA_MARK, hand_over, is_tracing_shapes, receive_callback, tracing_shapes, with_kept,
+};
 pub use streams::{
     Stream, StreamCredit, StreamEnd, StreamError, StreamFailure, StreamId, StreamInputs,
     StreamOutcome, StreamStop, answering_in_json, keep_while_streaming, reading_json,

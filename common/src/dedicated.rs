@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 #[derive(Debug)]
 pub struct DedicatedRuntime {
     handle: Handle,
-    /// `None` only while this is being dropped.
+    /// `None` if it is not its own runtime, and while this is being dropped.
     runtime: Option<Runtime>,
 }
 
@@ -31,6 +31,14 @@ impl DedicatedRuntime {
             handle: runtime.handle().clone(),
             runtime: Some(runtime),
         })
+    }
+
+    /// The current runtime in its place, without a thread of its own: for tests, whose time may be paused.
+    pub fn current() -> Self {
+        Self {
+            handle: Handle::current(),
+            runtime: None,
+        }
     }
 
     /// A handle that spawns tasks on this runtime.

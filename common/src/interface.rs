@@ -1,23 +1,32 @@
 //! Interfaces: a tarpc service trait with a name, a version, and descriptions of its methods.
 //!
 //! [`interface!`](crate::interface!) declares one. It passes the trait to `#[tarpc::service]` unchanged, so
-//! the request and response enums and the client are tarpc's own. It adds a marker type (the *interface*)
-//! that carries the name, the version, which methods are idempotent, and a JSON schema of every parameter and
-//! result.
+//! the request and response enums are tarpc's own. It adds a client whose errors are those of its stub, and a
+//! marker type (the *interface*) that carries the name, the version, which methods are idempotent, and a JSON
+//! schema of every parameter and result.
 
 mod declare;
 pub mod describe;
+mod fingerprint;
 pub mod probe;
 mod remote;
+mod shape;
+mod stub;
+mod versions;
 
+pub use crate::message::SpokenVersion;
 pub use describe::{
     ANY_PARAMETER, Description, MethodDescription, POSITIONAL, ParameterDescription,
 };
 pub use remote::{REMOTE_MARK, Remote, RemoteTarget};
+pub use stub::CallStub;
+pub use versions::{MAX_SPOKEN_VERSIONS, common_version, decode_request, spoken_versions};
+#[doc(hidden)]
+pub use versions::{check_marks, oldest_version, since};
 
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
-use tarpc::{RequestName, ServerError, client::stub::Stub, context::Context};
+use tarpc::{RequestName, ServerError, context::Context};
 
 /// The static description of a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +45,10 @@ pub struct Method {
     pub takes_callback: bool,
     /// Whether its answer is a stream.
     pub answers_stream: bool,
+    /// The version that added it (`#[since = 2]`); 0 if it was there from the beginning.
+    pub since: u32,
+    /// The same for each of its parameters.
+    pub parameters_since: &'static [u32],
 }
 
 impl Method {
@@ -85,15 +98,17 @@ pub trait Interface: Send + Sync + 'static {
     type Request: RequestName + Serialize + DeserializeOwned + Debug + Send + Sync + 'static;
     /// The response enum that tarpc generates.
     type Response: Serialize + DeserializeOwned + Debug + Send + Sync + 'static;
-    /// The client that tarpc generates, over any stub.
-    type Client<S: Stub<Req = Self::Request, Resp = Self::Response>>: From<S>;
+    /// The client of the interface, over any stub.
+    type Client<S: CallStub<Request = Self::Request, Response = Self::Response>>: From<S>;
 
     /// The interface's name on the wire, such as `Example.Greeter`.
     const NAME: &'static str;
-    /// The interface's version. Client and worker must agree on it.
+    /// The interface's version. Client and worker talk in the newest version that both speak.
     const VERSION: u32;
     /// The methods, in the order of the trait.
     const METHODS: &'static [Method];
+    /// The oldest version that it speaks: what came later is marked with `#[since = 2]`.
+    const OLDEST: u32 = oldest_version(Self::METHODS, Self::VERSION);
 
     /// Whether something may be handed over beside a request or an answer of the method at this position. If that is so
     /// of no method, this costs nothing.
@@ -107,6 +122,10 @@ pub trait Interface: Send + Sync + 'static {
 
     /// The position in [`METHODS`](Self::METHODS) of the method that a response answers.
     fn response_index(response: &Self::Response) -> usize;
+
+    /// The version that a request needs, because its method or a parameter that is present was added in it; 0
+    /// if every version has them.
+    fn needed_version(request: &Self::Request) -> u32;
 
     /// The large parts of a request, for [`zero_copy`](crate::codec::zero_copy).
     fn request_parts(request: &Self::Request) -> Vec<&[u8]>;

@@ -13,6 +13,7 @@ pub mod offload;
 pub mod private_file;
 pub mod reload;
 pub mod signal;
+pub mod stable_hash;
 pub mod steady_clock;
 
 // The wire: constants, frames and their bodies, and values that are sent without a copy.
@@ -23,6 +24,7 @@ pub mod wire;
 pub mod envelope;
 pub mod frame;
 pub mod message;
+pub mod metadata;
 pub mod transport;
 
 // Who a caller is, as values, and the limits of users.
@@ -38,6 +40,8 @@ pub mod hello;
 
 // Calls over a connection, and what a method sees of its call.
 pub mod scope;
+
+pub mod interceptor;
 
 pub mod local;
 

@@ -23,6 +23,17 @@ pub enum EncodedRequest {
         /// The size of all of them in bytes.
         len: usize,
     },
+    /// Any message, of a call that has metadata. That is sent before it. Boxed, because few calls have any.
+    WithMetadata(Box<MessageWithMetadata>),
+}
+
+/// An encoded message, and the metadata of its call.
+#[derive(Clone, Debug)]
+pub struct MessageWithMetadata {
+    /// The encoded [`Metadata`](crate::metadata::Metadata).
+    pub metadata: Bytes,
+    /// The message, without metadata.
+    pub message: EncodedRequest,
 }
 
 /// Messages of at least this size, in bytes, are queued without copying.
@@ -57,11 +68,75 @@ impl EncodedRequest {
         Ok(Self::Large { pieces, len })
     }
 
-    /// The size of the encoded message in bytes.
+    /// The same with metadata, in place of any that it has.
+    #[must_use]
+    pub fn with_metadata(self, metadata: Bytes) -> Self {
+        let message = match self {
+            Self::WithMetadata(with) => with.message,
+            message => message,
+        };
+        Self::WithMetadata(Box::new(MessageWithMetadata { metadata, message }))
+    }
+
+    /// The size of the encoded message in bytes, without metadata.
     pub fn len(&self) -> usize {
         match self {
             Self::Small(body) => body.len(),
             Self::Large { len, .. } => *len,
+            Self::WithMetadata(with) => with.message.len(),
+        }
+    }
+
+    /// Whether it is queued in pieces.
+    pub fn is_large(&self) -> bool {
+        match self {
+            Self::Small(_) => false,
+            Self::Large { .. } => true,
+            Self::WithMetadata(with) => with.message.is_large(),
+        }
+    }
+
+    /// Whether metadata is sent before it.
+    pub fn has_metadata(&self) -> bool {
+        matches!(self, Self::WithMetadata(_))
+    }
+
+    /// The message without its last bytes.
+    #[must_use]
+    pub fn without_last(&self, bytes: usize) -> Self {
+        match self {
+            Self::Small(body) => {
+                let kept = body.len().saturating_sub(bytes);
+                Self::Small(body.iter().take(kept).copied().collect())
+            }
+            Self::Large { pieces, len } => {
+                let (mut pieces, mut rest) = (pieces.clone(), bytes);
+                while rest > 0
+                    && let Some(mut last) = pieces.pop()
+                {
+                    let cut = rest.min(last.len());
+                    last.truncate(last.len() - cut);
+                    rest -= cut;
+                    if !last.is_empty() {
+                        pieces.push(last);
+                    }
+                }
+                let len = len.saturating_sub(bytes);
+                Self::Large { pieces, len }
+            }
+            Self::WithMetadata(with) => {
+                let message = with.message.without_last(bytes);
+                message.with_metadata(with.metadata.clone())
+            }
+        }
+    }
+
+    /// The bytes of the encoded message, without metadata.
+    pub fn to_vec(&self) -> Vec<u8> {
+        match self {
+            Self::Small(body) => body.clone(),
+            Self::Large { pieces, .. } => pieces.concat(),
+            Self::WithMetadata(with) => with.message.to_vec(),
         }
     }
 
@@ -69,6 +144,17 @@ impl EncodedRequest {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// A version of an interface that a program speaks.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub struct SpokenVersion {
+    /// The version.
+    pub version: u32,
+    /// The fingerprint of its methods and types.
+    pub fingerprint: u64,
 }
 
 /// A call that was refused before it ran.
@@ -174,4 +260,23 @@ pub enum GoAway {
     Draining,
     /// It received an invalid message, which the text describes. The connection ends.
     ProtocolError(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_message_is_left_out_of_small_and_large_ones() {
+        let small = EncodedRequest::Small(vec![1, 2, 3]);
+        assert!(matches!(small.without_last(2), EncodedRequest::Small(body) if body == [1]));
+        let large = EncodedRequest::Large {
+            pieces: vec![Bytes::from_static(b"abc"), Bytes::from_static(b"d")],
+            len: 4,
+        };
+        let EncodedRequest::Large { pieces, len } = large.without_last(2) else {
+            panic!("it stays large");
+        };
+        assert_eq!((pieces.concat().as_slice(), len), (b"ab".as_slice(), 2));
+    }
 }

@@ -3,10 +3,12 @@
 mod dial;
 mod forward;
 mod local_address;
+mod memory;
 
 pub use dial::dial;
 pub(crate) use forward::forward;
 pub use local_address::address_for_others;
+pub use memory::{MemoryFaults, MemoryListener, memory_address};
 
 use crate::{endpoint::Endpoint, private_file};
 use rustix::net::{
@@ -26,7 +28,7 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
 
@@ -40,6 +42,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// Over a Unix socket.
     Unix(UnixStream),
+    /// Within this process, for tests.
+    Memory(DuplexStream),
 }
 
 /// Lets written bytes leave at once.
@@ -73,6 +77,7 @@ impl Socket {
     pub(crate) fn register_again(&mut self) -> io::Result<()> {
         // The copy is the same non-blocking socket; the original is closed.
         *self = match self {
+            Self::Memory(_) => return Ok(()),
             Self::Tcp(stream) => {
                 let copy: StdTcpStream = stream.as_fd().try_clone_to_owned()?.into();
                 Self::Tcp(TcpStream::from_std(copy)?)
@@ -97,6 +102,7 @@ impl Socket {
             (Self::Unix(stream), SocketEnd::Remote) => {
                 stream.peer_addr().map(|address| path_of(&address))
             }
+            (Self::Memory(_), _) => return String::new(),
         };
         address.unwrap_or_default()
     }
@@ -127,7 +133,7 @@ fn path_of(address: &tokio::net::unix::SocketAddr) -> String {
     path.map_or_else(String::new, |path| format!("unix:{}", path.display()))
 }
 
-forward!(Socket { Tcp | Unix });
+forward!(Socket { Tcp | Unix | Memory });
 
 /// The origin of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +178,8 @@ pub enum Listener {
         /// The path of the socket.
         path: PathBuf,
     },
+    /// Within this process, for tests.
+    Memory(MemoryListener),
 }
 
 impl Listener {
@@ -182,6 +190,9 @@ impl Listener {
             Endpoint::Tcp { host, port } => TcpListener::bind((host.as_str(), *port))
                 .await
                 .map(Self::Tcp),
+            Endpoint::Unix(path) if memory::is_memory(path) => {
+                MemoryListener::bind(path).map(Self::Memory)
+            }
             Endpoint::Unix(path) => {
                 let listener = match listen_privately(path) {
                     Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -206,6 +217,7 @@ impl Listener {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(Endpoint::from),
             Self::Unix { path, .. } => Ok(Endpoint::Unix(path.clone())),
+            Self::Memory(listener) => Ok(Endpoint::Unix(listener.path().to_owned())),
         }
     }
 
@@ -221,6 +233,11 @@ impl Listener {
                 let (stream, _) = listener.accept().await?;
                 let uid = stream.peer_cred()?.uid();
                 Ok((Socket::Unix(stream), Peer::Unix { uid }))
+            }
+            Self::Memory(listener) => {
+                let uid = rustix::process::getuid().as_raw();
+                let stream = listener.accept().await?;
+                Ok((Socket::Memory(stream), Peer::Unix { uid }))
             }
         }
     }

@@ -5,16 +5,19 @@
 //! whenever the method's future is polled, and on the compute pool while its work runs.
 
 mod answers;
+mod call_context;
 mod session;
 
 pub use answers::{ANSWER_MEMORY_TIMEOUT, AnswerQueue, AnswerTurn, NoAnswerMemory};
 pub(crate) use answers::{AnswerBuffer, take_reserved};
+pub use call_context::{CallContext, context};
 pub(crate) use session::ObjectSession;
 pub use session::{CallSession, ForeignSession, SessionEnded, session_state};
 
 use crate::{
     identity::{HolderId, Identity, LoginChallenge},
     message::Progress,
+    metadata::Metadata,
     tls::CertificateHolder,
 };
 use std::{
@@ -59,6 +62,10 @@ pub struct Scope {
     /// method should send the token with each write, and the place should refuse a write whose token is less
     /// than the greatest one seen.
     pub fence: Option<u64>,
+    /// The metadata of the call, if it has any.
+    pub metadata: Option<Arc<Metadata>>,
+    /// The deadline and trace of the call.
+    pub call: Option<tarpc::context::Context>,
     /// The session that the call belongs to, if it belongs to one.
     pub session: Option<Arc<CallSession>>,
     /// What another protocol carries beside the call's arguments, in a type of that protocol's own.
@@ -274,7 +281,36 @@ pub fn progress(fraction: f64, note: impl fmt::Display) {
     }
 }
 
+/// What calls that a method makes take from its own call: its deadline and trace, and its metadata.
+pub type OuterCall = (Option<tarpc::context::Context>, Option<Arc<Metadata>>);
+
+/// That of the call that runs on this thread; `None` outside of a call.
+pub fn outer_call() -> Option<OuterCall> {
+    CURRENT.with(|current| {
+        let current = current.borrow();
+        let scope = current.as_ref()?;
+        Some((scope.call, scope.metadata.clone()))
+    })
+}
+
+/// Records the call that begins in the scope of this thread.
+pub(crate) fn set_call(context: tarpc::context::Context) {
+    CURRENT.with(|current| {
+        if let Some(scope) = &mut *current.borrow_mut() {
+            scope.call = Some(context);
+        }
+    });
+}
+
 impl Scope {
+    /// The scope of one of its calls.
+    pub(crate) fn of_call(&self, context: tarpc::context::Context) -> Self {
+        Self {
+            call: Some(context),
+            ..self.clone()
+        }
+    }
+
     /// Runs `work` in this scope, on this thread.
     pub fn enter<R>(&self, work: impl FnOnce() -> R) -> R {
         let _restore = RestoreScope(CURRENT.with(|current| current.replace(Some(self.clone()))));

@@ -14,9 +14,8 @@ pub const MAGIC: [u8; 4] = *b"PYRX";
 pub const PROTOCOL_VERSION: u16 = 1;
 
 /// The version in a server's answer to a hello: the newest one that it speaks. A peer of version 2 knows the
-/// frames of streams, one of version 3 those of sessions
-/// and callbacks.
-pub const SERVER_VERSION: u16 = 3;
+/// frames of streams, one of version 3 those of sessions and callbacks, and one of version 4 the metadata of calls.
+pub const SERVER_VERSION: u16 = 4;
 
 /// The first version with streams.
 pub const STREAMS_SINCE: u16 = 2;
@@ -29,6 +28,9 @@ pub const SESSION_LEN: usize = 8;
 
 /// The size of the callback's number before the message in the body of a [`Callback`](FrameKind::Callback).
 pub const CALLBACK_LEN: usize = 8;
+
+/// The first version with metadata.
+pub const METADATA_SINCE: u16 = 4;
 
 /// The greatest size of a hello's or a welcome's body, in bytes.
 pub const MAX_HELLO: usize = 16 * 1024;
@@ -92,6 +94,9 @@ pub enum FrameKind {
     /// To a client: the number of a callback (little-endian), then one `tarpc::ClientMessage` for it. To a server:
     /// the `tarpc::Response`.
     Callback = 20,
+    /// The metadata of the call in the next frame, which is not a batch. A client gets it before a callback, if it has
+    /// sent one without pairs: that belongs to no call, and says that it knows metadata.
+    Metadata = 21,
 }
 
 impl FrameKind {
@@ -117,6 +122,7 @@ impl FrameKind {
             18 => Self::SessionCall,
             19 => Self::SessionEnd,
             20 => Self::Callback,
+            21 => Self::Metadata,
             _ => return None,
         })
     }

@@ -26,7 +26,6 @@ use axum::{
 };
 use pyroxene_client::CallError;
 use serde::Serialize;
-use tarpc::client::RpcError;
 
 /// An answer in JSON.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, Problem> {
@@ -42,8 +41,8 @@ pub(crate) fn json_text(status: StatusCode, text: String) -> Response {
 }
 
 /// The answer of the name server in this process.
-pub(crate) fn answered<T>(answer: Result<T, RpcError>) -> Result<T, Problem> {
-    answer.map_err(|error| CallError::from(error).into())
+pub(crate) fn answered<T>(answer: Result<T, CallError>) -> Result<T, Problem> {
+    answer.map_err(Problem::from)
 }
 
 /// The variable parts of the path of a request, decoded, in order.

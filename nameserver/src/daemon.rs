@@ -135,6 +135,7 @@ impl NameServer {
             workers,
             topic_retention,
             advertise,
+            on_current_runtime,
             pyro,
             pyro_broadcast,
             pyro_balanced,
@@ -214,8 +215,11 @@ impl NameServer {
                 .door(authority.clone().map(access::pyro_door));
             host.protocols.push(Arc::new(protocol));
         }
-        let lease_runtime = DedicatedRuntime::start("lease").map_err(NameServerError::Threads)?;
-        host.runtime = Some(Handle::current());
+        let lease_runtime = match on_current_runtime {
+            true => DedicatedRuntime::current(),
+            false => DedicatedRuntime::start("lease").map_err(NameServerError::Threads)?,
+        };
+        host.runtime = (!on_current_runtime).then(Handle::current);
         let binding = lease_runtime.handle().spawn(Host::bind(host, objects));
         let host = binding
             .await

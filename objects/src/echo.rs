@@ -1,8 +1,8 @@
 //! Methods for tests and diagnosis of calls.
 
-use crate::interfaces::echo::{Collected, EchoError, Identity, Listener, echo};
+use crate::interfaces::echo::{Collected, EchoError, Identity, Listener, SeenContext, echo};
 use futures::{StreamExt, TryStreamExt, stream};
-use pyroxene_client::{CallError, Client};
+use pyroxene_client::Client;
 use pyroxene_common::{Remote, Stream, scope, values::Payload};
 use std::{error::Error, sync::Arc, time::Duration};
 use tarpc::context::Context;
@@ -60,7 +60,7 @@ impl EchoObject {
         let proxy = client.remote(listener).await;
         let proxy = proxy.map_err(|error| error.to_string())?;
         let heard = proxy.hear(context, data).await;
-        heard.map_err(|error| CallError::from(error).to_string())
+        heard.map_err(|error| error.to_string())
     }
 }
 
@@ -90,6 +90,25 @@ impl echo::Echo for EchoObject {
                 .as_ref()
                 .map(|identity| identity.name.clone()),
             role: caller.identity.as_ref().map(|identity| identity.role),
+        }
+    }
+
+    async fn context(self, _: Context) -> SeenContext {
+        let call = scope::context();
+        let identity = call.caller.identity.as_ref();
+        let left = call.time_left().unwrap_or_default().as_millis();
+        SeenContext {
+            caller: match identity {
+                Some(identity) => identity.name.clone(),
+                None => call.caller.name.clone(),
+            },
+            metadata: call
+                .metadata
+                .iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+            deadline_ms: u64::try_from(left).unwrap_or(u64::MAX),
+            trace_id: call.trace().unwrap_or_default(),
         }
     }
 

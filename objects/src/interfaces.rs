@@ -69,6 +69,7 @@ mod tests {
                 "count(n, interval_ms)",
                 "collect(items)",
                 "call_back(listener, data)",
+                "context()",
             ]
         );
         assert_eq!(counter::Counter::NAME, "pyroxene.Counter");

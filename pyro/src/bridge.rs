@@ -76,6 +76,7 @@ pub async fn serve_target<I: Interface>(socket: Socket, target: PyroTarget) {
             ..Settings::SERVER
         },
         caller: Arc::new(Caller::default()),
+        interface_version: I::VERSION,
         drain: CancellationToken::new(),
         // This process alone is at the other end.
         memory: ByteBudget::new(DEFAULT_MAX_MESSAGE * 4),

@@ -137,7 +137,7 @@ impl DescribedObject {
         let mut seen: Vec<&str> = Vec::with_capacity(parameters.len());
         for (name, value) in by_place.into_iter().chain(call.named) {
             let parameter = parameters.iter().find(|parameter| parameter.name == name);
-            let ParameterDescription { name, schema } = parameter.ok_or_else(|| {
+            let ParameterDescription { name, schema, .. } = parameter.ok_or_else(|| {
                 type_error(format!("got an unexpected keyword argument '{name}'"))
             })?;
             if seen.contains(&name.as_str()) {

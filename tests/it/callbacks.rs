@@ -84,7 +84,7 @@ async fn a_callback_goes_through_a_proxy_that_passes_only_what_the_client_opened
         proxy.set(Mode::Reset);
     };
     let (lost, ()) = tokio::join!(waiting, breaking);
-    let error = CallError::from(lost.unwrap_err());
+    let error = lost.unwrap_err();
     assert!(matches!(error, CallError::MaybeRan(_)), "{error}");
     proxy.set(Mode::Pass);
     is_called_back(&client, 5).await;
@@ -184,7 +184,7 @@ impl board::Board for Subscribers {
             .await
             .map_err(|error| error.to_string())?;
         let passed = board.subscribe(context, listener).await;
-        passed.map_err(|error| CallError::from(error).to_string())
+        passed.map_err(|error| error.to_string())
     }
 }
 

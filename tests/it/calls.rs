@@ -171,10 +171,10 @@ async fn a_message_that_is_too_large_is_an_error_for_its_sender_alone() {
     };
     let connection = echo.whoami(within(seconds(5))).await.unwrap().address;
 
-    let request = CallError::from(say(200_000).await.unwrap_err());
+    let request = say(200_000).await.unwrap_err();
     assert!(matches!(request, CallError::NotSent(_)), "{request}");
     assert!(request.to_string().contains("100000 bytes"), "{request}");
-    let answer = CallError::from(say(50_000).await.unwrap_err());
+    let answer = say(50_000).await.unwrap_err();
     assert!(matches!(answer, CallError::Failed(_)), "{answer}");
     assert!(answer.to_string().contains("20000 bytes"), "{answer}");
     say(10_000).await.unwrap();

@@ -82,7 +82,9 @@ async fn a_name_server_answers_heartbeats_while_its_runtime_is_busy() {
         ttl_ms: 60_000,
         objects: Vec::new(),
     };
-    let lease = directory.open(within(seconds(10)), registration).await;
+    let lease = directory
+        .open(within(seconds(10)), registration, None)
+        .await;
     let session = lease.unwrap().unwrap().session;
     for _ in 0..10 {
         let renewed = directory.renew(within(seconds(10)), session, Load::default());
@@ -170,7 +172,7 @@ async fn many_large_messages_take_no_more_memory_than_they_may() {
     let answered = answers.iter().filter(|answer| answer.is_ok()).count();
     assert!(answered >= 4, "{answered} were answered");
     for error in answers.into_iter().filter_map(Result::err) {
-        let sentence = CallError::from(error).to_string();
+        let sentence = error.to_string();
         assert!(sentence.contains("--message-memory"), "{sentence}");
     }
     let peak = broker.worker("w1").peak_memory();

@@ -43,7 +43,7 @@ impl directory::Directory for Desk {
                 .remote(&echo)
                 .await
                 .map_err(|error| error.to_string())?;
-            let answer = echo.whoami(context).await.map_err(CallError::from);
+            let answer = echo.whoami(context).await;
             answers.push(answer.map_err(|error| error.to_string())?);
         }
         Ok(answers)
@@ -112,10 +112,7 @@ async fn a_reference_is_handed_out_passed_on_and_called() {
         .remote(&Remote::<Echo>::instance("echo", "w1"))
         .await
         .unwrap();
-    let gone = echo
-        .whoami(within(seconds(8)))
-        .await
-        .map_err(CallError::from);
+    let gone = echo.whoami(within(seconds(8))).await;
     let error = gone.unwrap_err();
     assert!(
         matches!(error, CallError::Unavailable(_) | CallError::MaybeRan(_)),
@@ -132,11 +129,7 @@ async fn a_reference_carries_no_rights() {
     let eve = broker.client_as("eve").await;
     let echo = eve.remote(&Remote::<Echo>::object("echo")).await;
     let refused = match echo {
-        Ok(echo) => echo
-            .whoami(within(seconds(10)))
-            .await
-            .map_err(CallError::from)
-            .map(drop),
+        Ok(echo) => echo.whoami(within(seconds(10))).await.map(drop),
         Err(error) => Err(error),
     };
     let error = refused.unwrap_err();

@@ -15,8 +15,7 @@ async fn begin(client: &Client) -> Session {
 }
 
 async fn increment(session: &Session) -> Result<u64, CallError> {
-    let called = session.increment(within(seconds(20))).await;
-    called.map_err(CallError::from)
+    session.increment(within(seconds(20))).await
 }
 
 fn is_lost(answer: Result<u64, CallError>) -> String {

@@ -8,8 +8,8 @@ use pyroxene_common::{
     wire::DEFAULT_MAX_MESSAGE,
 };
 use pyroxene_objects::interfaces::{
-    calculator::{Calculator, calculator::CalculatorClient},
-    echo::{Echo, echo::EchoClient},
+    calculator::{Calculator, calculator::tarpc_service::CalculatorClient},
+    echo::{Echo, echo::tarpc_service::EchoClient},
 };
 use tarpc::client::Config;
 use tokio::net::TcpStream;

@@ -64,7 +64,7 @@ pub enum WorkerError {
     /// The worker has a name or a time to live that no name server accepts.
     #[error("{0}")]
     Invalid(String),
-    /// Two objects have the same name.
+    /// Two objects have the same name, and are not versions of one interface.
     #[error("the object '{0}' is hosted twice")]
     HostedTwice(String),
 }

@@ -194,6 +194,8 @@ mod tests {
         takes_stream: false,
         takes_callback: false,
         answers_stream: false,
+        since: 0,
+        parameters_since: &[],
     }];
 
     #[test]

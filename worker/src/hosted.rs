@@ -13,7 +13,9 @@ use crate::{
 use pyroxene_client::Client;
 use pyroxene_common::{
     channel::{CallFailure, Dispatch, Translation, TranslationFailure, keep_while_streaming},
-    interface::{Interface, Outcome, Serves},
+    codec::CodecError,
+    interceptor::{InterceptedCall, Interceptors},
+    interface::{Interface, Outcome, Serves, decode_request},
     message::{Refusal, RefusalReason},
     scope::{self, Scope},
 };
@@ -32,6 +34,8 @@ pub struct WorkerContext {
     pub(crate) meters: WorkerMeters,
     pub(crate) held_names: HeldExclusiveNames,
     pub(crate) chaos: Chaos,
+    /// What sees calls before they run.
+    pub(crate) interceptors: Arc<Interceptors>,
     /// The maximum number of calls that run or wait at the same time, over all objects.
     pub(crate) max_calls: u64,
     /// Whether the names of all objects are exclusive.
@@ -263,6 +267,10 @@ where
         I::response_parts(response)
     }
 
+    fn decode(version: u32, message: &[u8]) -> Result<I::Request, CodecError> {
+        decode_request::<I>(version, message)
+    }
+
     fn dispatch(
         self: Arc<Self>,
         context: context::Context,
@@ -279,10 +287,13 @@ where
     where
         T: Translation<I::Request, I::Response>,
     {
+        // Boxed, like `serve_on_pool`: a connection reserves space for small futures only.
+        if !self.worker_context.interceptors.is_empty() {
+            return Box::pin(self.run_intercepted(context, call)).await;
+        }
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return self.run(context, call).await;
         }
-        // Boxed, like `serve_on_pool`: a connection reserves space for small futures only.
         Box::pin(self.run_logged(context, call)).await
     }
 }
@@ -292,6 +303,48 @@ where
     I: Serves<S>,
     S: Clone + Send + Sync + 'static,
 {
+    /// Shows a call to the interceptors before it runs, and when it has ended.
+    async fn run_intercepted<T>(
+        &self,
+        context: context::Context,
+        call: T,
+    ) -> Result<T::Answer, CallFailure>
+    where
+        T: Translation<I::Request, I::Response>,
+    {
+        // Whoever may not call sees nothing of the interceptors, and they nothing of the call.
+        call.permitted()?;
+        let scope = scope::current();
+        let method = call.method().to_owned();
+        let metadata = scope.metadata.as_deref().cloned();
+        let passed = self.worker_context.interceptors.begin(InterceptedCall {
+            object: &self.name,
+            method: &method,
+            caller: Some(&scope.caller),
+            metadata: metadata.unwrap_or_default(),
+            deadline: Instant::from_std(context.deadline),
+        });
+        let passed = passed.map_err(CallFailure::Refused)?;
+        let metadata = passed.metadata();
+        let inner = Scope {
+            metadata: (!metadata.is_empty()).then(|| Arc::new(metadata.clone())),
+            ..scope.clone()
+        };
+        let running = inner.wrap(Box::pin(async {
+            match tracing::enabled!(tracing::Level::DEBUG) {
+                true => self.run_logged(context, call).await,
+                false => self.run(context, call).await,
+            }
+        }));
+        let answer = running.await;
+        passed.end(match &answer {
+            Ok(_) => None,
+            Err(CallFailure::Refused(refusal)) => Some(refusal),
+            Err(CallFailure::Failed(error)) => Some(error),
+        });
+        answer
+    }
+
     async fn run_logged<T>(
         &self,
         context: context::Context,

@@ -2,7 +2,7 @@
 
 use crate::session_state::call_context;
 use futures::future::BoxFuture;
-use pyroxene_client::{CallError, Client, ClientConfig, Credentials, LoginState, NameServerClient};
+use pyroxene_client::{Client, ClientConfig, Credentials, LoginState, NameServerClient};
 use pyroxene_common::{
     access::Authenticator,
     interfaces::access::{AccessError, CertificateUser},
@@ -104,8 +104,6 @@ async fn by_certificate(
             error @ (AccessError::Off | AccessError::Unavailable(_) | AccessError::Broken(_)),
         )) => Err(LoginFailure::Unavailable(error.to_string())),
         Ok(Err(error)) => Err(LoginFailure::Refused(error.to_string())),
-        Err(error) => Err(LoginFailure::Unavailable(
-            CallError::from(error).to_string(),
-        )),
+        Err(error) => Err(LoginFailure::Unavailable(error.to_string())),
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 use pyroxene_client::{CallError, LoginState, NameServerClient, backoff::Backoff};
 use pyroxene_common::interfaces::directory::{DirectoryError, Lease, PeerAddresses, SessionId};
 use std::{future::pending, time::Duration};
-use tarpc::{client::RpcError, context};
+use tarpc::context;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
@@ -33,8 +33,8 @@ pub(crate) struct NameServerSession {
 }
 
 /// The state of a session after a call to its name server failed.
-fn state_after_no_answer(error: RpcError) -> SessionState {
-    match CallError::from(error) {
+fn state_after_no_answer(error: CallError) -> SessionState {
+    match error {
         error @ CallError::Refused(_) => {
             let sentence = error.last_reason();
             SessionState::Refused(match error.is_limited() {
@@ -152,11 +152,9 @@ impl NameServerSession {
         };
         self.claim().await?;
         let asked = Instant::now();
-        let directory = self.nameserver.directory();
-        match directory
-            .open(call_context(), (*self.common.registration).clone())
-            .await
-        {
+        let registration = (*self.common.registration).clone();
+        let opening = self.nameserver.open_session(call_context(), registration);
+        match opening.await {
             // Meanwhile the address leads to another name server.
             Ok(Ok(lease)) if !self.common.claims.claim(lease.epoch, self.index) => {
                 self.close(lease.session).await;
@@ -227,7 +225,7 @@ impl NameServerSession {
                     next = Instant::now() + self.heartbeat_period(&lease);
                 }
                 Ok(Err(error)) => return error.to_string(),
-                Err(error) => return CallError::from(error).to_string(),
+                Err(error) => return error.to_string(),
             }
         }
     }
@@ -253,10 +251,8 @@ impl NameServerSession {
             match self.nameserver.directory().hold(context, session).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return error.to_string(),
-                Err(error) => match CallError::from(error) {
-                    CallError::DeadlineExceeded(_) => {}
-                    error => return error.to_string(),
-                },
+                Err(CallError::DeadlineExceeded(_)) => {}
+                Err(error) => return error.to_string(),
             }
         }
     }

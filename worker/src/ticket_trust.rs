@@ -1,9 +1,7 @@
 //! The authentication of callers: the worker accepts the callers that its name servers authenticate.
 
 use crate::session_state::{SessionState, call_context};
-use pyroxene_client::{
-    CallError, LoginState, NameServerClient, ReceivedAdmission, backoff::Backoff,
-};
+use pyroxene_client::{LoginState, NameServerClient, ReceivedAdmission, backoff::Backoff};
 use pyroxene_common::{
     access::{Authenticator, IssuerClock},
     interfaces::{access::Issuer, directory::DirectoryError},
@@ -124,7 +122,6 @@ impl TicketTrust {
                     return pending().await;
                 }
                 Err(error) => {
-                    let error = CallError::from(error);
                     tracing::debug!(%error, "cannot ask for revocations");
                 }
             }

@@ -242,6 +242,8 @@ mod tests {
             takes_callback: false,
             answers_stream: false,
             parameters: &[],
+            since: 0,
+            parameters_since: &[],
         }];
         let watched = WatchedMethods::new("teapot", &methods);
         let polled = THIS_THREAD.with(Arc::clone);

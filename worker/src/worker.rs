@@ -1,6 +1,7 @@
 //! A running worker.
 
 mod builder;
+mod hosted_objects;
 
 pub use builder::WorkerBuilder;
 
@@ -15,6 +16,7 @@ use crate::{
     successors::{NameSuccessors, incarnation_now},
     watchdog,
 };
+use hosted_objects::OfferedObjects;
 use pyroxene_client::Client;
 use pyroxene_common::{
     channel::SessionLimits,
@@ -133,7 +135,10 @@ impl Worker {
         // Name servers may be unreachable now, so invalid values are refused here.
         check(&name, builder.ttl)?;
         builder.check_names()?;
-        let lease_runtime = DedicatedRuntime::start("lease").map_err(WorkerError::Threads)?;
+        let lease_runtime = match builder.on_current_runtime {
+            true => DedicatedRuntime::current(),
+            false => DedicatedRuntime::start("lease").map_err(WorkerError::Threads)?,
+        };
         let own_config = builder.client_config(&name)?;
         let client = {
             // The background tasks of a client run on the runtime where it was created.
@@ -157,15 +162,12 @@ impl Worker {
         config.incarnation = incarnation_now();
         let incarnation = config.incarnation;
 
-        let mut objects = HashMap::new();
-        let mut offers = Vec::new();
+        let mut hosted = OfferedObjects::default();
         for (planned, make) in builder.objects {
-            offers.push(planned.offer(&builder.tags, builder.exclusive));
-            let object = make(&surroundings);
-            if objects.insert(planned.name.clone(), object).is_some() {
-                return Err(WorkerError::HostedTwice(planned.name));
-            }
+            let offer = planned.offer(&builder.tags, builder.exclusive);
+            hosted.add(offer, make(&surroundings))?;
         }
+        let OfferedObjects { objects, offers } = hosted;
         if builder.pyro {
             let python = HostedObjects::new(objects.clone());
             let door = config.authenticator.clone().map(|authenticator| {

@@ -54,7 +54,9 @@ pub(super) async fn measure(
     for _ in 0..ROUNDS {
         sleep(PAUSE).await;
         let start = Instant::now();
-        let lease = line.open(context::current(), registration()).await??;
+        let lease = line
+            .open(context::current(), registration(), None)
+            .await??;
         add(collect_latencies(&mut news, watchers, start).await?)?;
         sleep(PAUSE).await;
         let start = Instant::now();
@@ -121,6 +123,7 @@ fn registration() -> Registration {
         object: OBJECT.to_owned(),
         interface: "Watched.Service".to_owned(),
         version: 1,
+        spoken: Vec::new(),
         tags: Vec::new(),
         exclusive: false,
     };

@@ -67,7 +67,7 @@ impl WorkerSessions {
             let line = line.clone();
             async move {
                 let lease = line
-                    .open(context::current(), registration(worker))
+                    .open(context::current(), registration(worker), None)
                     .await??;
                 anyhow::Ok(lease.session)
             }
@@ -115,6 +115,7 @@ fn registration(worker: usize) -> Registration {
         object: object_name(worker * per_worker + number),
         interface: "Department.Service".to_owned(),
         version: 1,
+        spoken: Vec::new(),
         tags: tags.clone(),
         exclusive: false,
     };

@@ -34,11 +34,14 @@ pub(super) async fn serve(nameserver: &str, name: &str) -> Result<()> {
             object: OBJECT.to_owned(),
             interface: Timed::NAME.to_owned(),
             version: Timed::VERSION,
+            spoken: Vec::new(),
             tags: Vec::new(),
             exclusive: false,
         }],
     };
-    let lease = directory.open(context::current(), registration).await??;
+    let lease = directory
+        .open(context::current(), registration, None)
+        .await??;
     process::print_ready_line(address)?;
     tokio::try_join!(
         renew(&client, lease.session),

@@ -1,5 +1,6 @@
 //! `pyroxene call`: one call.
 
+mod all;
 mod progress;
 mod streaming;
 
@@ -7,14 +8,15 @@ use crate::{
     arguments::{self, ArgumentSource, MethodSignature},
     commands::completions::{methods, objects},
     failure::{Exit, Failure},
-    flags::ClientArguments,
+    flags::{ClientArguments, YesOrNo},
     nameservers::explain_unavailable_until,
     objects::ObjectLookup,
     output::{Output, milliseconds, print, to_json},
     units::duration,
 };
 use clap_complete::ArgValueCompleter;
-use pyroxene_client::{Client, DynamicObject, Policy, Response, context_until};
+use pyroxene_client::{CallOptions, Client, DynamicObject, Policy, Response, context_until};
+use pyroxene_common::metadata::Metadata;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::{
@@ -38,6 +40,8 @@ use tokio::time::Instant;
 /// The items of a stream are printed as they come, one a line; --json prints {"item": …} for each and
 /// {"done": true, "items": 5, "worker": "w1"} at the end. For a parameter that is a stream, @FILE or - gives
 /// one item a line: JSON, or text if the items are strings.
+///
+/// With --all, --json prints [{"worker": "w1", "result": …}, {"worker": "w2", "error": "…"}].
 #[derive(Debug, clap::Args)]
 // The line break makes the usage fit a narrow terminal too.
 #[command(override_usage = "pyroxene call [OPTIONS] <OBJECT> <METHOD>\n       [ARG=VALUE]...")]
@@ -50,10 +54,51 @@ pub(crate) struct CallArguments {
     /// How an instance is selected: least-loaded or round-robin
     #[arg(long, env = "PYROXENE_POLICY", default_value_t)]
     policy: Policy,
+    /// Call every live instance once, and print a line for each; the exit code is 0 only if all answered
+    #[arg(long, env = "PYROXENE_CALL_ALL", value_parser = YesOrNo)]
+    all: bool,
+    /// Call only instances that have this tag; with several tags they must have all
+    #[arg(
+        long = "tag",
+        value_name = "TAG",
+        env = "PYROXENE_CALL_TAG",
+        value_delimiter = ','
+    )]
+    tags: Vec<String>,
+    /// Metadata that travels with the call; may be given several times
+    #[arg(long = "meta", value_name = "KEY=VALUE", env = "PYROXENE_CALL_META", value_parser = pair)]
+    metadata: Vec<(String, String)>,
     #[command(flatten)]
     client: ClientArguments,
     #[command(flatten)]
     lookup: ObjectLookup,
+}
+
+impl CallArguments {
+    /// How the call is made.
+    fn calls(&self) -> Result<CallOptions, Failure> {
+        let mut metadata = Metadata::default();
+        for (key, value) in &self.metadata {
+            let added = metadata.insert(key, value);
+            added.map_err(|error| Failure::usage(error.to_string()))?;
+        }
+        let mut calls = CallOptions::default().policy(self.policy);
+        for tag in &self.tags {
+            calls = calls.with_tag(tag);
+        }
+        Ok(match metadata.is_empty() {
+            true => calls,
+            false => calls.metadata(metadata),
+        })
+    }
+}
+
+/// A pair of metadata.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("'{text}' is not KEY=VALUE"))?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// A call as words on the command line.
@@ -79,7 +124,7 @@ struct CallJson<'a> {
 }
 
 pub(crate) async fn run(arguments: CallArguments) -> Result<(), Failure> {
-    let client = arguments.client.client_with(arguments.policy)?;
+    let client = arguments.client.client_with(arguments.calls()?)?;
     let WrittenCall {
         object,
         method,
@@ -94,6 +139,10 @@ pub(crate) async fn run(arguments: CallArguments) -> Result<(), Failure> {
     };
     let found = call.find(&client).await?;
     let signature = MethodSignature::find(found.dynamic.description(), object, method)?;
+    if arguments.all {
+        let values = read_values(signature)?;
+        return all::run(&found, method, values, arguments.client.json).await;
+    }
     if signature.may_stream() {
         let json = arguments.client.json;
         let streamed = streaming::run(&found, signature, words, json).await;

@@ -121,6 +121,7 @@ mod tests {
             target: "calc".into(),
             interface: "Calc".into(),
             version: 1,
+            spoken: Vec::new(),
             state: InstanceState::Ready,
             tags: vec!["gpu".into()],
             fence: None,

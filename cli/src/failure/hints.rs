@@ -20,6 +20,7 @@ pub(super) fn hint(problem: Problem) -> &'static str {
         Problem::StaticName => {
             "'pyroxene lookup' shows where it leads, 'pyroxene register' makes it lead to a worker"
         }
+        Problem::WrongInterface => "'pyroxene describe OBJECT' shows its interface",
         Problem::NoNameServer => "start one with 'pyroxene up' or 'pyroxene nameserver'",
     }
 }

@@ -10,6 +10,7 @@ fn instance(worker: &str, state: InstanceState) -> Instance {
         target: "calc".into(),
         interface: "Calc".into(),
         version: 1,
+        spoken: Vec::new(),
         state,
         tags: Vec::new(),
         fence: None,

@@ -8,6 +8,33 @@ use pyroxene_common::{
 use pyroxene_objects::interfaces::echo::Echo;
 use std::{collections::HashMap, time::Duration};
 
+/// A balancer that is always asked for the same policy.
+struct Balancer(super::Balancer, Policy);
+
+impl Balancer {
+    fn new(policy: Policy) -> Self {
+        Self(super::Balancer::new(), policy)
+    }
+
+    fn pick<R>(
+        &self,
+        instances: &[Arc<ObjectInstance<R>>],
+        tried: &[Arc<ObjectInstance<R>>],
+        now: Instant,
+    ) -> Result<Arc<ObjectInstance<R>>, NoPick> {
+        self.0.pick(self.1, instances, tried, now)
+    }
+
+    fn pick_fewest_in_flight<R>(
+        &self,
+        instances: &[Arc<ObjectInstance<R>>],
+        tried: &[Arc<ObjectInstance<R>>],
+        now: Instant,
+    ) -> Result<Arc<ObjectInstance<R>>, NoPick> {
+        self.0.pick_fewest_in_flight(instances, tried, now)
+    }
+}
+
 fn instances(count: usize) -> Vec<Arc<ObjectInstance<()>>> {
     let config = ClientConfig::without_nameservers();
     let greeting = Arc::new(Connector::new::<Echo>(&config, None));
@@ -21,12 +48,13 @@ fn instances(count: usize) -> Vec<Arc<ObjectInstance<()>>> {
                 target: "o".into(),
                 interface: "I".into(),
                 version: 1,
+                spoken: Vec::new(),
                 state: InstanceState::Ready,
                 tags: Vec::new(),
                 fence: None,
                 load: Load::default(),
             };
-            Arc::new(ObjectInstance::new(&listed, Arc::clone(&greeting)))
+            Arc::new(ObjectInstance::new(&listed, 1, Arc::clone(&greeting)))
         })
         .collect()
 }

@@ -66,7 +66,7 @@ async fn a_lookup_at_a_name_server_that_hangs_up_goes_on_until_its_deadline() {
 async fn a_call_without_instances_waits_for_a_name_server_that_hangs_up() {
     let (client, _closing) = hung_up_on().await;
     let object = client.watched_object::<Echo>("echo");
-    let proxy = client.stub::<Echo>(object, false);
+    let proxy = client.stub::<Echo>(object, CallOptions::default(), false);
     let began = Instant::now();
     let mut context = context::current();
     context.deadline = (began + 20 * SECOND).into_std();

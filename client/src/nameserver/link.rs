@@ -5,6 +5,7 @@ use crate::{
     backoff::Backoff,
     connect::{ConnectOptions, PresentedTicket, Route, connect, connect_locally, expect_answer},
     error::is_hang_up,
+    older::{encoded_for, is_older, needed_version},
 };
 use futures::future::BoxFuture;
 use pyroxene_common::{
@@ -162,6 +163,8 @@ impl<I: Interface> Link<I> {
             endpoint: &self.endpoint,
             object: self.object,
             addressee: Some(&Addressee::NameServer),
+            version: self.options.version,
+            oldest: self.options.oldest,
             repeatable: &[],
             options: &self.options,
         };
@@ -184,7 +187,13 @@ pub(super) async fn call_over<I: Interface>(
     context: &Context,
     request: &I::Request,
 ) -> Result<I::Response, AttemptError> {
-    let encoded = EncodedRequest::new(request).map_err(AttemptError::Encoding)?;
+    let index = I::request_index(request);
+    let mut encoded = EncodedRequest::new(request).map_err(AttemptError::Encoding)?;
+    let version = connection.interface_version();
+    if is_older::<I>(version) {
+        let needs = needed_version::<I>(request);
+        encoded = encoded_for::<I>(version, index, needs, &encoded)?;
+    }
     let response = connection.call(context, &encoded).await?;
-    expect_answer::<I>(I::request_index(request), response, connection)
+    expect_answer::<I>(index, response, connection)
 }

@@ -6,16 +6,16 @@ use super::{
 };
 use crate::{
     connect::ConnectOptions,
-    error::{Attempt, AttemptLog, CallError},
+    error::{Attempt, CallError},
 };
 use pyroxene_common::{
     channel::{AttemptError, ClientConnection},
     endpoint::Endpoint,
-    interface::Interface,
+    interface::{CallStub, Interface},
     message::RefusalReason,
 };
 use std::{fmt, sync::Arc};
-use tarpc::{client::RpcError, client::stub::Stub, context};
+use tarpc::context;
 use tokio::time::Instant;
 
 /// A stub for an object of the interface `I` that a name server hosts itself.
@@ -94,40 +94,31 @@ impl<I: Interface> NameServerService<I> {
         let started = Instant::now();
         self.attempt(context, request).await.map_err(|error| {
             let method = I::method(request).map_or("", |method| method.name);
-            let kind = match &error {
-                AttemptError::DeadlineExceeded { .. } => CallError::DeadlineExceeded,
-                AttemptError::Failed(_) => CallError::Failed,
-                AttemptError::TooLarge { .. } | AttemptError::Encoding(_) => CallError::NotSent,
-                error if error.refusal_of_caller().is_some() => CallError::Refused,
-                AttemptError::MaybeRan(_) => CallError::MaybeRan,
-                AttemptError::NotSent(_)
-                | AttemptError::Refused(_)
-                | AttemptError::Unauthenticated(_) => CallError::Unavailable,
+            let attempt = Attempt {
+                worker: format!("name server {}", self.link.endpoint),
+                endpoint: self.link.endpoint.to_string(),
+                ended_after: started.elapsed(),
+                error,
             };
-            kind(Box::new(AttemptLog {
-                object: self.link.object.to_owned(),
-                method: method.to_owned(),
-                attempts: vec![Attempt {
-                    worker: format!("name server {}", self.link.endpoint),
-                    endpoint: self.link.endpoint.to_string(),
-                    ended_after: started.elapsed(),
-                    error,
-                }],
-                ..AttemptLog::default()
-            }))
+            CallError::of_one_attempt(self.link.object, method, attempt)
         })
     }
 }
 
-impl<I: Interface> Stub for NameServerService<I> {
-    type Req = I::Request;
-    type Resp = I::Response;
+impl<I: Interface> CallStub for NameServerService<I> {
+    type Request = I::Request;
+    type Response = I::Response;
+    type Error = CallError;
 
     async fn call(
         &self,
         context: context::Context,
         request: I::Request,
-    ) -> Result<I::Response, RpcError> {
-        Ok(Self::call(self, &context, &request).await?)
+    ) -> Result<I::Response, CallError> {
+        Self::call(self, &context, &request).await
+    }
+
+    fn answered_another_method() -> CallError {
+        CallError::other_method()
     }
 }

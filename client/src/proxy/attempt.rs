@@ -1,10 +1,11 @@
 //! The loop of a call: an instance is picked, the call is attempted there, and a failure is judged.
 
 use super::{Proxy, call::ProxyCall, connecting::ConnectedInstance};
-use crate::{connect::expect_answer, error::CallError, instance::ObjectInstance};
+use crate::{connect::expect_answer, error::CallError, instance::ObjectInstance, older::is_older};
 use pyroxene_common::{
-    channel::{AttemptError, ClientConnection},
+    channel::AttemptError,
     interface::{Interface, Outcome},
+    message::EncodedRequest,
 };
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -32,7 +33,7 @@ impl<I: Interface> Proxy<I> {
                 sending(reached.instance.name());
             }
             // A large call would be a burden for a second instance.
-            let is_hedged = self.policy.hedge_after.is_some() && !call.prefers_fewest_in_flight;
+            let is_hedged = self.options.hedge_after.is_some() && !call.prefers_fewest_in_flight;
             let (outcome, instance) = if is_hedged && call.may_be_hedged() {
                 Box::pin(self.attempt_and_hedge(&mut call, reached)).await
             } else {
@@ -109,7 +110,7 @@ impl<I: Interface> Proxy<I> {
     ) -> Result<I::Response, AttemptError> {
         let instance = &reached.instance;
         let counted = instance.begin_call(call.now);
-        let outcome = call.call_on(&reached.connection).await;
+        let outcome = call.call_on(reached).await;
         drop(counted);
         let now = Instant::now();
         match &outcome {
@@ -124,16 +125,35 @@ impl<I: Interface> Proxy<I> {
 impl<I: Interface> ProxyCall<'_, I> {
     async fn call_on(
         &self,
-        connection: &ClientConnection<I::Response>,
+        reached: &ConnectedInstance<I::Response>,
     ) -> Result<I::Response, AttemptError> {
+        if is_older::<I>(reached.connection.interface_version()) {
+            return Box::pin(self.call_older_on(reached)).await;
+        }
+        self.call_encoded_on(&self.encoded, reached).await
+    }
+
+    async fn call_older_on(
+        &self,
+        reached: &ConnectedInstance<I::Response>,
+    ) -> Result<I::Response, AttemptError> {
+        let encoded = self.encoded_for(reached.connection.interface_version())?;
+        self.call_encoded_on(&encoded, reached).await
+    }
+
+    async fn call_encoded_on(
+        &self,
+        encoded: &EncodedRequest,
+        reached: &ConnectedInstance<I::Response>,
+    ) -> Result<I::Response, AttemptError> {
+        let connection = &reached.connection;
         let response = match &self.streams {
             None => {
-                let (context, encoded) = (&self.context, &self.encoded);
                 connection
-                    .call_with_progress(context, encoded, self.listener)
+                    .call_with_progress(&self.context, encoded, self.listener)
                     .await?
             }
-            Some(streams) => self.call_streaming_on(streams, connection).await?,
+            Some(streams) => self.call_streaming_on(encoded, streams, connection).await?,
         };
         expect_answer::<I>(self.request_index, response, connection)
     }

@@ -1,7 +1,12 @@
 //! One-way calls, and batches of calls in one frame.
 
-use super::{Proxy, connecting::ConnectedInstance};
-use crate::{connect::expect_answer, error::CallError, instance::ObjectInstance};
+use super::{Proxy, call::ProxyCall, connecting::ConnectedInstance};
+use crate::{
+    connect::expect_answer,
+    error::CallError,
+    instance::ObjectInstance,
+    older::{is_older, needed_version},
+};
 use pyroxene_common::{channel::AttemptError, interface::Interface, message::EncodedRequest};
 use std::sync::Arc;
 use tarpc::context;
@@ -29,13 +34,28 @@ impl<I: Interface> Proxy<I> {
     ) -> Result<(), CallError> {
         let mut call = self.begin(context, request)?;
         call.repeatable = false;
+        match self.is_plain {
+            true => self.send_one_way(call).await,
+            false => Box::pin(self.intercepted(call, |call| self.send_one_way(call))).await,
+        }
+    }
+
+    async fn send_one_way(&self, mut call: ProxyCall<'_, I>) -> Result<(), CallError> {
         loop {
             let ConnectedInstance {
                 instance,
                 connection,
                 ..
             } = self.connect_instance(&mut call, None).await?;
-            match connection.send_one_way(&call.context, &call.encoded).await {
+            let version = connection.interface_version();
+            let sent = match is_older::<I>(version) {
+                false => connection.send_one_way(&call.context, &call.encoded).await,
+                true => match call.encoded_for(version) {
+                    Ok(encoded) => connection.send_one_way(&call.context, &encoded).await,
+                    Err(error) => Err(error),
+                },
+            };
+            match sent {
                 Ok(()) => return Ok(()),
                 Err(error) => self.after_failure(&mut call, instance, error)?,
             }
@@ -69,6 +89,11 @@ impl<I: Interface> Proxy<I> {
         };
         let together = async {
             let mut call = self.begin(context, first).ok()?;
+            if self.has_extras(&call) {
+                return None;
+            }
+            let needs = requests.iter().map(needed_version::<I>);
+            call.needs = needs.max().unwrap_or_default();
             let encoded = requests
                 .iter()
                 .map(EncodedRequest::new)
@@ -79,6 +104,9 @@ impl<I: Interface> Proxy<I> {
                 connection,
                 ..
             } = self.connect_instance(&mut call, None).await.ok()?;
+            if is_older::<I>(connection.interface_version()) {
+                return None;
+            }
             let counted = instance.begin_call(call.now);
             let outcomes = connection.call_batch(&call.context, &encoded).await;
             drop(counted);

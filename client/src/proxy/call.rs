@@ -2,10 +2,11 @@
 
 use super::Proxy;
 use crate::{
-    balance::NoPick,
+    deadline::context_of_call,
     delegation::DelegatedCall,
     error::{Attempt, AttemptLog, AttemptRecorder, CallError},
     instance::ObjectInstance,
+    older::encoded_for,
     retry::{Blame, Losses, RetryDecision, judge},
 };
 use pyroxene_common::{
@@ -13,10 +14,10 @@ use pyroxene_common::{
     codec::CodecError,
     interface::Interface,
     message::EncodedRequest,
+    metadata::Metadata,
 };
-use rand::{RngExt, rngs::SmallRng};
-use std::{cell::RefCell, sync::Arc};
-use tarpc::{context, trace};
+use std::{sync::Arc, time::Duration};
+use tarpc::context;
 use tokio::time::Instant;
 
 /// The instances that a call tries.
@@ -39,7 +40,11 @@ pub(super) struct ProxyCall<'a, I: Interface> {
     /// Whether the call may run twice.
     pub(super) repeatable: bool,
     pub(super) request_index: usize,
+    /// The version of the interface that the call needs; 0 if every version will do.
+    pub(super) needs: u32,
     pub(super) encoded: EncodedRequest,
+    /// The metadata that interceptors see before it is sent.
+    pub(super) metadata: Option<Box<Metadata>>,
     pub(super) listener: Option<&'a ProgressListener>,
     pub(super) on_behalf: Option<DelegatedCall<'a>>,
     pub(super) choice: InstanceChoice<'a>,
@@ -60,17 +65,17 @@ pub(super) struct ProxyCall<'a, I: Interface> {
 }
 
 impl<I: Interface> ProxyCall<'_, I> {
-    /// A call of the method with this index.
+    /// A call of the method with this index. For `outer` and `time` see [`context_of_call`].
     pub(super) fn new(
         object: &str,
-        mut context: context::Context,
+        context: context::Context,
+        outer: Option<&context::Context>,
+        time: Option<Duration>,
         request_index: usize,
         encoded: Result<EncodedRequest, CodecError>,
     ) -> Result<Self, CallError> {
-        if context.trace_context.trace_id.is_none() {
-            context.trace_context.trace_id = random_trace_id();
-        }
         let now = Instant::now();
+        let context = context_of_call(context, outer, time, now);
         let method = I::METHODS.get(request_index);
         let encoded = encoded.map_err(|error| {
             CallError::NotSent(Box::new(AttemptLog {
@@ -88,7 +93,9 @@ impl<I: Interface> ProxyCall<'_, I> {
             method: method.map_or("", |method| method.name),
             repeatable: method.is_some_and(|method| method.repeatable),
             request_index,
+            needs: 0,
             encoded,
+            metadata: None,
             listener: None,
             on_behalf: None,
             choice: InstanceChoice::Any,
@@ -101,6 +108,17 @@ impl<I: Interface> ProxyCall<'_, I> {
             sent: 0,
             rounds: 0,
         })
+    }
+
+    /// The request as this older version of the interface has it.
+    pub(super) fn encoded_for(&self, version: u32) -> Result<EncodedRequest, AttemptError> {
+        encoded_for::<I>(version, self.request_index, self.needs, &self.encoded)
+    }
+
+    /// Makes it a call of one instance, which gets it once.
+    pub(super) fn ask_once(&mut self) {
+        self.choice = InstanceChoice::EachOnce(None);
+        self.repeatable = false;
     }
 
     /// Whether the usual path is enough: any instance will do, over a connection of this client itself.
@@ -129,18 +147,6 @@ impl<I: Interface> Proxy<I> {
             // `Unavailable` promises that the call has not run.
             CallError::Unavailable(trail) if trail.may_have_run() => CallError::MaybeRan(trail),
             error => error,
-        }
-    }
-
-    pub(super) fn pick_now(
-        &self,
-        call: &ProxyCall<'_, I>,
-    ) -> Result<Arc<ObjectInstance<I::Response>>, NoPick> {
-        let instances = self.object.instances();
-        let balancer = &self.object.balancer;
-        match call.prefers_fewest_in_flight {
-            true => balancer.pick_fewest_in_flight(&instances, &call.tried, call.now),
-            false => balancer.pick(&instances, &call.tried, call.now),
         }
     }
 
@@ -204,11 +210,11 @@ impl<I: Interface> Proxy<I> {
                 if now >= call.deadline {
                     return Err(self.error(CallError::DeadlineExceeded, call, None));
                 }
-                if sent && call.sent >= self.policy.max_attempts {
+                if sent && call.sent >= self.options.max_attempts as usize {
                     let reason = "its limit of attempts is reached";
                     return Err(self.error(last, call, Some(reason.to_owned())));
                 }
-                if costs_budget && sent && !self.policy.withdraw_retry(now) {
+                if costs_budget && sent && !self.budget.withdraw_retry(now) {
                     let reason = "the retry budget is used up";
                     return Err(self.error(last, call, Some(reason.to_owned())));
                 }
@@ -216,13 +222,4 @@ impl<I: Interface> Proxy<I> {
             }
         }
     }
-}
-
-/// Trace ids must be unique, but need not be secret, so a fast generator suffices.
-fn random_trace_id() -> trace::TraceId {
-    thread_local! {
-        static RANDOM: RefCell<SmallRng> = RefCell::new(rand::make_rng());
-    }
-    let id: u128 = RANDOM.with_borrow_mut(|random| random.random());
-    (id | 1).into()
 }

@@ -134,7 +134,11 @@ impl<I: Interface> Proxy<I> {
                     }
                     ConnectStep::AwaitInstance => next_step = Some(now + INSTANCE_POLL_INTERVAL),
                     ConnectStep::End(reason) if pending.is_empty() => {
-                        return Err(self.error(CallError::Unavailable, call, reason));
+                        let kind = match call.attempts.last_is_of_another_interface() {
+                            true => CallError::NotSent,
+                            false => CallError::Unavailable,
+                        };
+                        return Err(self.error(kind, call, reason));
                     }
                     ConnectStep::End(_) => next_step = None,
                 }
@@ -174,7 +178,8 @@ impl<I: Interface> Proxy<I> {
                     Ok(instance) => ConnectStep::Try(instance),
                     // Another round would not lead to a worker either.
                     Err(NoPick::AllTried) if self.all_lead_to_no_worker() => {
-                        ConnectStep::End(Some(NO_WORKER.to_owned()))
+                        let says_why = call.attempts.last_is_of_another_interface();
+                        ConnectStep::End((!says_why).then(|| NO_WORKER.to_owned()))
                     }
                     Err(NoPick::AllTried) => {
                         call.rounds += 1;
@@ -209,9 +214,10 @@ impl<I: Interface> Proxy<I> {
     }
 
     async fn await_instance(&self, call: &mut ProxyCall<'_, I>) -> Result<(), CallError> {
+        let wanted = self.wanted(call);
         let appears = self
             .object
-            .has_instance(&self.nameservers, self.weak, call.deadline);
+            .has_instance(&self.nameservers, self.weak, call.deadline, wanted);
         let appeared = match call.choice {
             InstanceChoice::Any => appears.await,
             InstanceChoice::EachOnce(_) => timeout(FIRST_INSTANCE_TIMEOUT, appears)
@@ -230,10 +236,11 @@ impl<I: Interface> Proxy<I> {
         call: &ProxyCall<'_, I>,
         worker: &str,
     ) -> Result<Arc<ObjectInstance<I::Response>>, NoPick> {
-        let instances = self.object.instances();
+        let (instances, wanted) = (self.object.instances(), self.wanted(call));
         let mut of_worker = instances
             .iter()
             .filter(|instance| instance.name() == worker && !instance.is_draining())
+            .filter(|instance| wanted.accepts(instance))
             .peekable();
         if of_worker.peek().is_none() {
             return Err(NoPick::Empty);

@@ -17,7 +17,7 @@ impl<I: Interface> Proxy<I> {
         Result<I::Response, AttemptError>,
         Arc<ObjectInstance<I::Response>>,
     ) {
-        let delay = self.policy.hedge_after.unwrap_or_default();
+        let delay = self.options.hedge_after.unwrap_or_default();
         let instance = Arc::clone(&reached.instance);
         let first = pin!(self.attempt(call, &reached));
         let first = match select(first, pin!(sleep_until(Instant::now() + delay))).await {
@@ -27,14 +27,10 @@ impl<I: Interface> Proxy<I> {
         let mut tried = call.tried.clone();
         tried.push(Arc::clone(&instance));
         let now = Instant::now();
-        let other = self
-            .object
-            .balancer
-            .pick(&self.object.instances(), &tried, now);
-        let Ok(other) = other else {
+        let Ok(other) = self.pick(call, &tried, now) else {
             return (first.await, instance);
         };
-        if !self.policy.withdraw_retry(now) {
+        if !self.budget.withdraw_retry(now) {
             return (first.await, instance);
         }
         let second = pin!(self.connect_and_attempt(call, &other));

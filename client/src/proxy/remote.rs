@@ -8,13 +8,10 @@ use callback::call_back;
 use pyroxene_common::{
     Remote,
     channel::Callback,
-    interface::{Interface, RemoteTarget, Serves},
+    interface::{CallStub, Interface, RemoteTarget, Serves},
 };
 use std::{fmt, sync::Arc};
-use tarpc::{
-    client::{RpcError, stub::Stub},
-    context,
-};
+use tarpc::context;
 
 /// A stub for what a reference leads to.
 pub struct RemoteProxy<I: Interface>(Target<I>);
@@ -97,7 +94,7 @@ impl Client {
         Remote::hosted(service)
     }
 
-    /// tarpc's client for what a reference leads to. Its calls have the rights of this client: the reference carries
+    /// The client of what a reference leads to. Its calls have the rights of this client: the reference carries
     /// none. The calls of a callback end with [`CallError::Gone`] as soon as its client or the connection is gone.
     ///
     /// ```no_run
@@ -131,25 +128,30 @@ impl Client {
     }
 }
 
-impl<I: Interface> Stub for RemoteProxy<I> {
-    type Req = I::Request;
-    type Resp = I::Response;
+impl<I: Interface> CallStub for RemoteProxy<I> {
+    type Request = I::Request;
+    type Response = I::Response;
+    type Error = CallError;
+
+    fn answered_another_method() -> CallError {
+        CallError::other_method()
+    }
 
     async fn call(
         &self,
         context: context::Context,
         request: I::Request,
-    ) -> Result<I::Response, RpcError> {
+    ) -> Result<I::Response, CallError> {
         let (proxy, worker) = match &self.0 {
-            Target::Object(proxy) => return proxy.call(context, request).await,
+            Target::Object(proxy) => return CallStub::call(proxy, context, request).await,
             Target::Callback(callback) => {
-                return Ok(call_back::<I>(callback, &context, &request).await?);
+                return call_back::<I>(callback, &context, &request).await;
             }
             Target::Instance(proxy, worker) => (proxy, worker),
         };
         let mut call = proxy.begin_owned(context, request)?;
         call.choice = InstanceChoice::EachOnce(Some(worker));
-        let (response, ..) = proxy.run(call).await?;
+        let (response, ..) = proxy.run_any(call).await?;
         Ok(response)
     }
 }

@@ -6,17 +6,16 @@ use crate::{
     connect::expect_answer,
     error::{Attempt, AttemptLog, CallError},
     instance::{CountedSession, ObjectInstance},
+    older::is_older,
 };
 use pyroxene_common::{
     channel::{AttemptError, ConnectionSession},
-    interface::Interface,
+    interface::{CallStub, Interface},
     message::{EncodedRequest, RefusalReason},
+    scope,
 };
 use std::{fmt, sync::Arc};
-use tarpc::{
-    client::{RpcError, stub::Stub},
-    context,
-};
+use tarpc::context;
 use tokio::time::Instant;
 
 /// A stub for a session with one instance of an object. Clones share the session, which ends when the last one is
@@ -58,7 +57,7 @@ impl Client {
     /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
     /// let counter = client.session::<Counter>("counter").await?;
     /// assert_eq!(counter.increment(context::current()).await?, 1);
-    /// match counter.increment(context::current()).await.map_err(CallError::from) {
+    /// match counter.increment(context::current()).await {
     ///     Err(CallError::SessionLost(_)) => println!("begin again: the worker is gone"),
     ///     answer => assert_eq!(answer?, 2),
     /// }
@@ -86,7 +85,10 @@ impl<I: Interface> Proxy<I> {
     /// Begins a session, at the instance that has the fewest sessions of this client if that is possible.
     async fn begin_session(&self, context: context::Context) -> Result<SessionProxy<I>, CallError> {
         let nothing = EncodedRequest::Small(Vec::new());
-        let mut call = ProxyCall::<I>::new(&self.object.name, context, usize::MAX, Ok(nothing))?;
+        let object = &self.object.name;
+        let outer = scope::outer_call().and_then(|(outer, _)| outer);
+        let (outer, time) = (outer.as_ref(), self.options.deadline);
+        let mut call = ProxyCall::<I>::new(object, context, outer, time, usize::MAX, Ok(nothing))?;
         call.method = "(session)";
         loop {
             let first = self.with_fewest_sessions(&call);
@@ -114,6 +116,10 @@ impl<I: Interface> Proxy<I> {
         &self,
         call: &ProxyCall<'_, I>,
     ) -> Option<Arc<ObjectInstance<I::Response>>> {
+        if !self.is_plain {
+            // It is picked as for a call.
+            return None;
+        }
         let instances = self.object.instances();
         let untried = instances.iter().filter(|instance| {
             instance.takes_all_calls()
@@ -135,8 +141,24 @@ impl<I: Interface> SessionProxy<I> {
         self.0.instance.0.name()
     }
 
-    async fn answer(&self, call: &ProxyCall<'_, I>) -> Result<I::Response, CallError> {
+    fn not_sent(&self, call: &ProxyCall<'_, I>, error: AttemptError) -> CallError {
+        let instance = &self.0.instance.0;
+        let attempt = Attempt {
+            worker: instance.name().to_owned(),
+            endpoint: instance.key.endpoint.clone(),
+            ended_after: call.began.elapsed(),
+            error,
+        };
+        CallError::of_one_attempt(self.object_name(), call.method, attempt)
+    }
+
+    async fn answer(&self, mut call: ProxyCall<'_, I>) -> Result<I::Response, CallError> {
         let (session, instance) = (&self.0.session, &self.0.instance.0);
+        let version = session.connection().interface_version();
+        if is_older::<I>(version) {
+            let encoded = call.encoded_for(version);
+            call.encoded = encoded.map_err(|error| self.not_sent(&call, error))?;
+        }
         let counted = instance.begin_call(call.now);
         let called = session.call(&call.context, &call.encoded, call.streams.as_deref());
         let outcome = match called.await {
@@ -188,16 +210,27 @@ fn kind(error: &AttemptError) -> fn(Box<AttemptLog>) -> CallError {
     }
 }
 
-impl<I: Interface> Stub for SessionProxy<I> {
-    type Req = I::Request;
-    type Resp = I::Response;
+impl<I: Interface> CallStub for SessionProxy<I> {
+    type Request = I::Request;
+    type Response = I::Response;
+    type Error = CallError;
+
+    fn answered_another_method() -> CallError {
+        CallError::other_method()
+    }
 
     async fn call(
         &self,
         context: context::Context,
         request: I::Request,
-    ) -> Result<I::Response, RpcError> {
+    ) -> Result<I::Response, CallError> {
         let call = self.0.proxy.begin_owned(context, request)?;
-        Ok(self.answer(&call).await?)
+        match self.0.proxy.is_plain {
+            true => self.answer(call).await,
+            false => {
+                let calling = self.0.proxy.intercepted(call, |call| self.answer(call));
+                Box::pin(calling).await
+            }
+        }
     }
 }

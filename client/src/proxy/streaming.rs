@@ -32,10 +32,11 @@ impl<I: Interface> ProxyCall<'_, I> {
     /// One attempt. Boxed, so that the futures of other calls stay small.
     pub(super) async fn call_streaming_on(
         &self,
+        encoded: &EncodedRequest,
         streams: &StreamInputs,
         connection: &ClientConnection<I::Response>,
     ) -> Result<I::Response, AttemptError> {
-        Box::pin(connection.call_streaming(&self.context, &self.encoded, streams)).await
+        Box::pin(connection.call_streaming(&self.context, encoded, streams)).await
     }
 
     /// Whether items of its parameters may have been sent, so that it cannot be made again.

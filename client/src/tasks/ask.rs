@@ -18,7 +18,7 @@ use std::{
     cmp::Reverse,
     sync::atomic::{AtomicBool, Ordering},
 };
-use tarpc::{client::RpcError, context::Context};
+use tarpc::context::Context;
 
 /// Why a name server did not answer a request.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Client {
         question: impl Fn(TasksClient<NameServerService<Tasks>>, Context) -> F,
     ) -> Result<T, TaskError>
     where
-        F: Future<Output = Result<Result<T, TasksError>, RpcError>>,
+        F: Future<Output = Result<Result<T, TasksError>, CallError>>,
     {
         let sent = AtomicBool::new(false);
         let limited = if_limited(&times);
@@ -47,7 +47,7 @@ impl Client {
                 let failure = match answer.await {
                     Ok(Ok(answer)) => return Ok(answer),
                     Ok(Err(error)) => from_object(endpoint, error, limited),
-                    Err(error) => from_call(endpoint, &error.into()),
+                    Err(error) => from_call(endpoint, &error),
                 };
                 if matches!(
                     failure.error.error,
@@ -112,6 +112,7 @@ fn from_call(endpoint: &Endpoint, error: &CallError) -> NoAnswer<Failure> {
             _,
             Some(AttemptError::NotSent(
                 ConnectionLost::Rejected(why)
+                | ConnectionLost::WrongInterface(why)
                 | ConnectionLost::TlsRequired(why)
                 | ConnectionLost::WrongServer(why),
             )),

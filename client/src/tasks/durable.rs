@@ -3,26 +3,24 @@
 use super::{error::TaskError, new::NewTask};
 use crate::{
     client::Client,
+    deadline::chosen_deadline,
     error::{AttemptLog, CallError},
 };
 use pyroxene_common::{
-    interface::{Interface, Method},
+    interface::{CallStub, Interface, Method},
     json::{self, JsonAnswer},
 };
 use std::{fmt, marker::PhantomData, sync::Arc};
-use tarpc::{
-    client::{RpcError, stub::Stub},
-    context,
-};
+use tarpc::context;
 use tokio::time::{Instant, timeout_at};
 
 /// A stub for an object of the interface `I` that submits its calls as tasks and waits for their
 /// results. The object need not be hosted yet, and workers and name servers may start and stop meanwhile.
 ///
-/// The deadline in a call's context is the deadline of the task; set one that suits the work. If a call's
-/// future is dropped, its task continues. Errors of the object are returned as the method's own errors. If
-/// the task failed for another reason or was cancelled, the result is a [`CallError`] in
-/// [`RpcError::Send`].
+/// The deadline in a call's context is the deadline of the task. A context as `context::current()` makes it has
+/// none: the call waits for as long as the task takes. If a call's future is dropped, its task continues. Errors
+/// of the object are returned as the method's own errors. If the task failed for another reason or was
+/// cancelled, the result is a [`CallError`].
 pub struct Durable<I> {
     client: Client,
     object: Arc<str>,
@@ -84,7 +82,7 @@ impl<I: Interface> Durable<I> {
         self
     }
 
-    /// tarpc's client over this stub.
+    /// The interface's client over this stub.
     pub fn client(self) -> I::Client<Self> {
         self.into()
     }
@@ -92,22 +90,22 @@ impl<I: Interface> Durable<I> {
     /// Submits a call as a task and waits for its result.
     async fn run(
         &self,
-        deadline: Instant,
+        deadline: Option<Instant>,
         method: &Method,
         request: &I::Request,
     ) -> Result<String, TaskError> {
         let invalid = |sentence: String| TaskError::Invalid { sentence };
         let arguments =
             json::arguments::<I>(request).map_err(|error| invalid(error.to_string()))?;
+        let task = NewTask::new(&*self.object, method.name).arguments(arguments);
+        let Some(deadline) = deadline else {
+            let handle = self.client.submit((self.shape)(task)).await?;
+            return handle.wait_text().await;
+        };
         let time = deadline.saturating_duration_since(Instant::now());
-        let task = NewTask::new(&*self.object, method.name)
-            .arguments(arguments)
-            .deadline(time);
+        let task = (self.shape)(task.deadline(time));
         let finished = async {
-            let handle = self
-                .client
-                .submit_with_deadline((self.shape)(task), deadline)
-                .await?;
+            let handle = self.client.submit_with_deadline(task, deadline).await?;
             handle.wait_text().await
         };
         match timeout_at(deadline, finished).await {
@@ -144,22 +142,27 @@ impl<I: Interface> Durable<I> {
     }
 }
 
-impl<I: Interface> Stub for Durable<I> {
-    type Req = I::Request;
-    type Resp = I::Response;
+impl<I: Interface> CallStub for Durable<I> {
+    type Request = I::Request;
+    type Response = I::Response;
+    type Error = CallError;
+
+    fn answered_another_method() -> CallError {
+        CallError::other_method()
+    }
 
     async fn call(
         &self,
         context: context::Context,
         request: I::Request,
-    ) -> Result<I::Response, RpcError> {
+    ) -> Result<I::Response, CallError> {
         let index = I::request_index(&request);
         let (Some(method), Some(&fallible)) = (I::METHODS.get(index), self.fallible.get(index))
         else {
             let sentence = "the interface does not list this method".to_owned();
-            return Err(self.error("", TaskError::Invalid { sentence }).into());
+            return Err(self.error("", TaskError::Invalid { sentence }));
         };
-        let deadline = Instant::from_std(context.deadline);
+        let deadline = chosen_deadline(&context, Instant::now());
         let outcome = self.run(deadline, method, &request).await;
         let answer = match &outcome {
             Ok(result) if fallible => JsonAnswer::Succeeded(result),
@@ -167,7 +170,7 @@ impl<I: Interface> Stub for Durable<I> {
             Err(TaskError::Failed {
                 value: Some(value), ..
             }) if fallible => JsonAnswer::Failed(value),
-            Err(error) => return Err(self.error(method.name, error.clone()).into()),
+            Err(error) => return Err(self.error(method.name, error.clone())),
         };
         json::response_from_answer::<I>(method, answer).map_err(|unreadable| {
             let sentence = match outcome {
@@ -179,7 +182,7 @@ impl<I: Interface> Stub for Durable<I> {
                 sentence,
                 value: None,
             };
-            self.error(method.name, failed).into()
+            self.error(method.name, failed)
         })
     }
 }

@@ -151,8 +151,8 @@ impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
                     limit: settings.max_send,
                 });
             }
-            if let EncodedRequest::Large { len, .. } = request {
-                large += (len / LARGE_MESSAGE).max(1);
+            if request.is_large() {
+                large += (request.len() / LARGE_MESSAGE).max(1);
             }
         }
         let count = u32::try_from(requests.len()).unwrap_or(u32::MAX);
@@ -194,6 +194,11 @@ impl<R> ClientConnection<R> {
     /// The channel binding of the stream, if it has TLS.
     pub fn exporter(&self) -> Option<&[u8; CHALLENGE_LEN]> {
         self.shared.exporter.as_ref()
+    }
+
+    /// The version of the interface in which calls are made; the greatest number if it is the client's own.
+    pub fn interface_version(&self) -> u32 {
+        self.shared.settings.interface_version
     }
 
     /// The load in the peer's last report, if there was one.

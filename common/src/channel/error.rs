@@ -25,6 +25,9 @@ pub enum ConnectionLost {
     /// The peer is not the intended host: a name server instead of a worker, for example.
     #[error("the address belongs to another host: {0}")]
     WrongServer(String),
+    /// The object there has another interface, or another version of it.
+    #[error("{0}")]
+    WrongInterface(String),
     /// TLS could not be established.
     #[error(transparent)]
     Insecure(TlsFailure),

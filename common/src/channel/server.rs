@@ -35,6 +35,7 @@ use crate::{
     byte_budget::BytePermit,
     codec::splice,
     message::{GoAway, Load},
+    metadata::Metadata,
     scope::{AnswerQueue, Scope},
     wire::FrameKind,
 };
@@ -79,6 +80,8 @@ struct ServerConnection<S, D, B, F> {
     calls: Arc<ServerCalls>,
     /// Answers that are ready to be written.
     outbox: Outbox,
+    /// The metadata of the next call.
+    metadata: Option<Arc<Metadata>>,
     /// The rest of a batch for whose answers there was no buffer space, and its memory.
     batch: Bytes,
     batch_memory: Option<BytePermit>,
@@ -122,6 +125,7 @@ where
             start,
             slot: FutureSlot::new(),
             outbox: Outbox::default(),
+            metadata: None,
             batch: Bytes::new(),
             batch_memory: None,
             intake: Intake::new(session.memory.clone()),
@@ -205,6 +209,8 @@ where
                 renew: self.session.renew.as_ref(),
                 scope: &self.scope,
                 template: &self.template,
+                interface_version: self.session.interface_version,
+                metadata: &mut self.metadata,
                 batch: &mut self.batch,
                 batch_memory: &mut self.batch_memory,
                 memory: &self.session.memory,
@@ -236,10 +242,17 @@ where
                     }
                     continue;
                 }
-                match self.intake.admit(self.link.large_header(), context) {
+                let large = self.link.large_header();
+                if large.is_some_and(|header| header.kind == FrameKind::Metadata) {
+                    let what = "the metadata of a call is longer than it may be".to_owned();
+                    return Err(ConnectionLost::Protocol(what));
+                }
+                match self.intake.admit(large, context) {
                     IntakeDecision::Read => {}
                     IntakeDecision::Wait => return Ok(false),
                     IntakeDecision::Refuse => {
+                        // It was that of the call that is skipped.
+                        *starter.metadata = None;
                         self.link.begin_skip();
                         continue;
                     }

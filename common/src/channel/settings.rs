@@ -25,8 +25,12 @@ pub struct Settings {
     pub busy_poll: Duration,
     /// Whether the other side knows streams.
     pub streams: bool,
+    /// Whether the other side knows metadata.
+    pub metadata: bool,
     /// Whether the other side knows sessions and callbacks.
     pub sessions: bool,
+    /// For a client: the version of the interface in which it calls; the greatest number if it is its own.
+    pub interface_version: u32,
 }
 
 /// The default of [`Settings::busy_poll`]: 100 microseconds.
@@ -45,7 +49,9 @@ impl Settings {
         keepalive: Keepalive::CLIENT,
         busy_poll: DEFAULT_BUSY_POLL,
         streams: true,
+        metadata: true,
         sessions: true,
+        interface_version: u32::MAX,
     };
     /// The defaults for a server.
     pub const SERVER: Self = Self {

@@ -28,7 +28,9 @@ pub use json::{answering_in_json, reading_json};
 pub use stream::Stream;
 
 pub(super) use exchange::{Kept, Received, SentStreams, receiving, sending, take_kept};
-pub(crate) use exchange::{hand_over, receive_callback, with_kept};
+pub(crate) use exchange::{
+    hand_over, is_tracing_shapes, receive_callback, tracing_shapes, with_kept,
+};
 pub(super) use producer::Producer;
 pub(super) use sender::{CallSenders, SentInputs};
 pub(crate) use stream::SCHEMA_MARK;

@@ -116,7 +116,7 @@ async fn a_hello_and_a_refusal_have_golden_bytes() {
     let mut bytes = Vec::new();
     let refused = Err(HelloRefusal::new(RefusalCode::UnknownObject, "no"));
     answer(&mut bytes, &refused).await.unwrap();
-    assert_eq!(bytes, b"PYRX\x00\x03\x01\x00\x04\x00\x03no");
+    assert_eq!(bytes, b"PYRX\x00\x04\x01\x00\x04\x00\x03no");
 
     let (mut ours, mut theirs) = tokio::io::duplex(1024);
     let mut heard = [0; 41];
@@ -124,7 +124,7 @@ async fn a_hello_and_a_refusal_have_golden_bytes() {
         _ = challenge(&mut ours, &[5; CHALLENGE_LEN]) => panic!("nobody answered"),
         read = theirs.read_exact(&mut heard) => { read.unwrap(); }
     }
-    assert_eq!(&heard[..9], b"PYRX\x00\x03\x02\x00\x20");
+    assert_eq!(&heard[..9], b"PYRX\x00\x04\x02\x00\x20");
     assert_eq!(heard[9..], [5; CHALLENGE_LEN]);
 
     let (mut ours, mut theirs) = tokio::io::duplex(1024);
@@ -157,7 +157,7 @@ async fn a_newer_protocol_is_refused_with_both_versions() {
     let refused = receive(&mut &b"\x00\x09\x00\x00"[..]).await.unwrap_err();
     assert_eq!(
         refused.message,
-        "protocol version 9 is not supported; this server speaks up to 3"
+        "protocol version 9 is not supported; this server speaks up to 4"
     );
 }
 

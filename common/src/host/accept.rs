@@ -14,6 +14,8 @@ use crate::{
     channel::{ConnectionContext, ConnectionLost, RenewHandler, SessionLimits, Settings},
     hello,
     identity::LoginChallenge,
+    interface::Interface,
+    interfaces::invoke::Invoke,
     local::LocalHost,
     net::{Listener, Peer, Socket},
     scope::Caller,
@@ -284,6 +286,8 @@ impl Acceptor {
         let session = ConnectionContext {
             settings,
             caller: Arc::new(caller),
+            // A connection of an object's own interface gets that of its hello.
+            interface_version: Invoke::VERSION,
             drain: drain.clone(),
             memory: self.memory.clone(),
             load: self.config.load.clone(),

@@ -122,6 +122,10 @@ impl<I: Interface> Translation<I::Request, I::Response> for JsonCall<I> {
         &self.method
     }
 
+    fn permitted(&self) -> Result<(), CallFailure> {
+        check_name::<I>(&self.permit, &self.method)
+    }
+
     fn is_small(&self) -> bool {
         self.arguments.len() <= SMALL_ARGUMENTS
     }
@@ -170,6 +174,17 @@ fn check_permission<I: Interface, A>(
         .map_err(|refusal| TranslationFailure::Unanswered(CallFailure::Refused(refusal)))
 }
 
+/// The same before the request is read. A method that there is not is refused when it is read.
+fn check_name<I: Interface>(permit: &MethodPermissions, name: &str) -> Result<(), CallFailure> {
+    let mut methods = I::METHODS.iter();
+    match methods.position(|method| method.name == name) {
+        Some(index) => permit
+            .check(index, I::METHODS)
+            .map_err(CallFailure::Refused),
+        None => Ok(()),
+    }
+}
+
 /// A call of a method with streams, with its arguments and all items in JSON.
 struct JsonStreamCall<I> {
     permit: MethodPermissions,
@@ -184,6 +199,10 @@ impl<I: Interface> Translation<I::Request, I::Response> for JsonStreamCall<I> {
 
     fn method(&self) -> &str {
         &self.method
+    }
+
+    fn permitted(&self) -> Result<(), CallFailure> {
+        check_name::<I>(&self.permit, &self.method)
     }
 
     fn is_small(&self) -> bool {
@@ -256,6 +275,10 @@ impl<I: Interface> Translation<I::Request, I::Response> for NamedJsonCall<I> {
 
     fn method(&self) -> &str {
         &self.call.method
+    }
+
+    fn permitted(&self) -> Result<(), CallFailure> {
+        check_name::<I>(&self.permit, &self.call.method)
     }
 
     fn is_small(&self) -> bool {

@@ -4,9 +4,12 @@ use super::invoke_dispatch::{InvokeDispatch, NamedAnswer, NamedCall, NamedJsonCa
 use crate::{
     access::{AccessPolicy, MethodPermissions},
     channel::{CallFailure, ConnectionContext, ConnectionLost, Dispatch, serve, with_kept},
+    codec::CodecError,
     hello::{HelloRefusal, RefusalCode},
     identity::Identity,
-    interface::{Description, Interface, Method, Serves},
+    interface::{
+        Description, Interface, Method, Serves, SpokenVersion, decode_request, spoken_versions,
+    },
     interfaces::invoke::{Invoke, InvokeError},
     tls::Stream,
 };
@@ -14,10 +17,13 @@ use futures::{FutureExt, future::BoxFuture};
 use std::{fmt, marker::PhantomData, sync::Arc};
 use tarpc::context;
 
-/// An object that clients can connect to. It serves two interfaces: its own, and [`Invoke`].
+/// An object that clients can connect to. It serves its own interface, in one or several versions, and [`Invoke`].
 #[derive(Clone)]
 pub struct HostedObject {
-    server: Arc<dyn ObjectServer>,
+    /// That of the newest version, which describes the object and is called by name.
+    newest: Arc<dyn ObjectServer>,
+    /// One for each other version that is implemented by itself.
+    others: Vec<Arc<dyn ObjectServer>>,
     policy: AccessPolicy,
     keeps_accepting_runtime: bool,
 }
@@ -37,12 +43,55 @@ impl HostedObject {
         D: Dispatch<Request = I::Request, Response = I::Response>,
     {
         Self {
-            server: Arc::new(DispatchServer::<I, D> {
+            newest: Arc::new(DispatchServer::<I, D> {
                 own: Arc::new(dispatch),
+                spoken: spoken_versions::<I>(),
                 interface: PhantomData,
             }),
+            others: Vec::new(),
             policy: AccessPolicy::Patterns,
             keeps_accepting_runtime: false,
+        }
+    }
+
+    /// The object with another version of its interface, which `other` implements. `None` if that is another
+    /// interface, or both speak the same version.
+    pub fn with_version(mut self, other: Self) -> Option<Self> {
+        let speaks = |version: u32| self.server_of(version).is_some();
+        let clashes = other.versions().any(|spoken| speaks(spoken.version));
+        if clashes || self.interface().0 != other.interface().0 {
+            return None;
+        }
+        self.others.extend(other.others);
+        let is_newer = other.newest.interface().1 > self.newest.interface().1;
+        let older = match is_newer {
+            true => std::mem::replace(&mut self.newest, other.newest),
+            false => other.newest,
+        };
+        self.others.push(older);
+        Some(self)
+    }
+
+    /// The versions of its own interface that it speaks.
+    pub fn versions(&self) -> impl Iterator<Item = SpokenVersion> {
+        let servers = std::iter::once(&self.newest).chain(&self.others);
+        servers.flat_map(|server| server.versions().iter().copied())
+    }
+
+    /// The server that speaks a version.
+    fn server_of(&self, version: u32) -> Option<&Arc<dyn ObjectServer>> {
+        let mut servers = std::iter::once(&self.newest).chain(&self.others);
+        servers.find(|server| {
+            let mut spoken = server.versions().iter();
+            spoken.any(|spoken| spoken.version == version)
+        })
+    }
+
+    /// The server for an interface, which was found before.
+    fn server_for(&self, face: ObjectProtocol) -> &Arc<dyn ObjectServer> {
+        match face {
+            ObjectProtocol::Own(version) => self.server_of(version).unwrap_or(&self.newest),
+            ObjectProtocol::Invoke => &self.newest,
         }
     }
 
@@ -63,7 +112,7 @@ impl HostedObject {
 
     /// Whether a connection of this interface stays on the runtime that accepted it.
     pub(super) fn stays_on_accepting_runtime(&self, face: ObjectProtocol) -> bool {
-        self.keeps_accepting_runtime && face == ObjectProtocol::Own
+        self.keeps_accepting_runtime && matches!(face, ObjectProtocol::Own(_))
     }
 
     /// Whether unauthenticated callers may call it too.
@@ -80,11 +129,10 @@ impl HostedObject {
         name: &str,
         only: Option<&str>,
     ) -> Result<MethodPermissions, HelloRefusal> {
-        let permit = self
-            .policy
-            .permit(identity, name, self.server.methods(), only);
+        let methods = self.server_for(face).methods();
+        let permit = self.policy.permit(identity, name, methods, only);
         match face {
-            ObjectProtocol::Own => permit.or_refuse(),
+            ObjectProtocol::Own(_) => permit.or_refuse(),
             // Every authenticated caller may see how an object is called.
             ObjectProtocol::Invoke => Ok(permit),
         }
@@ -99,14 +147,14 @@ impl HostedObject {
         Self::new::<I, _>(ServiceDispatch::<I, S>::new(service))
     }
 
-    /// The name and version of its own interface.
+    /// The name and the newest version of its own interface.
     pub fn interface(&self) -> (&'static str, u32) {
-        self.server.interface()
+        self.newest.interface()
     }
 
     /// The description of its own interface.
     pub fn description(&self) -> Description {
-        self.server.description()
+        self.newest.description()
     }
 
     /// Answers a call by name from within the process. `name` is the object's; with an identity, the caller has
@@ -121,9 +169,9 @@ impl HostedObject {
     ) -> BoxFuture<'static, NamedOutcome> {
         let permit = identity.map_or(MethodPermissions::EVERYTHING, |identity| {
             self.policy
-                .permit(identity, name, self.server.methods(), None)
+                .permit(identity, name, self.newest.methods(), None)
         });
-        self.server.invoke(context, call, permit)
+        self.newest.invoke(context, call, permit)
     }
 
     /// Finds the interface that a client asked for, or returns a refusal.
@@ -133,22 +181,27 @@ impl HostedObject {
         interface: &str,
         version: u32,
     ) -> Result<ObjectProtocol, HelloRefusal> {
-        let (own, own_version) = self.interface();
+        let (own, newest) = self.interface();
         let (face, expected) = match interface {
-            _ if interface == own => (ObjectProtocol::Own, own_version),
-            _ if interface == Invoke::NAME => (ObjectProtocol::Invoke, Invoke::VERSION),
+            _ if interface == own => {
+                let own = |_| ObjectProtocol::Own(version);
+                (self.server_of(version).map(own), newest)
+            }
+            _ if interface == Invoke::NAME => {
+                let is_known = version == Invoke::VERSION;
+                (is_known.then_some(ObjectProtocol::Invoke), Invoke::VERSION)
+            }
             _ => {
                 let message = format!("object '{name}' has the interface {own}, not {interface}");
                 return Err(HelloRefusal::new(RefusalCode::WrongInterface, message));
             }
         };
-        if version != expected {
+        face.ok_or_else(|| {
             let message = format!(
                 "object '{name}' has version {expected} of {interface}, not version {version}"
             );
-            return Err(HelloRefusal::new(RefusalCode::WrongVersion, message));
-        }
-        Ok(face)
+            HelloRefusal::new(RefusalCode::WrongVersion, message)
+        })
     }
 
     /// Serves a connection after the hello.
@@ -159,9 +212,16 @@ impl HostedObject {
         session: ConnectionContext,
         permit: MethodPermissions,
     ) -> BoxFuture<'static, ConnectionLost> {
+        let server = self.server_for(face);
         match face {
-            ObjectProtocol::Own => self.server.serve_own(stream, session, permit),
-            ObjectProtocol::Invoke => self.server.serve_invoke(stream, session, permit),
+            ObjectProtocol::Own(interface_version) => {
+                let session = ConnectionContext {
+                    interface_version,
+                    ..session
+                };
+                server.serve_own(stream, session, permit)
+            }
+            ObjectProtocol::Invoke => server.serve_invoke(stream, session, permit),
         }
     }
 }
@@ -169,7 +229,8 @@ impl HostedObject {
 /// The interface that a connection uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ObjectProtocol {
-    Own,
+    /// Its own, in this version.
+    Own(u32),
     Invoke,
 }
 
@@ -178,6 +239,7 @@ type NamedOutcome = Result<Result<NamedAnswer, InvokeError>, CallFailure>;
 
 trait ObjectServer: Send + Sync {
     fn interface(&self) -> (&'static str, u32);
+    fn versions(&self) -> &[SpokenVersion];
     fn methods(&self) -> &'static [Method];
     fn description(&self) -> Description;
     fn invoke(
@@ -202,6 +264,7 @@ trait ObjectServer: Send + Sync {
 
 struct DispatchServer<I, D> {
     own: Arc<D>,
+    spoken: Arc<[SpokenVersion]>,
     interface: PhantomData<I>,
 }
 
@@ -212,6 +275,10 @@ where
 {
     fn interface(&self) -> (&'static str, u32) {
         (I::NAME, I::VERSION)
+    }
+
+    fn versions(&self) -> &[SpokenVersion] {
+        &self.spoken
     }
 
     fn methods(&self) -> &'static [Method] {
@@ -303,6 +370,10 @@ where
         I::response_parts(response)
     }
 
+    fn decode(version: u32, message: &[u8]) -> Result<I::Request, CodecError> {
+        decode_request::<I>(version, message)
+    }
+
     async fn dispatch(
         self: Arc<Self>,
         context: context::Context,
@@ -331,6 +402,10 @@ where
 
     fn parts(response: &I::Response) -> Vec<&[u8]> {
         I::response_parts(response)
+    }
+
+    fn decode(version: u32, message: &[u8]) -> Result<I::Request, CodecError> {
+        decode_request::<I>(version, message)
     }
 
     async fn dispatch(

@@ -29,15 +29,37 @@
 /// }
 /// ```
 ///
-/// The module `greeter` contains the items that `#[tarpc::service]` generates: the trait `Greeter`,
-/// `GreeterClient`, `GreeterRequest` and `GreeterResponse`. The marker type `Greeter` is next to the module.
-/// A client or a worker names the interface by it.
+/// The module `greeter` contains the trait `Greeter`, `GreeterRequest` and `GreeterResponse`, as
+/// `#[tarpc::service]` generates them (in `greeter::tarpc_service`, with tarpc's own client), and the client
+/// `GreeterClient`. The marker type `Greeter` is next to the module. A client or a worker names the interface by
+/// it.
 ///
 /// `#[idempotent]` says that running the method twice has the effect of running it once. A call to any
 /// other method is never retried once it may have run. The word of earlier versions, `#[repeatable]`,
 /// still means the same; the next version drops it.
 ///
 /// `#[deprecated]`, also with a note, shows in the description of the interface.
+///
+/// `#[since = 2]` marks a method, or a parameter that is an `Option`, that version 2 of the interface has added.
+/// What is added comes last. An interface with such marks also serves, and calls, the version before the first
+/// mark and those in between. Without a mark a version stands alone: clients of another one do not call it.
+///
+/// ```
+/// pyroxene_common::interface! {
+///     /// People who say hello, and goodbye.
+///     #[name = "Example.Greeter"]
+///     #[version = 2]
+///     pub trait Greeter in greeter {
+///         /// A greeting for `name`.
+///         async fn hello(name: String, #[since = 2] title: Option<String>) -> String;
+///         /// Another one.
+///         #[since = 2]
+///         async fn goodbye(name: String) -> String;
+///     }
+/// }
+/// # use pyroxene_common::interface::Interface;
+/// assert_eq!((Greeter::OLDEST, Greeter::VERSION), (1, 2));
+/// ```
 ///
 /// A parameter or a result may be a [`Stream`](crate::Stream): `async fn lines(path: String) -> Stream<String>`,
 /// also in a `Result`.
@@ -53,7 +75,9 @@ macro_rules! interface {
         $vis:vis trait $name:ident in $module:ident {
             $(
                 $(#[$attribute:ident $($value:tt)*])*
-                async fn $method:ident($($parameter:ident: $type:ty),* $(,)?) $(-> $result:ty)?;
+                async fn $method:ident(
+                    $($(#[since = $parameter_since:literal])? $parameter:ident: $type:ty),* $(,)?
+                ) $(-> $result:ty)?;
             )*
         }
     ) => {
@@ -67,14 +91,78 @@ macro_rules! interface {
             #[allow(unused_imports)]
             use super::*;
 
-            $(#[doc = $doc])*
-            #[::tarpc::service]
-            #[$crate::trait_variant::make(Send)]
-            pub trait $name {
-                $(
-                    $(#[doc = $crate::__interface_doc!($attribute $($value)*)])*
-                    async fn $method($($parameter: $type),*) $(-> $result)?;
-                )*
+            /// The items that `#[tarpc::service]` generates.
+            pub mod tarpc_service {
+                #[allow(unused_imports)]
+                use super::super::*;
+
+                $(#[doc = $doc])*
+                #[::tarpc::service]
+                #[$crate::trait_variant::make(Send)]
+                pub trait $name {
+                    $(
+                        $(#[doc = $crate::__interface_doc!($attribute $($value)*)])*
+                        async fn $method($($parameter: $type),*) $(-> $result)?;
+                    )*
+                }
+            }
+
+            $crate::pastey::paste! {
+                #[allow(unused_imports)]
+                pub use tarpc_service::{
+                    $name, [<$name Request>], [<$name Response>], [<$name Stub>], [<Serve $name>],
+                };
+
+                $(#[doc = $doc])*
+                ///
+                /// This is the client. Its methods' errors are those of its stub.
+                #[derive(Clone, Debug)]
+                pub struct [<$name Client>]<C>(C);
+
+                impl<C> From<C> for [<$name Client>]<C>
+                where
+                    C: $crate::interface::CallStub<
+                            Request = [<$name Request>],
+                            Response = [<$name Response>],
+                        >,
+                {
+                    fn from(stub: C) -> Self {
+                        Self(stub)
+                    }
+                }
+
+                #[allow(clippy::too_many_arguments)]
+                impl<C> [<$name Client>]<C>
+                where
+                    C: $crate::interface::CallStub<
+                            Request = [<$name Request>],
+                            Response = [<$name Response>],
+                        >,
+                {
+                    $(
+                        $(#[doc = $crate::__interface_doc!($attribute $($value)*)])*
+                        pub fn $method(
+                            &self,
+                            context: ::tarpc::context::Context,
+                            $($parameter: $type),*
+                        ) -> impl ::core::future::Future<
+                            Output = ::core::result::Result<
+                                $crate::__interface_result!($($result)?),
+                                C::Error,
+                            >,
+                        > + Send + '_ {
+                            let request = [<$name Request>]::[<$method:camel>] { $($parameter),* };
+                            let call = $crate::interface::CallStub::call(&self.0, context, request);
+                            async move {
+                                match call.await? {
+                                    [<$name Response>]::[<$method:camel>](answer) => Ok(answer),
+                                    #[allow(unreachable_patterns)]
+                                    _ => Err(<C as $crate::interface::CallStub>::answered_another_method()),
+                                }
+                            }
+                        }
+                    )*
+                }
             }
         }
 
@@ -82,8 +170,9 @@ macro_rules! interface {
             impl $crate::interface::Interface for $name {
                 type Request = $module::[<$name Request>];
                 type Response = $module::[<$name Response>];
-                type Client<S: ::tarpc::client::stub::Stub<Req = Self::Request, Resp = Self::Response>> =
-                    $module::[<$name Client>]<S>;
+                type Client<
+                    S: $crate::interface::CallStub<Request = Self::Request, Response = Self::Response>,
+                > = $module::[<$name Client>]<S>;
 
                 const NAME: &'static str = $wire;
                 const VERSION: u32 = $version;
@@ -98,6 +187,12 @@ macro_rules! interface {
                         answers_stream: $crate::__interface_streams!(
                             $crate::__interface_result!($($result)?)
                         ),
+                        since: $crate::interface::since(&[
+                            $($crate::__interface_since!($attribute $($value)*)),*
+                        ]),
+                        parameters_since: &[
+                            $($crate::interface::since(&[$($parameter_since)?])),*
+                        ],
                     }),*
                 ];
 
@@ -106,6 +201,16 @@ macro_rules! interface {
                     enum Index { $($method),* }
                     match request {
                         $($module::[<$name Request>]::[<$method:camel>] { .. } => Index::$method as usize,)*
+                    }
+                }
+
+                fn needed_version(request: &Self::Request) -> u32 {
+                    match request {
+                        $($module::[<$name Request>]::[<$method:camel>] { $($parameter),* } =>
+                            $crate::interface::since(&[
+                                $($crate::__interface_since!($attribute $($value)*),)*
+                                $($crate::__interface_given!($parameter $($parameter_since)?)),*
+                            ]),)*
                     }
                 }
 
@@ -162,6 +267,9 @@ macro_rules! interface {
                             ),
                             repeatable: false $(|| $crate::__interface_repeatable!($attribute))*,
                             deprecated: false $(|| $crate::__interface_deprecated!($attribute))*,
+                            since: $crate::interface::since(&[
+                                $($crate::__interface_since!($attribute $($value)*)),*
+                            ]),
                             fallible: (&&$crate::interface::probe::ResultOf::<
                                 $crate::__interface_result!($($result)?)
                             >::new()).fallible(),
@@ -169,6 +277,7 @@ macro_rules! interface {
                                 $($crate::interface::ParameterDescription {
                                     name: stringify!($parameter).to_owned(),
                                     schema: schemas.of::<$type>(),
+                                    since: $crate::interface::since(&[$($parameter_since)?]),
                                 }),*
                             ],
                             result: (&&$crate::interface::probe::ResultOf::<
@@ -188,6 +297,14 @@ macro_rules! interface {
                     }
                 }
             }
+
+            const _: () = {
+                $crate::interface::check_marks(
+                    <$name as $crate::interface::Interface>::METHODS,
+                    $version,
+                );
+                $($($crate::__interface_optional!($type $(, $parameter_since)?);)*)*
+            };
 
             impl<S> $crate::interface::Serves<S> for $name
             where
@@ -250,6 +367,9 @@ macro_rules! __interface_doc {
     (repeatable) => {
         "\n\nSafe to repeat."
     };
+    (since = $version:literal) => {
+        concat!("\n\nSince version ", stringify!($version), ".")
+    };
     (deprecated) => {
         "\n\nDeprecated."
     };
@@ -262,7 +382,7 @@ macro_rules! __interface_doc {
     ($other:ident $($rest:tt)*) => {
         ::core::compile_error!(concat!(
             "interface!: a method has no attribute `", stringify!($other),
-            "`; it has `idempotent`, `deprecated` and documentation"
+            "`; it has `idempotent`, `deprecated`, `since = 2` and documentation"
         ))
     };
 }
@@ -294,6 +414,44 @@ macro_rules! __interface_deprecated {
     };
     ($other:ident) => {
         false
+    };
+}
+
+/// The version in an attribute of a method that says when it was added; 0 in any other attribute.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __interface_since {
+    (since = $version:literal) => {
+        $version
+    };
+    (since $($rest:tt)*) => {
+        ::core::compile_error!("interface!: a method that was added is marked `#[since = 2]`")
+    };
+    ($($other:tt)*) => {
+        0
+    };
+}
+
+/// The version that a parameter needs: the one that added it, if it is present.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __interface_given {
+    ($parameter:ident) => {{
+        let _ = $parameter;
+        0
+    }};
+    ($parameter:ident $version:literal) => {
+        if $parameter.is_some() { $version } else { 0 }
+    };
+}
+
+/// Refuses a parameter that was added and is not an `Option`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __interface_optional {
+    ($type:ty) => {};
+    ($type:ty, $version:literal) => {
+        $crate::interface::probe::is_optional::<$type>()
     };
 }
 

@@ -34,6 +34,9 @@ pub struct MethodDescription {
     /// Whether it is deprecated.
     #[serde(default, skip_serializing_if = "is_false")]
     pub deprecated: bool,
+    /// The version that added it; 0 if it was there from the beginning.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub since: u32,
     /// Whether it can answer with an error of its own.
     pub fallible: bool,
     /// The parameters, in order.
@@ -52,6 +55,9 @@ pub struct ParameterDescription {
     pub name: String,
     /// The JSON schema of its values; of a stream, that of the list of its items with `"x-stream": true`.
     pub schema: Value,
+    /// The version that added it; 0 if it was there from the beginning.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub since: u32,
 }
 
 impl ParameterDescription {
@@ -147,6 +153,10 @@ impl Schemas {
 
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 /// Joins the lines of a documentation comment into one text.

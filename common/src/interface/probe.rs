@@ -179,6 +179,17 @@ pub trait HoldsNoStream {
 
 impl<T> HoldsNoStream for StreamsOf<T> {}
 
+/// A type whose values may be absent.
+#[diagnostic::on_unimplemented(
+    message = "interface!: a parameter that a later version added is an `Option`",
+    label = "callers of an earlier version do not give it"
+)]
+pub trait Optional {}
+
+impl<T> Optional for Option<T> {}
+
+/// Compiles only for a type whose values may be absent.
+pub const fn is_optional<T: Optional>() {}
 /// Whether a type is a reference, or a form of one. A constant of the type itself hides the trait's.
 #[derive(Debug)]
 pub struct CallbacksOf<T>(PhantomData<T>);

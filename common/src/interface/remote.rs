@@ -1,12 +1,16 @@
 //! References to objects, as values.
 
-use super::{Interface, Serves};
+use super::{
+    Interface, MAX_SPOKEN_VERSIONS, Serves, spoken_versions,
+    versions::decode_request_of_any_version,
+};
 use crate::{
     channel::{self, CallFailure, Callback, HostedCallback},
     codec,
+    message::SpokenVersion,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{borrow::Cow, fmt, io, marker::PhantomData, sync::Arc};
 use tarpc::ServerError;
 
@@ -85,7 +89,7 @@ impl<I> Remote<I> {
         let hosted = HostedCallback::new(move |context, request: Vec<u8>| {
             let service = service.clone();
             async move {
-                let request = codec::decode::<I::Request>(&request)
+                let request = decode_request_of_any_version::<I>(&request)
                     .map_err(|error| invalid(format!("the request cannot be decoded: {error}")))?;
                 let served = I::serve(service, context, request).await;
                 codec::encode(&served.map_err(CallFailure::Failed)?)
@@ -144,9 +148,21 @@ impl<I> fmt::Display for Remote<I> {
 /// A reference in the binary encoding.
 #[derive(Serialize, Deserialize)]
 enum BinaryRemote {
-    Object { object: String },
-    Instance { object: String, worker: String },
-    Callback { callback: u64 },
+    Object {
+        object: String,
+    },
+    Instance {
+        object: String,
+        worker: String,
+    },
+    /// Its client speaks version 1 of the interface, and no other.
+    Callback {
+        callback: u64,
+    },
+    CallbackIn {
+        callback: u64,
+        spoken: Vec<SpokenVersion>,
+    },
 }
 
 /// A reference in JSON.
@@ -165,7 +181,26 @@ struct JsonFields {
     worker: Option<String>,
 }
 
-impl<I> Serialize for Remote<I> {
+/// The versions of its interface that the client of a callback speaks; empty if that is version 1 alone.
+fn spoken_of<I: Interface>(callback: &Callback) -> Vec<SpokenVersion> {
+    match callback {
+        Callback::Hosted(_) if I::VERSION == 1 => Vec::new(),
+        Callback::Hosted(_) => spoken_versions::<I>().to_vec(),
+        // It is passed on.
+        Callback::Received(received) => received.spoken().to_vec(),
+    }
+}
+
+fn received<E: de::Error>(
+    callback: u64,
+    mut spoken: Vec<SpokenVersion>,
+) -> Result<RemoteTarget, E> {
+    spoken.truncate(MAX_SPOKEN_VERSIONS as usize);
+    let received = channel::receive_callback(callback, spoken).map_err(E::custom)?;
+    Ok(RemoteTarget::Callback(Callback::Received(received)))
+}
+
+impl<I: Interface> Serialize for Remote<I> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if !serializer.is_human_readable() {
             let remote = match (*self.target).clone() {
@@ -173,9 +208,15 @@ impl<I> Serialize for Remote<I> {
                 RemoteTarget::Instance { object, worker } => {
                     BinaryRemote::Instance { object, worker }
                 }
-                RemoteTarget::Callback(callback) => BinaryRemote::Callback {
-                    callback: channel::hand_over(&callback).map_err(serde::ser::Error::custom)?,
-                },
+                RemoteTarget::Callback(callback) => {
+                    let spoken = spoken_of::<I>(&callback);
+                    let callback = channel::hand_over(&callback);
+                    let callback = callback.map_err(serde::ser::Error::custom)?;
+                    match spoken.is_empty() {
+                        true => BinaryRemote::Callback { callback },
+                        false => BinaryRemote::CallbackIn { callback, spoken },
+                    }
+                }
             };
             return remote.serialize(serializer);
         }
@@ -199,17 +240,18 @@ impl<I> Serialize for Remote<I> {
 
 impl<'de, I> Deserialize<'de> for Remote<I> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if channel::is_tracing_shapes() {
+            // Its own form is no matter of the interface that it is in.
+            return Ok(Self::object(""));
+        }
         if !deserializer.is_human_readable() {
             return Ok(Self::to(match BinaryRemote::deserialize(deserializer)? {
                 BinaryRemote::Object { object } => RemoteTarget::Object { object },
                 BinaryRemote::Instance { object, worker } => {
                     RemoteTarget::Instance { object, worker }
                 }
-                BinaryRemote::Callback { callback } => {
-                    let received = channel::receive_callback(callback);
-                    let received = received.map_err(serde::de::Error::custom)?;
-                    RemoteTarget::Callback(Callback::Received(received))
-                }
+                BinaryRemote::Callback { callback } => received(callback, Vec::new())?,
+                BinaryRemote::CallbackIn { callback, spoken } => received(callback, spoken)?,
             }));
         }
         Ok(match JsonRemote::deserialize(deserializer)? {

@@ -1,7 +1,7 @@
 //! The directory of live instances: the object that every name server hosts under the name
 //! [`OBJECT`].
 
-use crate::{clean, identity::HolderId, message::Load};
+use crate::{clean, identity::HolderId, interface::SpokenVersion, message::Load};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -22,12 +22,13 @@ pub const MAX_NAME: usize = 255;
 crate::interface! {
     /// Which workers host which objects.
     #[name = "pyroxene.Directory"]
-    #[version = 1]
+    #[version = 2]
     pub trait Directory in directory {
         /// Opens a session: a lease on every object that the worker hosts. A second session of a worker (same
-        /// name and incarnation) replaces the first.
+        /// name and incarnation) replaces the first. `spoken` lists the versions of each object's interface that the
+        /// worker speaks, in the order of the objects.
         #[idempotent]
-        async fn open(registration: Registration) -> Result<Lease, DirectoryError>;
+        async fn open(registration: Registration, #[since = 2] spoken: Option<SpokenLists>) -> Result<Lease, DirectoryError>;
         /// Renews a session's lease and reports the worker's load.
         #[idempotent]
         async fn renew(session: SessionId, load: Load) -> Result<Lease, DirectoryError>;
@@ -69,6 +70,10 @@ crate::interface! {
         /// running. Only admins may call it where authentication is on.
         #[idempotent]
         async fn drain_worker(worker: String) -> Result<(), DirectoryError>;
+        /// As `watch`, with the versions that the instances speak.
+        #[idempotent]
+        #[since = 2]
+        async fn watch_versions(object: String, after: Option<Cursor>, wait_ms: u64) -> Result<VersionedWatchResponse, DirectoryError>;
     }
 }
 
@@ -93,6 +98,38 @@ pub struct Registration {
     pub objects: Vec<ObjectRegistration>,
 }
 
+/// The versions that the instances in a message speak, in their order.
+pub type SpokenLists = Vec<Vec<SpokenVersion>>;
+
+impl Registration {
+    /// Takes out the versions that the worker speaks, which travel beside the registration.
+    pub fn take_spoken(&mut self) -> SpokenLists {
+        let objects = self.objects.iter_mut();
+        objects
+            .map(|object| std::mem::take(&mut object.spoken))
+            .collect()
+    }
+
+    /// Puts them back.
+    ///
+    /// # Errors
+    ///
+    /// There is not one list for each object.
+    pub fn put_spoken(&mut self, spoken: SpokenLists) -> Result<(), DirectoryError> {
+        if spoken.len() != self.objects.len() {
+            return Err(invalid(format!(
+                "the versions of {} objects are listed, and {} objects offered",
+                spoken.len(),
+                self.objects.len()
+            )));
+        }
+        for (object, spoken) in self.objects.iter_mut().zip(spoken) {
+            object.spoken = spoken;
+        }
+        Ok(())
+    }
+}
+
 /// An object that a worker hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ObjectRegistration {
@@ -100,8 +137,12 @@ pub struct ObjectRegistration {
     pub object: String,
     /// The name of its interface.
     pub interface: String,
-    /// The version of its interface.
+    /// The newest version of its interface.
     pub version: u32,
+    /// All versions of its interface that it speaks. They travel beside the registration, because version 1 of
+    /// this interface does not have them: [`Registration::take_spoken`].
+    #[serde(skip)]
+    pub spoken: Vec<SpokenVersion>,
     /// Free words by which the instance can be found.
     pub tags: Vec<String>,
     /// Whether the name is exclusive: only one instance at a time may hold it.
@@ -188,8 +229,12 @@ pub struct Instance {
     pub target: String,
     /// The name of its interface; empty for a static name.
     pub interface: String,
-    /// The version of its interface; zero for a static name.
+    /// The newest version of its interface; zero for a static name.
     pub version: u32,
+    /// All versions of its interface that it speaks; empty for a static name, and if they are not known. They travel
+    /// beside the instance, because version 1 of this interface does not have them: [`VersionedWatchResponse`].
+    #[serde(skip)]
+    pub spoken: Vec<SpokenVersion>,
     /// Whether it accepts calls.
     pub state: InstanceState,
     /// Its tags.
@@ -198,6 +243,16 @@ pub struct Instance {
     pub fence: Option<u64>,
     /// The load at the last heartbeat.
     pub load: Load,
+}
+
+impl Instance {
+    /// The name of its worker, or its address if it is a static name.
+    pub fn name(&self) -> &str {
+        match self.worker.is_empty() {
+            true => &self.endpoint,
+            false => &self.worker,
+        }
+    }
 }
 
 /// The answer of a watch.
@@ -212,6 +267,37 @@ pub struct WatchResponse {
     pub news: WatchUpdate,
 }
 
+/// The answer of a watch, and the versions that its instances speak.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VersionedWatchResponse {
+    /// The answer.
+    pub response: WatchResponse,
+    /// The versions of the instances in it.
+    pub spoken: SpokenLists,
+}
+
+impl VersionedWatchResponse {
+    /// Takes the versions out of the instances.
+    pub fn new(mut response: WatchResponse) -> Self {
+        let instances = response.news.instances_mut();
+        let spoken = instances.map(|one| std::mem::take(&mut one.spoken));
+        let spoken = spoken.collect();
+        Self { response, spoken }
+    }
+
+    /// Puts them back.
+    pub fn into_response(self) -> WatchResponse {
+        let Self {
+            mut response,
+            spoken,
+        } = self;
+        for (instance, spoken) in response.news.instances_mut().zip(spoken) {
+            instance.spoken = spoken;
+        }
+        response
+    }
+}
+
 /// The part of a watch's answer that depends on whether a cursor was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WatchUpdate {
@@ -219,6 +305,21 @@ pub enum WatchUpdate {
     Snapshot(Vec<Instance>),
     /// The changes since the cursor, in order; empty if nothing changed in time.
     Changes(Vec<InstanceChange>),
+}
+
+impl WatchUpdate {
+    /// The instances that are there now, in their order.
+    fn instances_mut(&mut self) -> impl Iterator<Item = &mut Instance> {
+        let (snapshot, changes) = match self {
+            Self::Snapshot(instances) => (instances.as_mut_slice(), [].as_mut_slice()),
+            Self::Changes(changes) => ([].as_mut_slice(), changes.as_mut_slice()),
+        };
+        let put = changes.iter_mut().filter_map(|change| match change {
+            InstanceChange::Put(instance) => Some(instance),
+            InstanceChange::Removed { .. } => None,
+        });
+        snapshot.iter_mut().chain(put)
+    }
 }
 
 /// A change of an object's membership.
@@ -420,4 +521,63 @@ pub fn check_name(what: &str, name: &str) -> Result<(), DirectoryError> {
 
 fn invalid(message: String) -> DirectoryError {
     DirectoryError::Invalid { sentence: message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec;
+
+    fn instance(spoken: &[SpokenVersion]) -> Instance {
+        Instance {
+            worker: "w1".to_owned(),
+            incarnation: 1,
+            key: None,
+            endpoint: "w1:1".to_owned(),
+            target: "o".to_owned(),
+            interface: "I".to_owned(),
+            version: 2,
+            spoken: spoken.to_vec(),
+            state: InstanceState::Ready,
+            tags: Vec::new(),
+            fence: None,
+            load: Load::default(),
+        }
+    }
+
+    const SPOKEN: SpokenVersion = SpokenVersion {
+        version: 2,
+        fingerprint: 7,
+    };
+
+    #[test]
+    fn spoken_versions_travel_beside_what_version_1_has() {
+        let plain = codec::encode(&instance(&[])).unwrap();
+        assert_eq!(codec::encode(&instance(&[SPOKEN])).unwrap(), plain);
+        for news in [
+            WatchUpdate::Snapshot(vec![instance(&[SPOKEN]), instance(&[])]),
+            WatchUpdate::Changes(vec![
+                InstanceChange::Removed {
+                    worker: "w2".to_owned(),
+                    incarnation: 1,
+                    key: None,
+                    endpoint: "w2:1".to_owned(),
+                    reason: Departure::Closed,
+                },
+                InstanceChange::Put(instance(&[SPOKEN])),
+            ]),
+        ] {
+            let response = WatchResponse {
+                cursor: Cursor {
+                    epoch: 1,
+                    revision: 1,
+                },
+                settled: true,
+                news,
+            };
+            let sent = codec::encode(&VersionedWatchResponse::new(response.clone())).unwrap();
+            let received: VersionedWatchResponse = codec::decode(&sent).unwrap();
+            assert_eq!(received.into_response(), response);
+        }
+    }
 }

@@ -7,7 +7,7 @@
 //! and its address is tried first the next time. The handshake on a new connection is part of the attempt,
 //! because a host that accepts and does not answer is as useless as one that does not accept.
 
-use super::{Socket, disable_send_delays};
+use super::{Socket, disable_send_delays, memory};
 use crate::endpoint::Endpoint;
 use futures::{StreamExt, stream::FuturesUnordered};
 use std::{
@@ -53,6 +53,9 @@ where
 {
     let (host, port) = match endpoint {
         Endpoint::Tcp { host, port } => (host, *port),
+        Endpoint::Unix(path) if memory::is_memory(path) => {
+            return establish(Socket::Memory(memory::connect(path)?)).await;
+        }
         Endpoint::Unix(path) => {
             let stream = UnixStream::connect(path).await?;
             return establish(Socket::Unix(stream)).await;

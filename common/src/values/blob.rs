@@ -151,6 +151,7 @@ mod tests {
             let sent = match encoded {
                 EncodedRequest::Small(body) => body,
                 EncodedRequest::Large { pieces, .. } => pieces.concat(),
+                EncodedRequest::WithMetadata(_) => panic!("it has no metadata"),
             };
             assert_eq!(sent, copied, "{len}");
             assert_eq!(codec::decode(&copied), Ok(message));

@@ -75,6 +75,7 @@ mod tests {
         match encoded {
             EncodedRequest::Small(body) => vec![body.into()],
             EncodedRequest::Large { pieces, .. } => pieces,
+            EncodedRequest::WithMetadata(_) => panic!("it has no metadata"),
         }
     }
 

@@ -159,6 +159,7 @@ mod tests {
                 assert_eq!(body.len(), len);
                 body
             }
+            EncodedRequest::WithMetadata(_) => panic!("it has no metadata"),
         }
     }
 

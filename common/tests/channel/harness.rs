@@ -52,6 +52,7 @@ pub(crate) fn session() -> ConnectionContext {
     ConnectionContext {
         settings: Settings::SERVER,
         caller: Arc::new(Caller::default()),
+        interface_version: 1,
         drain: CancellationToken::new(),
         memory: ByteBudget::new(64 * 1024 * 1024),
         load: None,
@@ -249,9 +250,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         Some((FrameKind::from_number(kind).unwrap(), body))
     }
 
-    /// The next frame, which must have this kind.
+    /// The next frame, which must have this kind. A client may say before that it knows metadata.
     pub(crate) async fn expect(&mut self, kind: FrameKind) -> Vec<u8> {
-        let (found, body) = self.receive().await.expect("the stream has ended");
+        let (mut found, mut body) = self.receive().await.expect("the stream has ended");
+        if found == FrameKind::Metadata && kind != found && body == [0; 8] {
+            (found, body) = self.receive().await.expect("the stream has ended");
+        }
         assert_eq!(found, kind, "{body:?}");
         body
     }

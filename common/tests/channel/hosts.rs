@@ -94,7 +94,7 @@ async fn a_newer_protocol_is_refused() {
     let sentence = format!(
         "protocol version {newer} is not supported; this server speaks up to {SERVER_VERSION}"
     );
-    assert_eq!(answer[..7], [b'P', b'Y', b'R', b'X', 0, 3, 1]);
+    assert_eq!(answer[..7], [b'P', b'Y', b'R', b'X', 0, 4, 1]);
     assert!(String::from_utf8_lossy(&answer).ends_with(&sentence));
 }
 

@@ -11,6 +11,7 @@
 mod answers;
 mod batches;
 mod callback_limits;
+mod callback_metadata;
 mod callbacks;
 mod deadlines;
 mod drain;
@@ -21,6 +22,7 @@ mod large;
 mod liveness;
 mod loss;
 mod memory;
+mod metadata;
 mod mutations;
 mod one_way;
 mod probe;

@@ -2,7 +2,7 @@
 
 use crate::{
     harness::*,
-    probe::{Object, Response, probe::ProbeClient},
+    probe::{Object, Response, probe::tarpc_service::ProbeClient},
 };
 use pyroxene_common::{
     message::{Refusal, RefusalReason, RefusedCall},

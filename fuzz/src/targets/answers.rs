@@ -185,6 +185,7 @@ fn is_sound(frame: &Frame<'_>) -> bool {
         | FrameKind::StreamItems
         | FrameKind::StreamEnd
         | FrameKind::StreamCredit
-        | FrameKind::StreamStop => false,
+        | FrameKind::StreamStop
+        | FrameKind::Metadata => false,
     }
 }

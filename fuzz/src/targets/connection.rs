@@ -32,6 +32,7 @@ pub(super) fn session(memory: &ByteBudget) -> ConnectionContext {
             ..Settings::SERVER
         },
         caller: Arc::new(Caller::default()),
+        interface_version: 1,
         drain: CancellationToken::new(),
         memory: memory.clone(),
         load: None,

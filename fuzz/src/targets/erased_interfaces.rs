@@ -116,6 +116,7 @@ fn check_codec<T: Serialize + DeserializeOwned>(value: &T) {
     let pieces = match EncodedRequest::new(value).unwrap() {
         EncodedRequest::Small(bytes) => bytes,
         EncodedRequest::Large { pieces, .. } => pieces.concat(),
+        EncodedRequest::WithMetadata(_) => panic!("it has no metadata"),
     };
     assert_eq!(pieces, bytes);
 }

@@ -12,6 +12,7 @@ use pyroxene_common::{
     codec,
     host::ServiceDispatch,
     message::{GoAway, RefusedCall, SessionAnswer},
+    metadata::Metadata,
     wire::FrameKind,
 };
 use std::collections::{HashMap, HashSet};
@@ -50,43 +51,56 @@ fn must_end_connection(frames: &Frames<'_>) -> bool {
     // The open sessions, once one was begun or refused.
     let mut sessions: Option<HashSet<u64>> = None;
     let mut whole = frames.whole.iter();
-    let bad = whole.any(|frame| match frame.kind {
-        FrameKind::Call | FrameKind::CallWithProgress => !is_message(&frame.body),
-        FrameKind::Batch => !reference_reader::batch(frame.body)
-            .is_some_and(|messages| messages.iter().all(is_message)),
-        FrameKind::OneWay => !matches!(
-            reference_reader::message(frame.body),
-            Some(Message::Request(_))
-        ),
-        FrameKind::Ping | FrameKind::Pong | FrameKind::Credential => false,
-        FrameKind::Session => match frame.body.try_into().map(u64::from_le_bytes) {
-            Ok(session) => {
-                let open = sessions.get_or_insert_default();
-                match open.len() < SESSIONS {
-                    true => !open.insert(session),
-                    false => open.contains(&session),
+    // Whether the frame before was the metadata of this one.
+    let mut has_metadata = false;
+    let bad = whole.any(|frame| {
+        let had_metadata = std::mem::take(&mut has_metadata);
+        match frame.kind {
+            FrameKind::Metadata => match Metadata::decode(frame.body) {
+                Ok(metadata) => {
+                    has_metadata = !metadata.is_empty();
+                    false
                 }
-            }
-            Err(_) => true,
-        },
-        FrameKind::SessionCall => sessions.is_none() || session_call(frame.body).is_none(),
-        FrameKind::SessionEnd => match frame.body.try_into().map(u64::from_le_bytes) {
-            Ok(session) => {
-                if let Some(open) = &mut sessions {
-                    open.remove(&session);
+                Err(_) => true,
+            },
+            FrameKind::Batch if had_metadata => true,
+            FrameKind::Call | FrameKind::CallWithProgress => !is_message(&frame.body),
+            FrameKind::Batch => !reference_reader::batch(frame.body)
+                .is_some_and(|messages| messages.iter().all(is_message)),
+            FrameKind::OneWay => !matches!(
+                reference_reader::message(frame.body),
+                Some(Message::Request(_))
+            ),
+            FrameKind::Ping | FrameKind::Pong | FrameKind::Credential => false,
+            FrameKind::Session => match frame.body.try_into().map(u64::from_le_bytes) {
+                Ok(session) => {
+                    let open = sessions.get_or_insert_default();
+                    match open.len() < SESSIONS {
+                        true => !open.insert(session),
+                        false => open.contains(&session),
+                    }
                 }
-                false
-            }
-            Err(_) => true,
-        },
-        FrameKind::GoAway | FrameKind::Refused | FrameKind::Load | FrameKind::Progress => true,
-        // No call hands a callback over.
-        FrameKind::Callback => true,
-        // No call has streams.
-        FrameKind::StreamItems
-        | FrameKind::StreamEnd
-        | FrameKind::StreamCredit
-        | FrameKind::StreamStop => true,
+                Err(_) => true,
+            },
+            FrameKind::SessionCall => sessions.is_none() || session_call(frame.body).is_none(),
+            FrameKind::SessionEnd => match frame.body.try_into().map(u64::from_le_bytes) {
+                Ok(session) => {
+                    if let Some(open) = &mut sessions {
+                        open.remove(&session);
+                    }
+                    false
+                }
+                Err(_) => true,
+            },
+            FrameKind::GoAway | FrameKind::Refused | FrameKind::Load | FrameKind::Progress => true,
+            // No call hands a callback over.
+            FrameKind::Callback => true,
+            // No call has streams.
+            FrameKind::StreamItems
+            | FrameKind::StreamEnd
+            | FrameKind::StreamCredit
+            | FrameKind::StreamStop => true,
+        }
     });
     bad || frames.end == End::Nonsense
 }

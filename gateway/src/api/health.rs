@@ -35,13 +35,10 @@ pub(crate) async fn readyz(State(gateway): State<GatewayState>) -> Result<Respon
         }
         Ok(Err(error)) => error.to_string(),
         // A name server without a store hosts no tasks.
-        Err(error) => {
-            let error = pyroxene_client::CallError::from(error);
-            match error.last_reason().contains("there is no object") {
-                true => "none".to_owned(),
-                false => error.last_reason(),
-            }
-        }
+        Err(error) => match error.last_reason().contains("there is no object") {
+            true => "none".to_owned(),
+            false => error.last_reason(),
+        },
     };
     let is_ready = status.settled && matches!(store.as_str(), "ok" | "none");
     let (code, word) = match is_ready {

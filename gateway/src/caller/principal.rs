@@ -152,7 +152,7 @@ impl Principal {
             ..ObjectFilter::default()
         };
         let listed = nameserver.directory().list(context, filter).await;
-        let listed = listed.map_err(|error| Problem::from(pyroxene_client::CallError::from(error)));
+        let listed = listed.map_err(Problem::from);
         let listed = match listed?.map_err(Problem::from) {
             Ok(listed) => listed,
             // What is no valid name is the name of no object.
@@ -163,7 +163,7 @@ impl Principal {
             return Ok(entry);
         }
         let status = nameserver.directory().status(context).await;
-        let status = status.map_err(|error| Problem::from(pyroxene_client::CallError::from(error)));
+        let status = status.map_err(Problem::from);
         let name = name.escape_debug();
         match status?.settled {
             true => Err(Problem::not_found(format!("there is no object '{name}'"))),

@@ -42,6 +42,8 @@ pub struct NameServerConfig {
     pub(super) workers: Option<TlsClient>,
     pub(super) topic_retention: Retention,
     pub(super) advertise: Option<Endpoint>,
+    /// Whether it has no threads of its own.
+    pub(super) on_current_runtime: bool,
     pub(super) pyro: bool,
     pub(super) pyro_broadcast: Option<SocketAddr>,
     pub(super) pyro_balanced: bool,
@@ -75,6 +77,7 @@ impl NameServerConfig {
             workers: None,
             topic_retention: DEFAULT_TOPIC_RETENTION,
             advertise: None,
+            on_current_runtime: false,
             pyro: true,
             pyro_broadcast: None,
             pyro_balanced: false,
@@ -102,6 +105,14 @@ impl NameServerConfig {
     #[must_use]
     pub fn pyro_broadcast(mut self, address: SocketAddr) -> Self {
         self.pyro_broadcast = Some(address);
+        self
+    }
+
+    /// Runs leases on the current runtime too, without a thread of their own: for tests, whose time may be
+    /// paused. In a program they would wait for its other work.
+    #[must_use]
+    pub fn on_current_runtime(mut self) -> Self {
+        self.on_current_runtime = true;
         self
     }
 

@@ -24,6 +24,9 @@ const OWN_OBJECTS: [&str; 5] = [
     topics::OBJECT,
 ];
 
+/// How many versions of its interface an object may speak.
+const MAX_SPOKEN: usize = 64;
+
 /// The parsed address of a static name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StaticAddress {
@@ -101,6 +104,15 @@ pub(super) fn check_registration(
         check_object(&offer.object)?;
         check_name("an interface", &offer.interface)?;
         check_tags(&offer.object, &offer.tags, limits)?;
+        if offer.spoken.len() > MAX_SPOKEN {
+            return Err(DirectoryError::Full {
+                what: format!(
+                    "the object '{}' speaks {} versions of its interface, the limit is {MAX_SPOKEN}",
+                    offer.object,
+                    offer.spoken.len()
+                ),
+            });
+        }
         if !seen.insert(offer.object.as_str()) {
             return Err(invalid(format!(
                 "the object '{}' is offered twice",

@@ -4,11 +4,13 @@ use super::{
     InstanceDirectory,
     limits::granted_ttl,
     names::{check_registration, invalid},
+    objects::DirectoryObject,
     record::{InstanceRecord, Origin},
     sessions::{DirectorySession, SessionOffer},
 };
 use pyroxene_common::{
     identity::HolderId,
+    interface::SpokenVersion,
     interfaces::directory::{
         Departure, DirectoryError, InstanceState, Lease, ObjectRegistration, Registration,
         SessionId,
@@ -17,6 +19,9 @@ use pyroxene_common::{
 };
 use std::{collections::HashMap, sync::Arc};
 use tokio::time::Instant;
+
+/// With how many instances of other versions an offer is compared.
+const MAX_COMPARED: usize = 1_000;
 
 /// The authenticated user that opens a session.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +58,7 @@ impl InstanceDirectory {
         }
         let before = self.sessions.slot_of_worker(&registration.worker);
         self.check_worker_name(&registration, owner, before, now)?;
-        self.check_offers(&registration.objects, before)?;
+        self.check_offers(&registration.objects, before, now)?;
         self.check_room(&registration, before)?;
 
         let key = owner.and_then(|owner| owner.key);
@@ -124,16 +129,30 @@ impl InstanceDirectory {
         }
     }
 
-    /// An object is exclusive in all of its offers or in none.
+    /// The versions of an interface, in the memory of another instance that speaks the same.
+    fn shared_versions(&self, object: &str, spoken: &[SpokenVersion]) -> Arc<[SpokenVersion]> {
+        let object = self.objects.get(object);
+        let other = object.and_then(DirectoryObject::worker_member);
+        match other.map(|other| &other.record.spoken) {
+            Some(other) if **other == *spoken => Arc::clone(other),
+            _ if spoken.is_empty() => Arc::default(),
+            _ => spoken.into(),
+        }
+    }
+
+    /// An object is exclusive in all of its offers or in none. A version of its interface has the same methods
+    /// and types in all of them.
     fn check_offers(
         &self,
         offers: &[ObjectRegistration],
         before: Option<usize>,
+        now: Instant,
     ) -> Result<(), DirectoryError> {
         for offer in offers {
             let Some(object) = self.objects.get(&offer.object) else {
                 continue;
             };
+            self.check_versions(offer, object, before, now)?;
             if let Some(other) = object.other_than(before)
                 && object.is_exclusive() != offer.exclusive
             {
@@ -142,6 +161,54 @@ impl InstanceDirectory {
                     holder: other.record.origin.describe(),
                 });
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses an offer whose interface has changed under an unchanged version: a worker that is live speaks the
+    /// version with other methods or types.
+    fn check_versions(
+        &self,
+        offer: &ObjectRegistration,
+        object: &DirectoryObject,
+        before: Option<usize>,
+        now: Instant,
+    ) -> Result<(), DirectoryError> {
+        let is_live = |session: usize| {
+            let session = self.sessions.get(session);
+            session.is_some_and(|session| !session.is_suspect(now))
+        };
+        let others = object
+            .members()
+            .filter(|member| member.session != before && member.session.is_some_and(is_live))
+            .filter(|member| *member.record.interface == *offer.interface);
+        for other in others.take(MAX_COMPARED) {
+            // It agrees with those that are live.
+            if *other.record.spoken == *offer.spoken {
+                return Ok(());
+            }
+            let mut spoken = other.record.spoken.iter();
+            let differs = |known: &&SpokenVersion| {
+                let mut own = offer.spoken.iter();
+                own.any(|own| own.version == known.version && own.fingerprint != known.fingerprint)
+            };
+            let Some(changed) = spoken.find(differs) else {
+                continue;
+            };
+            let (version, interface, name) = (changed.version, &offer.interface, &offer.object);
+            let holder = other.record.origin.describe();
+            let advice = match version == offer.version {
+                true => "give the changed interface another version".to_owned(),
+                false => format!(
+                    "what version {} adds is marked with #[since = {}], and nothing else changes",
+                    offer.version,
+                    version.saturating_add(1)
+                ),
+            };
+            return Err(invalid(format!(
+                "version {version} of {interface} has other methods or types for '{name}' here than at {holder}: \
+                 {advice}"
+            )));
         }
         Ok(())
     }
@@ -243,12 +310,14 @@ impl InstanceDirectory {
         object: &Arc<str>,
         offer: &ObjectRegistration,
     ) -> InstanceRecord {
+        let spoken = self.shared_versions(object, &offer.spoken);
         let strings = &mut self.objects.strings;
         InstanceRecord {
             origin: Arc::clone(origin),
             target: Arc::clone(object),
             interface: strings.intern(&offer.interface),
             version: offer.version,
+            spoken,
             state: InstanceState::Ready,
             tags: offer.tags.iter().map(|tag| strings.intern(tag)).collect(),
             fence: None,

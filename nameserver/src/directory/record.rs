@@ -3,6 +3,7 @@
 
 use pyroxene_common::{
     identity::HolderId,
+    interface::SpokenVersion,
     interfaces::directory::{Departure, Instance, InstanceChange, InstanceState},
     message::Load,
 };
@@ -52,6 +53,7 @@ pub(super) struct InstanceRecord {
     pub(super) target: Arc<str>,
     pub(super) interface: Arc<str>,
     pub(super) version: u32,
+    pub(super) spoken: Arc<[SpokenVersion]>,
     pub(super) state: InstanceState,
     pub(super) tags: Box<[Arc<str>]>,
     pub(super) fence: Option<u64>,
@@ -74,6 +76,7 @@ impl InstanceRecord {
             target: self.target.as_ref().to_owned(),
             interface: self.interface.as_ref().to_owned(),
             version: self.version,
+            spoken: self.spoken.to_vec(),
             state: self.state,
             tags: self
                 .tags

@@ -18,8 +18,8 @@ use pyroxene_common::{
     identity::{Identity, Role},
     interfaces::directory::{
         Cursor, DirectoryError, Instance, InstanceState, Lease, NameServerStatus, ObjectEntry,
-        ObjectFilter, PeerAddresses, Registration, SessionId, WatchResponse, WatchUpdate,
-        WorkerEntry, directory,
+        ObjectFilter, PeerAddresses, Registration, SessionId, SpokenLists, VersionedWatchResponse,
+        WatchResponse, WatchUpdate, WorkerEntry, directory,
     },
     limits::Limit,
     message::Load,
@@ -262,7 +262,15 @@ impl DirectoryService {
 }
 
 impl directory::Directory for DirectoryService {
-    async fn open(self, _: Context, registration: Registration) -> Result<Lease, DirectoryError> {
+    async fn open(
+        self,
+        _: Context,
+        mut registration: Registration,
+        spoken: Option<SpokenLists>,
+    ) -> Result<Lease, DirectoryError> {
+        if let Some(spoken) = spoken {
+            registration.put_spoken(spoken)?;
+        }
         let id = SessionId(rand::random());
         let caller = scope::current().caller;
         let names = registration.objects.iter().map(|offer| &*offer.object);
@@ -303,6 +311,17 @@ impl directory::Directory for DirectoryService {
 
     async fn close(self, _: Context, session: SessionId) -> Result<(), DirectoryError> {
         self.change(|directory| directory.close(session))
+    }
+
+    async fn watch_versions(
+        self,
+        context: Context,
+        object: String,
+        after: Option<Cursor>,
+        wait_ms: u64,
+    ) -> Result<VersionedWatchResponse, DirectoryError> {
+        let response = self.watch(context, object, after, wait_ms).await?;
+        Ok(VersionedWatchResponse::new(response))
     }
 
     async fn watch(

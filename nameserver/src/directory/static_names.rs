@@ -42,6 +42,7 @@ impl InstanceDirectory {
             target: strings.intern(&address.object),
             interface: strings.intern(""),
             version: 0,
+            spoken: Arc::default(),
             state: InstanceState::Ready,
             tags: tags.iter().map(|tag| strings.intern(tag)).collect(),
             fence: None,

@@ -124,6 +124,7 @@ fn shared(object: &str) -> ObjectRegistration {
         object: object.to_owned(),
         interface: "Example.Thing".to_owned(),
         version: 1,
+        spoken: Vec::new(),
         tags: Vec::new(),
         exclusive: false,
     }

@@ -183,13 +183,14 @@ impl Keeper {
                 object: name.clone(),
                 interface: format!("{SCHEME}{}", self.uri.object),
                 version: 0,
+                spoken: Vec::new(),
                 tags: self.tags(),
                 exclusive: false,
             }],
         };
         let opened = self
             .directory()
-            .open(context::current(), registration)
+            .open(context::current(), registration, None)
             .await?;
         Ok(opened.session)
     }

@@ -8,7 +8,7 @@ use super::MEMBER_TIMEOUT;
 use crate::interfaces::chat::{ChatError, MAX_MEMBERS};
 use futures::future::join_all;
 use parking_lot::Mutex;
-use pyroxene_client::{CallError, Client};
+use pyroxene_client::Client;
 use pyroxene_common::{
     interfaces::presence::{PresenceError, PresenceMember, PresenceSnapshot, topic_of},
     roster::{ClaimRefusal, Roster},
@@ -130,7 +130,6 @@ impl RoomPresence {
                     Ok(Ok(present)) => self.rosters.lock().merge(present, Instant::now()),
                     Ok(Err(error)) => tracing::debug!(%error, "presence is refused"),
                     Err(error) => {
-                        let error = CallError::from(error);
                         tracing::debug!(%error, "presence cannot be told");
                     }
                 }
@@ -228,7 +227,6 @@ impl RoomPresence {
                     continue;
                 }
                 Err(error) => {
-                    let error = CallError::from(error);
                     tracing::debug!(%error, "presence cannot be told");
                     continue;
                 }

@@ -3,11 +3,12 @@
 use pyroxene_common::{Remote, Stream, identity::Role, values::Payload};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 pyroxene_common::interface! {
     /// Methods for tests and diagnosis of calls.
     #[name = "pyroxene.Echo"]
-    #[version = 1]
+    #[version = 2]
     pub trait Echo in echo {
         /// Returns the data unchanged.
         #[idempotent]
@@ -30,6 +31,10 @@ pyroxene_common::interface! {
         async fn collect(items: Stream<Payload>) -> Result<Collected, EchoError>;
         /// Calls `hear` of the listener with the data, and returns its answer.
         async fn call_back(listener: Remote<Listener>, data: Payload) -> Result<Payload, EchoError>;
+        /// What the worker is told of the call beside its arguments.
+        #[idempotent]
+        #[since = 2]
+        async fn context() -> SeenContext;
     }
 }
 
@@ -58,6 +63,19 @@ pub struct Identity {
     pub user: Option<String>,
     /// That user's role.
     pub role: Option<Role>,
+}
+
+/// What a method is told of its call beside its arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SeenContext {
+    /// The user that the caller has proved to be; without authentication the name that it gives itself.
+    pub caller: String,
+    /// The pairs that travel with the call.
+    pub metadata: BTreeMap<String, String>,
+    /// How long the caller still waits, in milliseconds.
+    pub deadline_ms: u64,
+    /// The id of the trace that the call belongs to, in hexadecimal digits.
+    pub trace_id: String,
 }
 
 /// What `collect` has read.

@@ -280,10 +280,12 @@ impl<I: Interface> BridgeDispatch<I> {
             doc: String::new(),
             repeatable: self.is_repeatable(name),
             deprecated: false,
+            since: 0,
             fallible: true,
             parameters: vec![ParameterDescription {
                 name: ANY_PARAMETER.to_owned(),
                 schema: Value::Bool(true),
+                since: 0,
             }],
             result: Value::Bool(true),
             error: None,

@@ -2,7 +2,6 @@
 
 use crate::harness::{SecuredBroker, seconds, within};
 use futures::future::join_all;
-use pyroxene_client::CallError;
 use pyroxene_objects::interfaces::chat::{Chat, ChatError};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -23,7 +22,7 @@ async fn one_user_does_not_push_out_what_others_said() {
     let mut limited = None;
     // Whichever workers it talks to.
     for answer in join_all(flood).await {
-        match answer.map_err(|error| CallError::from(error).to_string()) {
+        match answer.map_err(|error| error.to_string()) {
             Ok(Ok(_)) => said += 1,
             Ok(Err(ChatError::Limited { sentence })) => limited = Some(sentence),
             other => panic!("{other:?}"),

@@ -5,7 +5,7 @@ use crate::{
     harness::{SecuredBroker, eventually, seconds, within},
     tasks::desk::echo,
 };
-use pyroxene_client::{CallError, DirectProxy};
+use pyroxene_client::DirectProxy;
 use pyroxene_common::interfaces::tasks::{Submission, Submissions, Tasks, tasks::TasksClient};
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ fn delayed() -> Submission {
 
 async fn submit(desk: &Desk, tasks: Vec<Submission>) -> Result<usize, String> {
     let answer = desk.submit(within(seconds(30)), Submissions(tasks)).await;
-    let answer = answer.map_err(|error| CallError::from(error).to_string())?;
+    let answer = answer.map_err(|error| error.to_string())?;
     answer
         .map(|ids| ids.len())
         .map_err(|error| error.to_string())

@@ -81,12 +81,13 @@ impl Impostor {
                 object: "text".to_owned(),
                 interface: Text::NAME.to_owned(),
                 version: Text::VERSION,
+                spoken: Vec::new(),
                 tags: Vec::new(),
                 exclusive: false,
             }],
         };
         let directory = narrow.nameservers()[0].directory();
-        let opened = directory.open(within(seconds(5)), registration).await;
+        let opened = directory.open(within(seconds(5)), registration, None).await;
         opened.unwrap().unwrap();
     }
 

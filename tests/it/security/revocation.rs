@@ -145,7 +145,7 @@ async fn a_revoked_user_whose_client_keeps_trying_locks_nobody_out() {
         let Err(error) = outcome else {
             return Err("it is let in".to_owned());
         };
-        let sentence = CallError::from(error).to_string();
+        let sentence = error.to_string();
         let is_held_up = sentence.contains("too many failed logins");
         is_held_up.then_some(()).ok_or(sentence)
     })

@@ -95,6 +95,7 @@ async fn names_that_would_harm_a_terminal_are_refused_where_they_enter() {
             object: object.to_owned(),
             interface: interface.to_owned(),
             version: 1,
+            spoken: Vec::new(),
             tags: Vec::new(),
             exclusive: false,
         }],
@@ -102,7 +103,7 @@ async fn names_that_would_harm_a_terminal_are_refused_where_they_enter() {
     for hostile in ["e\u{202e}cho", "echo\u{200b}", "e\u{1b}[2J", "e\ncho"] {
         for registration in [offer(hostile, "Echo"), offer("echo", hostile)] {
             let opened = directory
-                .open(within(seconds(5)), registration)
+                .open(within(seconds(5)), registration, None)
                 .await
                 .unwrap();
             assert!(

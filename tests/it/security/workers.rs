@@ -79,11 +79,15 @@ async fn nobody_takes_the_name_or_the_session_of_somebody_elses_worker() {
             object: "echo".to_owned(),
             interface: instance.interface.clone(),
             version: instance.version,
+            spoken: Vec::new(),
             tags: Vec::new(),
             exclusive: false,
         }],
     };
-    let opened = directory.open(context(), forged.clone()).await.unwrap();
+    let opened = directory
+        .open(context(), forged.clone(), None)
+        .await
+        .unwrap();
     assert!(
         matches!(opened, Err(DirectoryError::NameTaken { .. })),
         "{opened:?}"
@@ -104,7 +108,7 @@ async fn nobody_takes_the_name_or_the_session_of_somebody_elses_worker() {
 
     // Dead or not: while its lease lasts the name is its owner's.
     broker.worker("w1").freeze();
-    let opened = directory.open(context(), forged).await.unwrap();
+    let opened = directory.open(context(), forged, None).await.unwrap();
     assert!(
         matches!(opened, Err(DirectoryError::NameTaken { .. })),
         "{opened:?}"

@@ -1,5 +1,6 @@
 use super::*;
 use pyroxene_client::ClientConfig;
+use pyroxene_common::interceptor::Interceptor;
 use pyroxene_objects::interfaces::echo::{
     Echo as EchoInterface,
     echo::{EchoRequest, EchoResponse},
@@ -20,6 +21,7 @@ fn hosted() -> Arc<WorkerObject<EchoInterface, pyroxene_objects::EchoObject>> {
         meters: WorkerMeters::default(),
         held_names: HeldExclusiveNames::default(),
         chaos: Chaos::default(),
+        interceptors: Arc::default(),
         max_calls: 100,
         exclusive: false,
         client: Client::new(ClientConfig::new("127.0.0.1:1").unwrap()),
@@ -106,4 +108,65 @@ async fn a_call_that_has_run_is_answered_however_full_the_pool_is() {
     finish.send(()).unwrap();
     occupied.await.unwrap().unwrap().unwrap();
     answered.await.unwrap().unwrap();
+}
+
+/// A call that its caller may not make.
+struct Forbidden;
+
+impl Translation<EchoRequest, EchoResponse> for Forbidden {
+    type Answer = ();
+
+    fn method(&self) -> &str {
+        "whoami"
+    }
+
+    fn permitted(&self) -> Result<(), CallFailure> {
+        Err(CallFailure::Refused(Refusal {
+            reason: RefusalReason::Denied,
+            retry_after_ms: 0,
+            message: "no".to_owned(),
+        }))
+    }
+
+    fn is_small(&self) -> bool {
+        true
+    }
+
+    fn read(self) -> Result<EchoRequest, TranslationFailure<()>> {
+        panic!("it is refused before")
+    }
+
+    fn is_quick(_: &EchoResponse) -> bool {
+        true
+    }
+
+    fn write(_: EchoResponse) {}
+}
+
+/// Tells of the calls that it sees.
+struct Telling(std::sync::Mutex<Sender<String>>);
+
+impl Interceptor for Telling {
+    fn before(&self, call: &mut InterceptedCall<'_>) -> Result<(), Refusal> {
+        let told = self.0.lock().unwrap();
+        told.send(call.method.to_owned()).unwrap();
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn interceptors_see_no_call_that_its_caller_may_not_make() {
+    let (sender, seen) = channel();
+    let mut interceptors = Interceptors::default();
+    interceptors.push(Arc::new(Telling(sender.into())));
+    let Ok(mut hosted) = Arc::try_unwrap(hosted()) else {
+        panic!("nobody else has it");
+    };
+    hosted.worker_context.interceptors = Arc::new(interceptors);
+    let hosted = Arc::new(hosted);
+    let refused = Arc::clone(&hosted).dispatch_translated(context::current(), Forbidden);
+    assert!(matches!(refused.await, Err(CallFailure::Refused(_))));
+    let called = hosted.dispatch(context::current(), EchoRequest::Sleep { ms: 0 });
+    called.await.unwrap();
+    assert_eq!(seen.try_iter().collect::<Vec<_>>(), ["sleep"]);
 }

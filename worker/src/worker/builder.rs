@@ -15,6 +15,7 @@ use pyroxene_common::{
     endpoint::Endpoint,
     host::{Protocol, default_message_memory},
     identity::HolderKey,
+    interceptor::{Interceptor, Interceptors},
     interfaces::directory::check_name,
     tls::{ClientAuth, TlsClient, TlsServer},
     wire::{DEFAULT_MAX_MESSAGE, GREATEST_MAX_MESSAGE},
@@ -42,6 +43,9 @@ pub struct WorkerBuilder {
     pub(super) tags: Vec<String>,
     pub(super) exclusive: bool,
     pub(super) chaos: Chaos,
+    pub(super) interceptors: Interceptors,
+    /// Whether it has no thread of its own.
+    pub(super) on_current_runtime: bool,
     pub(super) tls: Option<TlsServer>,
     pub(super) trust: Option<TlsClient>,
     pub(super) credentials: Option<Credentials>,
@@ -83,6 +87,8 @@ impl Default for WorkerBuilder {
             tags: Vec::new(),
             exclusive: false,
             chaos: Chaos::default(),
+            interceptors: Interceptors::default(),
+            on_current_runtime: false,
             tls: None,
             trust: None,
             credentials: None,
@@ -372,6 +378,35 @@ impl WorkerBuilder {
         self
     }
 
+    /// Shows the calls of the worker's objects to an interceptor before they run, after those that were added
+    /// before.
+    ///
+    /// ```
+    /// use pyroxene_common::interceptor::{CallEnd, InterceptedCall, Interceptor};
+    /// use pyroxene_worker::Worker;
+    ///
+    /// struct Log;
+    ///
+    /// impl Interceptor for Log {
+    ///     fn after(&self, call: &InterceptedCall<'_>, end: &CallEnd<'_>) {
+    ///         println!("{}.{} took {:?}", call.object, call.method, end.took);
+    ///     }
+    /// }
+    ///
+    /// let builder = Worker::builder().interceptor(Log);
+    /// ```
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.interceptors.push(Arc::new(interceptor));
+        self
+    }
+
+    /// Renews leases on the current runtime too, without a thread of their own: for tests, whose time may be
+    /// paused. In a program a method that blocks the runtime would endanger them.
+    pub fn on_current_runtime(mut self) -> Self {
+        self.on_current_runtime = true;
+        self
+    }
+
     /// Faults to simulate.
     ///
     /// ```
@@ -464,6 +499,7 @@ impl WorkerBuilder {
             meters: WorkerMeters::default(),
             held_names: HeldExclusiveNames::default(),
             chaos: self.chaos,
+            interceptors: Arc::new(self.interceptors.clone()),
             max_calls: self.max_calls,
             exclusive: self.exclusive,
             client: Client::new(self.client_config(worker)?),

@@ -177,6 +177,7 @@ fn lines(
             .get("items")
             .cloned()
             .unwrap_or(Value::Bool(true)),
+        since: parameter.since,
     };
     let (description, method) = (description.clone(), method.clone());
     let unreadable = Arc::clone(unreadable);

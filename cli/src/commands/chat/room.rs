@@ -10,7 +10,6 @@ use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
-use tarpc::client::RpcError;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -181,14 +180,14 @@ enum ChatFailure {
     Final(Failure),
 }
 
-fn classify<T>(answered: Result<Result<T, ChatError>, RpcError>) -> Result<T, ChatFailure> {
+fn classify<T>(answered: Result<Result<T, ChatError>, CallError>) -> Result<T, ChatFailure> {
     let error = match answered {
         Ok(Ok(answer)) => return Ok(answer),
         Ok(Err(error @ (ChatError::Unavailable { .. } | ChatError::Limited { .. }))) => {
             return Err(ChatFailure::Transient(error.into()));
         }
         Ok(Err(error)) => return Err(ChatFailure::Final(error.into())),
-        Err(error) => CallError::from(error),
+        Err(error) => error,
     };
     Err(match error {
         CallError::Unavailable(_) | CallError::MaybeRan(_) | CallError::DeadlineExceeded(_) => {
@@ -201,7 +200,7 @@ fn classify<T>(answered: Result<Result<T, ChatError>, RpcError>) -> Result<T, Ch
 /// Retries until there is an answer, or [`RETRY_TIMEOUT`] is over.
 async fn retry_until_timeout<T, F>(call: impl Fn() -> F) -> Result<T, Failure>
 where
-    F: Future<Output = Result<Result<T, ChatError>, RpcError>>,
+    F: Future<Output = Result<Result<T, ChatError>, CallError>>,
 {
     let end = Instant::now() + RETRY_TIMEOUT;
     let mut failures = 0;

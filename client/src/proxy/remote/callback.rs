@@ -1,11 +1,16 @@
 //! Calls of callbacks.
 
-use crate::error::{Attempt, AttemptLog, CallError};
+use crate::{
+    deadline::context_of_call,
+    error::{Attempt, AttemptLog, CallError},
+    older::{encoded_for, is_older, needed_version},
+};
 use pyroxene_common::{
-    channel::{AttemptError, Callback},
+    channel::{AttemptError, Callback, ConnectionLost},
     codec::{self, CodecError},
-    interface::Interface,
-    message::RefusalReason,
+    interface::{Interface, common_version, spoken_versions},
+    message::{EncodedRequest, RefusalReason},
+    scope,
 };
 use std::io;
 use tarpc::{ServerError, context};
@@ -21,7 +26,9 @@ pub(super) async fn call_back<I: Interface>(
     request: &I::Request,
 ) -> Result<I::Response, CallError> {
     let began = Instant::now();
-    let outcome = attempt::<I>(callback, context, request).await;
+    let outer = scope::outer_call().and_then(|(outer, _)| outer);
+    let context = context_of_call(*context, outer.as_ref(), None, began);
+    let outcome = attempt::<I>(callback, &context, request).await;
     outcome.map_err(|error| {
         kind(&error)(Box::new(AttemptLog {
             object: I::NAME.to_owned(),
@@ -44,7 +51,14 @@ async fn attempt<I: Interface>(
     context: &context::Context,
     request: &I::Request,
 ) -> Result<I::Response, AttemptError> {
-    let encoded = codec::encode(request).map_err(AttemptError::Encoding)?;
+    let mut encoded = codec::encode(request).map_err(AttemptError::Encoding)?;
+    let version = version_of::<I>(callback)?;
+    if is_older::<I>(version) {
+        let message = EncodedRequest::Small(encoded);
+        let (index, needs) = (I::request_index(request), needed_version::<I>(request));
+        let older = encoded_for::<I>(version, index, needs, &message)?;
+        encoded = older.to_vec();
+    }
     let answer = callback.call(context, encoded).await?;
     let broken = |error: CodecError| {
         let what = format!("the answer of the callback cannot be decoded: {error}");
@@ -57,9 +71,28 @@ async fn attempt<I: Interface>(
     }
 }
 
+/// The version of the interface in which a callback is called.
+fn version_of<I: Interface>(callback: &Callback) -> Result<u32, AttemptError> {
+    let version = match callback {
+        Callback::Hosted(_) => Some(I::VERSION),
+        // Its client speaks version 1, and no other.
+        Callback::Received(received) if received.spoken().is_empty() => {
+            (I::OLDEST <= 1).then_some(1)
+        }
+        Callback::Received(received) => common_version(&spoken_versions::<I>(), received.spoken()),
+    };
+    version.ok_or_else(|| {
+        let (name, version) = (I::NAME, I::VERSION);
+        AttemptError::NotSent(ConnectionLost::WrongInterface(format!(
+            "the client hosts a version of {name} that does not serve callers of version {version}"
+        )))
+    })
+}
+
 /// What the failure of a callback means.
 fn kind(error: &AttemptError) -> fn(Box<AttemptLog>) -> CallError {
     match error {
+        AttemptError::NotSent(ConnectionLost::WrongInterface(_)) => CallError::NotSent,
         AttemptError::NotSent(_) | AttemptError::MaybeRan(_) => CallError::Gone,
         AttemptError::Refused(refusal) => match refusal.reason {
             RefusalReason::Gone | RefusalReason::SessionLost => CallError::Gone,

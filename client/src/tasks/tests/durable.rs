@@ -169,7 +169,7 @@ async fn error_of(end: impl FnOnce(&Fake, &TaskId)) -> CallError {
     });
     within(fake.store.polled(1)).await;
     end(&fake, &fake.store.ids()[0]);
-    within(calling).await.unwrap().unwrap_err().into()
+    within(calling).await.unwrap().unwrap_err()
 }
 
 #[tokio::test]
@@ -211,9 +211,24 @@ async fn the_calls_deadline_is_the_tasks_and_a_shape_applies() {
     let calculator = stub.with(|task| task.priority(7).worker("w2")).client();
     let mut context = context::current();
     context.deadline = std::time::Instant::now() + Duration::from_millis(200);
-    let error: CallError = calculator.factorial(context, 5).await.unwrap_err().into();
+    let error = calculator.factorial(context, 5).await.unwrap_err();
     assert!(matches!(error, CallError::DeadlineExceeded(_)), "{error}");
     let task = fake.store.submission(&fake.store.ids()[0]);
     assert_eq!((task.priority, task.worker.as_deref()), (7, Some("w2")));
     assert!((1..=200).contains(&task.deadline_ms.unwrap()));
+}
+
+#[tokio::test]
+async fn a_call_without_a_chosen_deadline_has_none() {
+    let fake = Fake::start(1).await;
+    let client = fake.client();
+    let calling = tokio::spawn(async move {
+        let calculator = client.durable::<Calculator>("calculator");
+        calculator.factorial(context::current(), 5).await
+    });
+    within(fake.store.polled(1)).await;
+    let id = fake.store.ids()[0].clone();
+    assert_eq!(fake.store.submission(&id).deadline_ms, None);
+    fake.store.succeed(&id, "\"120\"");
+    assert_eq!(within(calling).await.unwrap().unwrap(), Ok(integer(120)));
 }

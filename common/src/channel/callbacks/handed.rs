@@ -8,6 +8,7 @@ use crate::{
     channel::error::{CallFailure, ConnectionLost},
     envelope::{ClientMessage, Envelope},
     message::{Refusal, RefusalReason},
+    metadata::Metadata,
     wire::{CALLBACK_LEN, FrameKind},
 };
 use futures::FutureExt;
@@ -63,6 +64,8 @@ struct HandedState {
     bytes: usize,
     /// How many calls were refused since the worker read too little.
     refused: usize,
+    /// The metadata of the next call.
+    metadata: Option<Arc<Metadata>>,
     is_lost: bool,
 }
 
@@ -70,6 +73,15 @@ struct Handed {
     callback: Weak<HostedCallback>,
     /// In how many calls.
     times: usize,
+}
+
+/// A call that has arrived.
+struct IncomingCallback<'a> {
+    callback: u64,
+    call: u64,
+    envelope: Envelope,
+    message: &'a [u8],
+    metadata: Option<Arc<Metadata>>,
 }
 
 struct Running {
@@ -137,6 +149,14 @@ impl HandedCallbacks {
         handed.any(|one| one.callback.strong_count() > 0)
     }
 
+    /// Handles the metadata of the call in the next frame.
+    pub(crate) fn on_metadata(&self, body: &[u8]) -> Result<(), ConnectionLost> {
+        let metadata = Metadata::decode(body);
+        let metadata = metadata.map_err(|error| ConnectionLost::Protocol(error.to_string()))?;
+        self.lock().metadata = Some(Arc::new(metadata));
+        Ok(())
+    }
+
     /// Handles a frame of the worker.
     pub(crate) fn on_call(
         self: &Arc<Self>,
@@ -160,11 +180,17 @@ impl HandedCallbacks {
                 id: call,
                 message,
             } => {
-                let callback = u64::from_le_bytes(*id);
+                let incoming = IncomingCallback {
+                    callback: u64::from_le_bytes(*id),
+                    call,
+                    envelope,
+                    message,
+                    metadata: self.lock().metadata.take(),
+                };
                 let started = match sink.is_full() {
                     // A worker that calls but never reads must not fill this side's memory.
                     true => Err(self.refuse_unread()?),
-                    false => self.start(callback, call, envelope, message, sink),
+                    false => self.start(incoming, sink),
                 };
                 if let Err(refusal) = started
                     && let Some((kind, body)) = refused_frame(call, refusal)
@@ -196,12 +222,16 @@ impl HandedCallbacks {
 
     fn start(
         self: &Arc<Self>,
-        callback: u64,
-        call: u64,
-        envelope: Envelope,
-        message: &[u8],
+        incoming: IncomingCallback<'_>,
         sink: &Arc<dyn AnswerSink>,
     ) -> Result<(), Refusal> {
+        let IncomingCallback {
+            callback,
+            call,
+            envelope,
+            message,
+            metadata,
+        } = incoming;
         // Dropped after the lock is released: if it is the last one, foreign code runs.
         let hosted = self.handed(callback);
         let mut state = self.lock();
@@ -213,7 +243,7 @@ impl HandedCallbacks {
                 message: "the client does not host this callback, or no longer".to_owned(),
             });
         };
-        let bytes = message.len();
+        let bytes = message.len() + metadata.as_ref().map_or(0, |all| all.memory());
         let is_too_much = state.bytes > 0 && state.bytes + bytes > MAX_BYTES;
         let is_full = state.running.len() >= MAX_RUNNING || state.running.contains_key(&call);
         if is_full || is_too_much {
@@ -229,7 +259,7 @@ impl HandedCallbacks {
         let task = tokio::spawn(async move {
             let deadline = Instant::from_std(context.deadline);
             // A method may panic. The caller hears of it, and not only of its deadline.
-            let serving = AssertUnwindSafe(async { hosted.serve(context, request).await });
+            let serving = AssertUnwindSafe(hosted.serve_in_scope(context, metadata, request));
             let answer = match timeout_at(deadline, serving.catch_unwind()).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(_)) => Err(failed(io::ErrorKind::Other, "the callback panicked")),

@@ -1,6 +1,6 @@
 //! An object that a client hosts for callbacks.
 
-use crate::channel::error::CallFailure;
+use crate::{channel::error::CallFailure, metadata::Metadata, scope::Scope};
 use futures::future::BoxFuture;
 use std::{fmt, sync::Arc};
 use tarpc::context;
@@ -41,12 +41,18 @@ impl HostedCallback {
         self.id
     }
 
-    /// Answers a request.
-    pub(crate) fn serve(
+    /// Answers a request. The object sees the call and its metadata as any method does.
+    pub(crate) async fn serve_in_scope(
         &self,
         context: context::Context,
+        metadata: Option<Arc<Metadata>>,
         request: Vec<u8>,
-    ) -> BoxFuture<'static, Result<Vec<u8>, CallFailure>> {
-        (self.serve)(context, request)
+    ) -> Result<Vec<u8>, CallFailure> {
+        let scope = Scope {
+            metadata,
+            call: Some(context),
+            ..Scope::default()
+        };
+        scope.wrap((self.serve)(context, request)).await
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     codec,
     envelope::{self, ENVELOPE_LEN, Envelope},
     message::{Refusal, RefusalReason, RefusedCall},
+    metadata::Metadata,
     wire::{CALLBACK_LEN, FrameKind},
 };
 use futures::future::BoxFuture;
@@ -28,8 +29,8 @@ const MAX_IN_FLIGHT: usize = 1024;
 pub(crate) trait CallSink: Send + Sync {
     /// Waits until there is room for a frame.
     fn room(&self) -> BoxFuture<'_, ()>;
-    /// Sends a frame.
-    fn send(&self, kind: FrameKind, body: &[&[u8]]);
+    /// Sends frames, one directly after the other.
+    fn send(&self, frames: &[(FrameKind, &[&[u8]])]);
     /// The greatest body that the client accepts, in bytes.
     fn max_send(&self) -> usize;
 }
@@ -43,6 +44,8 @@ pub(crate) struct PeerCallbacks {
     state: Mutex<PeerState>,
     /// Ends those that wait for room: nothing is written any more.
     is_lost: CancellationToken,
+    /// Whether the client knows metadata.
+    knows_metadata: bool,
 }
 
 #[derive(Default)]
@@ -59,11 +62,12 @@ impl fmt::Debug for PeerCallbacks {
 }
 
 impl PeerCallbacks {
-    pub(crate) fn new(sink: impl CallSink + 'static) -> Arc<Self> {
+    pub(crate) fn new(sink: impl CallSink + 'static, knows_metadata: bool) -> Arc<Self> {
         Arc::new(Self {
             sink: Box::new(sink),
             state: Mutex::default(),
             is_lost: CancellationToken::new(),
+            knows_metadata,
         })
     }
 
@@ -77,8 +81,12 @@ impl PeerCallbacks {
         &self,
         callback: u64,
         context: &context::Context,
+        metadata: Option<Arc<Metadata>>,
         request: &[u8],
     ) -> Result<Vec<u8>, AttemptError> {
+        let metadata = metadata.filter(|_| self.knows_metadata);
+        let metadata = metadata.map(|metadata| codec::encode(&*metadata));
+        let metadata = metadata.transpose().map_err(AttemptError::Encoding)?;
         let size = CALLBACK_LEN + ENVELOPE_LEN + request.len();
         let limit = self.sink.max_send();
         if size > limit {
@@ -101,7 +109,13 @@ impl PeerCallbacks {
         };
         let head = envelope.request(id);
         let body = [&callback.to_le_bytes()[..], &head, request];
-        self.sink.send(FrameKind::Callback, &body);
+        let call_frame = (FrameKind::Callback, &body[..]);
+        match &metadata {
+            None => self.sink.send(&[call_frame]),
+            Some(metadata) => self
+                .sink
+                .send(&[(FrameKind::Metadata, &[metadata]), call_frame]),
+        }
         let answered = timeout_at(deadline, answer).await;
         drop(call);
         let lost = |_| AttemptError::MaybeRan(ConnectionLost::Closed);
@@ -233,7 +247,7 @@ impl Drop for Waiting<'_> {
         if self.callbacks.lock().waiting.remove(&self.id).is_some() {
             let cancel = envelope::cancel(self.id, self.context.trace_context);
             let body = [&self.callback.to_le_bytes()[..], &cancel];
-            self.callbacks.sink.send(FrameKind::Callback, &body);
+            self.callbacks.sink.send(&[(FrameKind::Callback, &body)]);
         }
     }
 }

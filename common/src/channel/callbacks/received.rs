@@ -1,7 +1,11 @@
 //! A callback that a worker was handed, and one at either side.
 
 use super::{hosted::HostedCallback, peer::PeerCallbacks};
-use crate::channel::error::{AttemptError, CallFailure, ConnectionLost};
+use crate::{
+    channel::error::{AttemptError, CallFailure, ConnectionLost},
+    message::SpokenVersion,
+    scope::outer_call,
+};
 use std::{
     fmt,
     sync::{Arc, OnceLock},
@@ -12,6 +16,8 @@ use tokio::time::{Instant, timeout_at};
 /// A callback that was handed over in a call, at the worker.
 pub struct ReceivedCallback {
     id: u64,
+    /// The versions of its interface that its client speaks; empty if that is version 1 alone.
+    spoken: Vec<SpokenVersion>,
     /// The connection over which it came.
     peer: OnceLock<Arc<PeerCallbacks>>,
     /// The same callback for those to whom it is passed on.
@@ -25,12 +31,18 @@ impl fmt::Debug for ReceivedCallback {
 }
 
 impl ReceivedCallback {
-    pub(crate) fn new(id: u64) -> Arc<Self> {
+    pub(crate) fn new(id: u64, spoken: Vec<SpokenVersion>) -> Arc<Self> {
         Arc::new(Self {
             id,
+            spoken,
             peer: OnceLock::new(),
             relay: OnceLock::new(),
         })
+    }
+
+    /// The versions of its interface that its client speaks; empty if that is version 1 alone.
+    pub fn spoken(&self) -> &[SpokenVersion] {
+        &self.spoken
     }
 
     /// Connects it to the connection over which it came.
@@ -71,15 +83,19 @@ impl Eq for Callback {}
 impl Callback {
     /// Calls it: answers with the encoding of the answer for that of the request. If its client is gone, the error
     /// is [`AttemptError::NotSent`] or [`AttemptError::MaybeRan`] at once.
+    ///
+    /// The call has the metadata of the call that the method of this thread answers, if its client knows metadata.
     pub async fn call(
         &self,
         context: &context::Context,
         request: Vec<u8>,
     ) -> Result<Vec<u8>, AttemptError> {
+        let metadata = outer_call().and_then(|(_, metadata)| metadata);
         match self {
             Self::Hosted(hosted) => {
                 let deadline = Instant::from_std(context.deadline);
-                match timeout_at(deadline, hosted.serve(*context, request)).await {
+                let serving = hosted.serve_in_scope(*context, metadata, request);
+                match timeout_at(deadline, serving).await {
                     Ok(answer) => answer.map_err(|failure| match failure {
                         CallFailure::Refused(refusal) => AttemptError::Refused(refusal),
                         CallFailure::Failed(error) => AttemptError::Failed(error),
@@ -88,7 +104,7 @@ impl Callback {
                 }
             }
             Self::Received(received) => match received.peer.get() {
-                Some(peer) => peer.call(received.id, context, &request).await,
+                Some(peer) => peer.call(received.id, context, metadata, &request).await,
                 None => Err(AttemptError::NotSent(ConnectionLost::Closed)),
             },
         }
@@ -108,7 +124,8 @@ impl Callback {
                             let Some(peer) = peer else {
                                 return Err(gone());
                             };
-                            let called = peer.call(id, &context, &request).await;
+                            let metadata = outer_call().and_then(|(_, metadata)| metadata);
+                            let called = peer.call(id, &context, metadata, &request).await;
                             called.map_err(as_failure)
                         }
                     })

@@ -57,6 +57,8 @@ impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
         requests
             .iter()
             .take((self.shared.settings.max_in_flight / 2).max(1))
+            // Metadata belongs to a call of its own frame.
+            .take_while(|request| !request.has_metadata())
             .take_while(|request| {
                 size += 4 + ENVELOPE_LEN + request.len();
                 size <= self.shared.settings.max_send

@@ -106,7 +106,10 @@ impl<R> CallFuture<'_, R> {
         }) = kind
         {
             streaming.start_inputs(id);
-            self.shared.hand_over(&streaming.inputs.callbacks);
+            if !streaming.inputs.callbacks.is_empty() {
+                self.shared.hand_over(&streaming.inputs.callbacks);
+                state.offer_metadata();
+            }
         }
         match session {
             None => state.append(&header.to_bytes(), &envelope.request(id), request),

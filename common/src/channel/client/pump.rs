@@ -370,6 +370,11 @@ impl ReceivedFrames {
                 let sink: Arc<dyn AnswerSink> = Arc::clone(shared) as _;
                 callbacks.on_call(body, &sink)?;
             }
+            FrameKind::Metadata => {
+                let callbacks = shared.callbacks.get();
+                let callbacks = callbacks.ok_or_else(|| protocol("metadata of no callback"))?;
+                callbacks.on_metadata(body)?;
+            }
             FrameKind::Session => self.sessions.push(codec::decode(body).map_err(protocol)?),
             FrameKind::Progress => self.progress.push(codec::decode(body).map_err(protocol)?),
             FrameKind::StreamItems => streams(shared)?.on_items(body, |_| Some(None))?,

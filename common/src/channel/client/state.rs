@@ -12,6 +12,7 @@ use crate::{
     envelope,
     identity::CHALLENGE_LEN,
     message::{EncodedRequest, Load},
+    metadata::Metadata,
     wire::FrameKind,
 };
 use std::{
@@ -58,6 +59,9 @@ pub(super) struct ClientConnectionState<R> {
     /// Whether the peer was reported dead and the pump has not handled that yet.
     pub(super) suspected: bool,
     pub(super) pump: Option<Waker>,
+    /// Whether the peer knows metadata. If not, calls are sent without theirs.
+    sends_metadata: bool,
+    has_offered_metadata: bool,
 }
 
 /// Whether the connection accepts calls.
@@ -85,6 +89,8 @@ impl<R> ClientConnectionShared<R> {
                 sessions: SessionOpenings::default(),
                 suspected: false,
                 pump: None,
+                sends_metadata: settings.metadata,
+                has_offered_metadata: false,
             }),
             handles: AtomicUsize::new(1),
             in_flight: Arc::new(Semaphore::new(settings.max_in_flight)),
@@ -219,15 +225,37 @@ impl<R> ClientConnectionState<R> {
 
     /// Appends one call's frame, or its part of a batch.
     pub(super) fn append(&mut self, header: &[u8], envelope: &[u8], message: &EncodedRequest) {
-        self.outbox.extend(header);
-        self.outbox.extend(envelope);
         match message {
-            EncodedRequest::Small(body) => self.outbox.extend(body),
+            EncodedRequest::Small(body) => {
+                self.outbox.extend(header);
+                self.outbox.extend(envelope);
+                self.outbox.extend(body);
+            }
             EncodedRequest::Large { pieces, .. } => {
+                self.outbox.extend(header);
+                self.outbox.extend(envelope);
                 for piece in pieces {
                     self.outbox.push(piece.clone());
                 }
             }
+            EncodedRequest::WithMetadata(with) => {
+                self.push_metadata(&with.metadata);
+                self.append(header, envelope, &with.message);
+            }
+        }
+    }
+
+    /// Queues the metadata of the call that follows, unless the peer does not know metadata.
+    fn push_metadata(&mut self, metadata: &[u8]) {
+        if self.sends_metadata {
+            self.outbox.push_raw_frame(FrameKind::Metadata, metadata);
+        }
+    }
+
+    /// Lets the peer know, with metadata that is empty, that its calls of callbacks may have metadata too.
+    pub(super) fn offer_metadata(&mut self) {
+        if !std::mem::replace(&mut self.has_offered_metadata, true) {
+            self.push_metadata(&Metadata::EMPTY_ENCODED);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::{
     wire::FrameKind,
 };
 use futures::future::BoxFuture;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Weak, atomic::Ordering};
 
 /// A connection, to which a callback may be kept for longer than it exists.
 struct Connection(Weak<ServerCalls>);
@@ -15,8 +15,15 @@ struct Connection(Weak<ServerCalls>);
 impl ServerCalls {
     /// The calls to callbacks of the client.
     pub(super) fn callbacks(self: &Arc<Self>) -> &Arc<PeerCallbacks> {
-        self.callbacks
-            .get_or_init(|| PeerCallbacks::new(Connection(Arc::downgrade(self))))
+        self.callbacks.get_or_init(|| {
+            let knows_metadata = self.knows_metadata.load(Ordering::Relaxed);
+            PeerCallbacks::new(Connection(Arc::downgrade(self)), knows_metadata)
+        })
+    }
+
+    /// The client has said, before it hands over its first callback, that it knows metadata.
+    pub(super) fn client_knows_metadata(&self) {
+        self.knows_metadata.store(true, Ordering::Relaxed);
     }
 }
 
@@ -30,15 +37,17 @@ impl CallSink for Connection {
         })
     }
 
-    fn send(&self, kind: FrameKind, body: &[&[u8]]) {
+    fn send(&self, frames: &[(FrameKind, &[&[u8]])]) {
         let Some(calls) = self.0.upgrade() else {
             return;
         };
-        let len = body.iter().map(|part| part.len()).sum();
         let mut state = calls.lock();
-        state.outbox.extend(&FrameHeader { kind, len }.to_bytes());
-        for part in body {
-            state.outbox.extend(part);
+        for (kind, body) in frames {
+            let (kind, len) = (*kind, body.iter().map(|part| part.len()).sum());
+            state.outbox.extend(&FrameHeader { kind, len }.to_bytes());
+            for part in *body {
+                state.outbox.extend(part);
+            }
         }
         let server = state.server.take();
         drop(state);

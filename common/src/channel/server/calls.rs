@@ -27,7 +27,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::Waker,
 };
@@ -54,6 +54,8 @@ pub(super) struct ServerCalls {
     streams: OnceLock<Arc<StreamTable>>,
     /// The calls to callbacks of the client, once one was handed over.
     pub(super) callbacks: OnceLock<Arc<PeerCallbacks>>,
+    /// Whether the client has said that it knows metadata.
+    pub(super) knows_metadata: AtomicBool,
 }
 
 /// Counts a running one-way call until it is dropped.
@@ -117,6 +119,7 @@ impl ServerCalls {
             settings,
             streams: OnceLock::new(),
             callbacks: OnceLock::new(),
+            knows_metadata: AtomicBool::new(false),
         })
     }
 

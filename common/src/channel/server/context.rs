@@ -16,6 +16,8 @@ pub struct ConnectionContext {
     pub settings: Settings,
     /// The peer.
     pub caller: Arc<Caller>,
+    /// The version of the interface in which the peer calls.
+    pub interface_version: u32,
     /// Once cancelled, new calls are refused, and the connection ends with the last pending call.
     pub drain: CancellationToken,
     /// The memory for large messages, which all connections of a process share: for requests that are being

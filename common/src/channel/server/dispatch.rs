@@ -1,7 +1,10 @@
 //! What answers the requests of a connection.
 
 use super::translation::{Translation, translate};
-use crate::channel::error::CallFailure;
+use crate::{
+    channel::error::CallFailure,
+    codec::{self, CodecError},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 use tarpc::context;
@@ -16,6 +19,11 @@ pub trait Dispatch: Send + Sync + 'static {
     /// The large parts of a response, which are sent without a copy. The default has none.
     fn parts(_: &Self::Response) -> Vec<&[u8]> {
         Vec::new()
+    }
+
+    /// Decodes a request of a caller that speaks this version of the interface.
+    fn decode(_version: u32, message: &[u8]) -> Result<Self::Request, CodecError> {
+        codec::decode(message)
     }
 
     /// Answers one request. The future's first poll happens on the connection's task.

@@ -24,7 +24,8 @@ use crate::{
     envelope::{ClientMessage, Envelope},
     frame::{BATCH_PREFIX_LEN, split_batch},
     message::{SessionAnswer, SessionId},
-    scope::{CallSession, Scope, take_reserved},
+    metadata::Metadata,
+    scope::{self, CallSession, Scope, take_reserved},
     wire::{FrameKind, SESSION_LEN},
 };
 use bytes::Bytes;
@@ -49,6 +50,7 @@ struct IncomingCall<'a> {
     memory: Option<BytePermit>,
     /// The session that it belongs to.
     session: Option<Arc<CallSession>>,
+    metadata: Option<Arc<Metadata>>,
 }
 
 /// Messages of at least this size, in bytes, count against the memory while their call runs. Smaller ones are
@@ -66,6 +68,9 @@ pub(super) struct CallStarter<'a, D, B, F> {
     pub(super) renew: Option<&'a RenewHandler>,
     pub(super) scope: &'a Scope,
     pub(super) template: &'a context::Context,
+    pub(super) interface_version: u32,
+    /// The metadata of the next call.
+    pub(super) metadata: &'a mut Option<Arc<Metadata>>,
     /// The rest of a batch for whose answers there was no buffer space, and its memory.
     pub(super) batch: &'a mut Bytes,
     pub(super) batch_memory: &'a mut Option<BytePermit>,
@@ -82,7 +87,8 @@ where
     B: Fn(Arc<D>, context::Context, D::Request) -> F,
     F: Future<Output = Result<D::Response, CallFailure>> + Send + 'static,
 {
-    /// Handles a frame. `memory` is given if it is a large one.
+    /// Handles a frame. `memory` is given if it is a large one. Metadata is that of the next frame, whatever becomes of
+    /// that, and of no later one.
     pub(super) fn handle(
         &mut self,
         kind: FrameKind,
@@ -90,9 +96,21 @@ where
         mut memory: Option<BytePermit>,
     ) -> Result<(), ConnectionLost> {
         let protocol = |what: &dyn fmt::Display| ConnectionLost::Protocol(what.to_string());
+        let metadata = self.metadata.take();
         match kind {
-            FrameKind::Call => self.handle_message(body, false, memory)?,
-            FrameKind::CallWithProgress => self.handle_message(body, true, memory)?,
+            FrameKind::Call => self.handle_message(body, false, memory, metadata)?,
+            FrameKind::CallWithProgress => self.handle_message(body, true, memory, metadata)?,
+            FrameKind::Metadata => {
+                let metadata = Metadata::decode(body).map_err(|error| protocol(&error))?;
+                match metadata.is_empty() {
+                    // It says that the client knows metadata.
+                    true => self.calls.client_knows_metadata(),
+                    false => *self.metadata = Some(Arc::new(metadata)),
+                }
+            }
+            FrameKind::Batch if metadata.is_some() => {
+                return Err(protocol(&"a batch has no metadata"));
+            }
             FrameKind::Batch => {
                 let done = self.handle_batch(body, &mut memory)?;
                 let rest = body.get(done..).unwrap_or_default();
@@ -111,6 +129,7 @@ where
                     wants_progress: false,
                     memory,
                     session: None,
+                    metadata,
                 }),
                 Ok(ClientMessage::Cancel { .. }) => {
                     return Err(protocol(&"a one-way call cannot be cancelled"));
@@ -129,7 +148,7 @@ where
             FrameKind::StreamCredit => self.streams()?.on_credit(body)?,
             FrameKind::StreamStop => self.streams()?.on_stop(body)?,
             FrameKind::Session => self.begin_session(body)?,
-            FrameKind::SessionCall => self.handle_session_call(body, memory)?,
+            FrameKind::SessionCall => self.handle_session_call(body, memory, metadata)?,
             FrameKind::SessionEnd => {
                 let SessionId { session } = codec::decode(body).map_err(|e| protocol(&e))?;
                 if let Some(sessions) = self.sessions {
@@ -161,7 +180,7 @@ where
             }
             let message = message.map_err(|error| ConnectionLost::Protocol(error.to_string()))?;
             let part = memory.as_mut().map(|memory| memory.split(message.len()));
-            self.handle_message(message, false, part)?;
+            self.handle_message(message, false, part, None)?;
             done += BATCH_PREFIX_LEN + message.len();
         }
         Ok(done)
@@ -172,6 +191,7 @@ where
         body: &[u8],
         watched: bool,
         memory: Option<BytePermit>,
+        metadata: Option<Arc<Metadata>>,
     ) -> Result<(), ConnectionLost> {
         match ClientMessage::parse(body) {
             Ok(ClientMessage::Request {
@@ -185,6 +205,7 @@ where
                 wants_progress: watched,
                 memory,
                 session: None,
+                metadata,
             }),
             Ok(ClientMessage::Cancel { id }) => self.calls.lock().cancel(id),
             Err(error) => return Err(ConnectionLost::Protocol(error.to_string())),
@@ -222,6 +243,7 @@ where
         &mut self,
         body: &[u8],
         memory: Option<BytePermit>,
+        metadata: Option<Arc<Metadata>>,
     ) -> Result<(), ConnectionLost> {
         let protocol = |what: String| ConnectionLost::Protocol(what);
         let (session, message) = body
@@ -251,6 +273,7 @@ where
                 wants_progress: false,
                 memory,
                 session: Some(session),
+                metadata,
             }),
             Err(lost) => self.fail(Some(id), CallFailure::Refused(lost)),
         }
@@ -312,32 +335,44 @@ where
         if call.id.is_some() && self.calls.is_full() {
             return self.fail(call.id, CallFailure::Refused(overloaded()));
         }
-        let size = call.message.len();
-        if size >= MIN_COUNTED_REQUEST && call.memory.is_none() {
-            call.memory = self.memory.try_take_small(size);
-            if call.memory.is_none() {
-                let refusal = no_memory(self.memory);
-                return self.fail(call.id, CallFailure::Refused(refusal));
-            }
+        if !self.count_memory(&mut call) {
+            let refusal = no_memory(self.memory);
+            return self.fail(call.id, CallFailure::Refused(refusal));
         }
+        let (metadata, session) = (call.metadata.take(), call.session.take());
         let watched = call.id.filter(|_| call.wants_progress);
-        if let Some(id) = watched {
-            let watched = ProgressReport::new(id);
+        let watched = watched.map(ProgressReport::new);
+        if watched.is_some() || metadata.is_some() || session.is_some() {
+            let reporter = watched.as_ref().map(|watched| self.calls.reporter(watched));
             let scope = Scope {
-                reporter: self.calls.reporter(&watched),
+                reporter: reporter.unwrap_or_default(),
+                metadata,
+                session,
                 ..self.scope.clone()
             };
-            return scope.enter(|| self.begin_in(call, &scope, Some(watched)));
-        }
-        if let Some(session) = call.session.take() {
-            let scope = Scope {
-                session: Some(session),
-                ..self.scope.clone()
-            };
-            return scope.enter(|| self.begin_in(call, &scope, None));
+            return scope.enter(|| self.begin_in(call, &scope, watched));
         }
         // Otherwise the connection's scope is entered already.
         self.begin_in(call, self.scope, None);
+    }
+
+    /// Counts the memory of a call that is not a small one, with its metadata. Returns whether there is enough.
+    fn count_memory(&self, call: &mut IncomingCall<'_>) -> bool {
+        let metadata = call.metadata.as_ref().map_or(0, |all| all.memory());
+        let size = match &call.memory {
+            None => call.message.len() + metadata,
+            Some(_) => metadata,
+        };
+        if size < MIN_COUNTED_REQUEST {
+            return true;
+        }
+        let taken = self.memory.try_take_small(size);
+        match (&mut call.memory, taken) {
+            (_, None) => return false,
+            (Some(memory), Some(more)) => memory.join(more),
+            (memory, taken) => *memory = taken,
+        }
+        true
     }
 
     /// Begins an accepted call, in the scope that this thread has entered.
@@ -348,8 +383,9 @@ where
         watched: Option<Arc<ProgressReport>>,
     ) {
         let context = call.envelope.to_context(self.template, self.now);
+        scope::set_call(context);
         let begun = catch_unwind(AssertUnwindSafe(|| {
-            let (request, received) = receiving(|| codec::decode::<D::Request>(call.message));
+            let (request, received) = receiving(|| D::decode(self.interface_version, call.message));
             let request = request?;
             if let Some(received) = received {
                 self.receive(call.id, received)?;
@@ -375,12 +411,15 @@ where
                 let kept = take_kept();
                 if let (Some(id), Some(streams)) = (call.id, streams) {
                     let deadline = Instant::from_std(context.deadline);
-                    self.calls.start_streams(id, deadline, streams, scope, kept);
+                    let scope = scope.of_call(context);
+                    self.calls
+                        .start_streams(id, deadline, streams, &scope, kept);
                 }
                 self.slot.clear();
             }
             Poll::Pending => {
                 let deadline = Instant::from_std(context.deadline);
+                let scope = scope.of_call(context);
                 self.spawn(call.id, deadline, scope, watched, call.memory);
             }
         }
@@ -416,7 +455,7 @@ where
         &mut self,
         id: Option<u64>,
         deadline: Instant,
-        scope: &Scope,
+        scope: Scope,
         watched: Option<Arc<ProgressReport>>,
         memory: Option<BytePermit>,
     ) {
@@ -424,7 +463,7 @@ where
             return;
         };
         let reserved = take_reserved();
-        let mut future = scope.clone().wrap(CatchPanics {
+        let mut future = scope.wrap(CatchPanics {
             future: place,
             reserved,
         });

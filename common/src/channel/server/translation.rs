@@ -15,6 +15,11 @@ pub trait Translation<Request, Response>: Send + 'static {
     /// The method's name, if it is known before the call is read; for logs.
     fn method(&self) -> &str;
 
+    /// Refuses the call if its caller may not make it, as far as that is known before it is read.
+    fn permitted(&self) -> Result<(), CallFailure> {
+        Ok(())
+    }
+
     /// Whether it can be read in about 100 microseconds.
     fn is_small(&self) -> bool;
 

@@ -6,7 +6,10 @@
 //! A callback is encoded as its number, in requests alone, and the object is handed over in the same way.
 
 use super::{failure::StreamError, inbox::Inbox, producer::Producer};
-use crate::channel::callbacks::{Callback, HostedCallback, ReceivedCallback};
+use crate::{
+    channel::callbacks::{Callback, HostedCallback, ReceivedCallback},
+    message::SpokenVersion,
+};
 use futures::Stream as Items;
 use std::{
     any::Any,
@@ -30,6 +33,8 @@ pub(super) enum Exchange {
     /// An answer, or whatever is received.
     Binary,
     Json,
+    /// Nothing is received: only the form of a message is read.
+    Shape,
 }
 
 /// What was encoded beside a message.
@@ -170,6 +175,17 @@ pub(super) fn receiving_json<T>(inputs: Vec<JsonItems>, decode: impl FnOnce() ->
     decoded
 }
 
+/// Runs decoders that are only asked for the form of what they read: a stream is read as its items are.
+pub(crate) fn tracing_shapes<T>(decode: impl FnOnce() -> T) -> T {
+    let _opened = Opened::new(&RECEIVING, Exchange::Shape);
+    decode()
+}
+
+/// Whether [`tracing_shapes`] runs.
+pub(crate) fn is_tracing_shapes() -> bool {
+    RECEIVING.get() == Exchange::Shape
+}
+
 pub(super) fn form_of_sending() -> Exchange {
     SENDING.get()
 }
@@ -197,12 +213,15 @@ pub(crate) fn hand_over(callback: &Callback) -> Result<u64, String> {
 }
 
 /// Receives a callback that is being decoded.
-pub(crate) fn receive_callback(id: u64) -> Result<Arc<ReceivedCallback>, String> {
+pub(crate) fn receive_callback(
+    id: u64,
+    spoken: Vec<SpokenVersion>,
+) -> Result<Arc<ReceivedCallback>, String> {
     if RECEIVING.get() != Exchange::Binary {
         return Err("a callback cannot be received here".to_owned());
     }
     HAS_RECEIVED.set(true);
-    let callback = ReceivedCallback::new(id);
+    let callback = ReceivedCallback::new(id, spoken);
     let received = Arc::clone(&callback);
     RECEIVED_CALLBACKS.with_borrow_mut(|all| add(all, received, "callbacks"))?;
     Ok(callback)

@@ -152,7 +152,7 @@ impl<T: Serialize + Send + 'static> Serialize for Stream<T> {
     /// Only as a part of a request or an answer; see `exchange`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let position = match exchange::form_of_sending() {
-            Exchange::Closed => Err("a stream cannot be sent here".to_owned()),
+            Exchange::Closed | Exchange::Shape => Err("a stream cannot be sent here".to_owned()),
             Exchange::Request | Exchange::Binary => exchange::send(Box::new(self.take())),
             Exchange::Json => exchange::send_json(Box::pin(to_json(self.take()))),
         };
@@ -177,9 +177,14 @@ fn to_json<T: Serialize + Send + 'static>(items: Stream<T>) -> Stream<String> {
 impl<'de, T: DeserializeOwned + Send + 'static> Deserialize<'de> for Stream<T> {
     /// Only as a part of a request or an answer; see `exchange`.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let form = exchange::form_of_receiving();
+        if form == Exchange::Shape {
+            T::deserialize(deserializer)?;
+            return Ok(Self::local(futures::stream::empty()));
+        }
         let position = u32::deserialize(deserializer)?;
-        let stream = match exchange::form_of_receiving() {
-            Exchange::Closed | Exchange::Request => {
+        let stream = match form {
+            Exchange::Closed | Exchange::Request | Exchange::Shape => {
                 Err("a stream cannot be received here".to_owned())
             }
             Exchange::Binary => {

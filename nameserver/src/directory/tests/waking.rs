@@ -34,7 +34,7 @@ async fn running() -> DirectoryService {
 }
 
 async fn open(service: &DirectoryService, registration: Registration) -> SessionId {
-    let lease = service.clone().open(patient(), registration).await;
+    let lease = service.clone().open(patient(), registration, None).await;
     lease.unwrap().session
 }
 

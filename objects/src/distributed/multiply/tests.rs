@@ -36,6 +36,7 @@ fn request(piece: &TilePiece) -> (Matrix, Matrix) {
     let sent = match EncodedRequest::new(piece).unwrap() {
         EncodedRequest::Small(body) => body,
         EncodedRequest::Large { pieces, .. } => pieces.concat(),
+        EncodedRequest::WithMetadata(_) => panic!("it has no metadata"),
     };
     match codec::decode(&sent).unwrap() {
         CalculatorRequest::MatrixMultiply { a, b } => (a, b),

@@ -45,6 +45,7 @@ fn a_piece_is_a_request_to_sort_byte_for_byte() {
         let sent = match EncodedRequest::new(&piece).unwrap() {
             EncodedRequest::Small(body) => body,
             EncodedRequest::Large { pieces, .. } => pieces.concat(),
+            EncodedRequest::WithMetadata(_) => panic!("it has no metadata"),
         };
         assert_eq!(sent, codec::encode(&request).unwrap());
     }

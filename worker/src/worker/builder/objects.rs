@@ -7,7 +7,9 @@ use crate::{
     watchdog::WatchedMethods,
 };
 use pyroxene_common::{
-    host::HostedObject, interface::Serves, interfaces::directory::ObjectRegistration,
+    host::HostedObject,
+    interface::{Serves, SpokenVersion, spoken_versions},
+    interfaces::directory::ObjectRegistration,
 };
 use std::{marker::PhantomData, sync::Arc};
 
@@ -20,6 +22,8 @@ pub(in crate::worker) struct PlannedObject {
     pub(in crate::worker) name: String,
     pub(super) interface: &'static str,
     version: u32,
+    /// The versions of its interface that it speaks.
+    spoken: Arc<[SpokenVersion]>,
     /// Whether its name is exclusive, independent of the worker's other objects.
     exclusive: bool,
 }
@@ -53,6 +57,8 @@ impl WorkerBuilder {
     ///
     /// let builder = pyroxene_worker::Worker::builder().host("greeter", Greeter, Polite);
     /// ```
+    ///
+    /// A name may be hosted again with another version of its interface; a client gets the one that it speaks.
     pub fn host<I, S>(self, name: impl Into<String>, interface: I, service: S) -> Self
     where
         I: Serves<S>,
@@ -206,6 +212,7 @@ impl WorkerBuilder {
             name,
             interface: I::NAME,
             version: I::VERSION,
+            spoken: spoken_versions::<I>(),
             exclusive,
         };
         let name = planned.name.clone();
@@ -263,6 +270,7 @@ impl PlannedObject {
             object: self.name.clone(),
             interface: self.interface.to_owned(),
             version: self.version,
+            spoken: self.spoken.to_vec(),
             tags: tags.to_vec(),
             exclusive: self.exclusive || exclusive,
         }

@@ -171,6 +171,7 @@ impl TestNameServer {
                 object: "lead".to_owned(),
                 interface: "Test".to_owned(),
                 version: 1,
+                spoken: Vec::new(),
                 tags: Vec::new(),
                 exclusive: true,
             }],
