@@ -9,8 +9,12 @@ use crate::{
     state::GatewayState,
 };
 use axum::{
-    Extension, Router, extract::State, http::StatusCode, middleware::from_fn_with_state,
-    response::Response, routing::get,
+    Extension, Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    middleware::from_fn_with_state,
+    response::Response,
+    routing::get,
 };
 use futures::future::BoxFuture;
 use pyroxene_common::{
@@ -93,6 +97,7 @@ async fn readyz(State(look): Look) -> Result<Response, Problem> {
 async fn worker_metrics(
     State(look): Look,
     Extension(connection): Extension<ConnectionInfo>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let view = look.get().map(|look| look()).unwrap_or_default();
     if !(view.is_open || connection.is_local || connection.certificate.is_some()) {
@@ -100,7 +105,7 @@ async fn worker_metrics(
             "the metrics of a worker are for its own machine, or for the holder of a certificate";
         return Err(Problem::new(ProblemKind::Forbidden, detail));
     }
-    metrics::of_worker(view.load, view.rows)
+    metrics::of_worker(&headers, view.load, view.rows)
 }
 
 impl Protocol for WorkerGateway {

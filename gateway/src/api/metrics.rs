@@ -1,4 +1,5 @@
-//! `GET /metrics`: figures for Prometheus, in the text format of OpenMetrics.
+//! `GET /metrics`: figures for Prometheus, in the text format of OpenMetrics for those who ask for it, and in
+//! Prometheus's older one for all others.
 //!
 //! Labels are names of registered objects, of methods of their interfaces, and of states: never a text that a
 //! client chose.
@@ -13,7 +14,7 @@ use crate::{
 };
 use axum::{
     extract::State,
-    http::{HeaderValue, header},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use prometheus_client::{
@@ -32,31 +33,78 @@ use pyroxene_common::{
 };
 use std::fmt;
 
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The metrics of the broker. They name its objects, so a caller has to be somebody.
 pub(crate) async fn metrics(
     State(gateway): State<GatewayState>,
     Caller(_): Caller,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let own = gateway.callers()?.own();
-    answer(BrokerMetrics::take(own).await?)
+    answer(&headers, BrokerMetrics::take(own).await?)
 }
 
 /// The metrics of one worker.
-pub(crate) fn of_worker(load: Load, rows: Vec<MethodFigures>) -> Result<Response, Problem> {
-    answer(WorkerMetrics { load, rows })
+pub(crate) fn of_worker(
+    headers: &HeaderMap,
+    load: Load,
+    rows: Vec<MethodFigures>,
+) -> Result<Response, Problem> {
+    answer(headers, WorkerMetrics { load, rows })
 }
 
-fn answer(metrics: impl Collector) -> Result<Response, Problem> {
+fn answer(headers: &HeaderMap, metrics: impl Collector) -> Result<Response, Problem> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(metrics));
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|_| Problem::internal("the metrics cannot be written"))?;
+    let accepted = headers.get_all(header::ACCEPT).into_iter();
+    let mut accepted = accepted.filter_map(|value| value.to_str().ok());
+    let (kind, text) = match accepted.any(|kinds| kinds.contains("application/openmetrics-text")) {
+        true => (OPENMETRICS, text),
+        false => (PLAIN, plain(&text)),
+    };
     let mut response = text.into_response();
-    let kind = HeaderValue::from_static(CONTENT_TYPE);
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    let answered = response.headers_mut();
+    answered.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    answered.insert(header::VARY, HeaderValue::from_static("accept"));
     Ok(response)
+}
+
+/// Text of OpenMetrics in Prometheus's older format: a counter has the name of its samples, with `_total`, and there
+/// are neither units nor an end.
+fn plain(openmetrics: &str) -> String {
+    let mut text = String::with_capacity(openmetrics.len());
+    let mut lines = openmetrics.lines().peekable();
+    while let Some(line) = lines.next() {
+        let name = |line: &str, what: &str| {
+            let rest = line.strip_prefix(what)?;
+            let (name, rest) = rest.split_once(' ')?;
+            Some((name.to_owned(), rest.to_owned()))
+        };
+        if line == "# EOF" || line.starts_with("# UNIT ") {
+            continue;
+        }
+        let is_counter = |kind: &(String, String)| kind.1 == "counter";
+        let line = match (name(line, "# HELP "), name(line, "# TYPE ")) {
+            (Some((family, help)), _) => {
+                // The type is on the line that follows.
+                let kind = lines.peek().and_then(|next| name(next, "# TYPE "));
+                let total = kind.as_ref().is_some_and(is_counter);
+                format!(
+                    "# HELP {family}{} {help}",
+                    if total { "_total" } else { "" }
+                )
+            }
+            (_, Some(kind)) if is_counter(&kind) => format!("# TYPE {}_total counter", kind.0),
+            _ => line.to_owned(),
+        };
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
 }
 
 /// Everything that is shown, at one moment.
@@ -379,5 +427,21 @@ impl ProcessUsage {
             resident_bytes: number(21)?.saturating_mul(PAGE),
             open_files: std::fs::read_dir("/proc/self/fd").ok()?.count() as u64,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_format_names_a_counter_as_its_samples() {
+        let openmetrics = "# HELP a_b Calls.\n# TYPE a_b counter\na_b_total{x=\"# HELP y\"} 1\n\
+                           # HELP c_seconds Time.\n# TYPE c_seconds histogram\n# UNIT c_seconds seconds\n\
+                           c_seconds_sum 0.5\n# HELP d Now.\n# TYPE d gauge\nd 3\n# EOF\n";
+        let expected = "# HELP a_b_total Calls.\n# TYPE a_b_total counter\na_b_total{x=\"# HELP y\"} 1\n\
+                        # HELP c_seconds Time.\n# TYPE c_seconds histogram\n\
+                        c_seconds_sum 0.5\n# HELP d Now.\n# TYPE d gauge\nd 3\n";
+        assert_eq!(plain(openmetrics), expected);
     }
 }

@@ -48,7 +48,13 @@ async fn calls_errors_and_latencies_are_shown_by_object_and_by_worker() {
     let ended = request(&broker, "GET", &path).send().await.json();
     assert_eq!(ended["state"], "succeeded");
     eventually("the metrics", || async {
-        let metrics = request(&broker, "GET", "/metrics").send().await;
+        let metrics = request(&broker, "GET", "/metrics");
+        let plain = metrics.send().await;
+        assert!(plain.headers["content-type"].starts_with("text/plain; version=0.0.4"));
+        assert!(!plain.body.contains("# EOF"), "{plain:?}");
+        assert!(plain.body.contains("# TYPE pyroxene_calls_total counter\n"));
+        let metrics = metrics.header("accept", "application/openmetrics-text");
+        let metrics = metrics.send().await;
         let lines = [
             r#"pyroxene_calls_total{object="echo",method="fail",outcome="error"} 5"#,
             r#"pyroxene_instances{object="calculator"} 1"#,
@@ -57,6 +63,7 @@ async fn calls_errors_and_latencies_are_shown_by_object_and_by_worker() {
             "pyroxene_task_wait_seconds_count 1",
             "pyroxene_store_up 1",
             "pyroxene_store_transactions_total{outcome=\"error\"} 0",
+            "# TYPE pyroxene_calls counter",
             "# EOF",
         ];
         match lines.iter().find(|line| !metrics.body.contains(**line)) {
