@@ -52,9 +52,10 @@ async fn is_known_to_both(broker: &Broker) {
     .await;
 }
 
-/// The next line on the shell's standard output, which must come soon.
+/// The next line on the shell's standard output, which must come soon: after the ten seconds that a submission before
+/// it may take.
 async fn soon(process: &mut Process) -> String {
-    in_time(seconds(10), "a line", process.line()).await
+    in_time(seconds(20), "a line", process.line()).await
 }
 
 /// Reads on until there is a line that ends like this. One that was said too early may come late:

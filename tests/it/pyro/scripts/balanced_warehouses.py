@@ -1,5 +1,6 @@
 # Calls warehouses in Python by way of the name server. Each line of the output is one thing that was seen.
 import sys
+import threading
 
 import Pyro5.api
 
@@ -34,11 +35,23 @@ print("blob", raised(lambda: warehouse.blob(blob)).split(":")[0])
 
 
 def seen(count):
+    # One caller alone may stay with one program that answers quickly, so several call at the same time.
     found = set()
-    for _ in range(1000):
-        found.add(warehouse.who())
-        if len(found) == count:
-            break
+
+    def call(proxy):
+        proxy._pyroClaimOwnership()
+        for _ in range(300):
+            found.add(proxy.who())
+            if len(found) == count:
+                break
+
+    proxies = [warehouse] + [Pyro5.api.Proxy(warehouse._pyroUri) for _ in range(5)]
+    threads = [threading.Thread(target=call, args=[proxy]) for proxy in proxies]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    warehouse._pyroClaimOwnership()
     return sorted(found)
 
 
