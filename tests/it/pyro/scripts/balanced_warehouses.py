@@ -1,6 +1,7 @@
 # Calls warehouses in Python by way of the name server. Each line of the output is one thing that was seen.
 import sys
 import threading
+import time
 
 import Pyro5.api
 
@@ -35,15 +36,15 @@ print("blob", raised(lambda: warehouse.blob(blob)).split(":")[0])
 
 
 def seen(count):
-    # One caller alone may stay with one program that answers quickly, so several call at the same time.
+    # One caller alone may stay with one program that answers quickly, so several call at the same time. One that hung up
+    # gets no calls for some time.
     found = set()
+    end = time.monotonic() + 30
 
     def call(proxy):
         proxy._pyroClaimOwnership()
-        for _ in range(300):
+        while len(found) < count and time.monotonic() < end:
             found.add(proxy.who())
-            if len(found) == count:
-                break
 
     proxies = [warehouse] + [Pyro5.api.Proxy(warehouse._pyroUri) for _ in range(5)]
     threads = [threading.Thread(target=call, args=[proxy]) for proxy in proxies]
