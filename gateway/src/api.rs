@@ -20,6 +20,7 @@ pub(crate) mod workers;
 
 use crate::problem::Problem;
 use axum::{
+    body::Body,
     extract::{FromRequestParts, RawPathParams},
     http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
@@ -35,9 +36,9 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Respons
 }
 
 /// An answer whose JSON is written already.
-pub(crate) fn json_text(status: StatusCode, text: String) -> Response {
+pub(crate) fn json_text(status: StatusCode, text: impl Into<Body>) -> Response {
     let kind = [(header::CONTENT_TYPE, "application/json")];
-    (status, kind, text).into_response()
+    (status, kind, text.into()).into_response()
 }
 
 /// The answer of the name server in this process.

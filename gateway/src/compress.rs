@@ -1,8 +1,7 @@
 //! Compressed answers (gzip, RFC 1952).
 
-use crate::{api::json_text, problem::Problem};
+use crate::{accept, api::json_text, problem::Problem};
 use axum::{
-    body::Body,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
@@ -17,18 +16,7 @@ const MIN_LENGTH: usize = 1024;
 
 /// Whether the client reads compressed answers.
 pub(crate) fn is_accepted(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT_ENCODING).into_iter();
-    accepted
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|coding| {
-            let mut parts = coding.split(';').map(str::trim);
-            let is_gzip = parts
-                .next()
-                .is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-            let refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
-            is_gzip && !refused
-        })
+    accept::names(headers, header::ACCEPT_ENCODING, "gzip")
 }
 
 /// The compressed content.
@@ -52,29 +40,22 @@ pub(crate) async fn json<T: Serialize>(
     let is_accepted = is_accepted(headers);
     let making = spawn_blocking(move || {
         let text = serde_json::to_string(&make())?;
-        let is_long = text.len() >= MIN_LENGTH;
-        let compressed =
-            (is_accepted && is_long).then(|| gzip(text.as_bytes(), Compression::fast()));
-        Ok((text, compressed))
+        Ok(match is_accepted && text.len() >= MIN_LENGTH {
+            true => (gzip(text.as_bytes(), Compression::fast()), true),
+            false => (text.into(), false),
+        })
     });
     let made: Result<_, serde_json::Error> = making
         .await
         .map_err(|error| Problem::internal(error.to_string()))?;
-    let (text, compressed) =
+    let (body, is_compressed) =
         made.map_err(|error| Problem::internal(format!("the answer is no JSON: {error}")))?;
-    let mut response = json_text(StatusCode::OK, String::new());
+    let mut response = json_text(StatusCode::OK, body);
     let answered = response.headers_mut();
     answered.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    // The length is that of the body to come.
-    answered.remove(header::CONTENT_LENGTH);
-    let body = match compressed {
-        Some(compressed) => {
-            mark(answered);
-            Body::from(compressed)
-        }
-        None => Body::from(text),
-    };
-    *response.body_mut() = body;
+    if is_compressed {
+        mark(answered);
+    }
     Ok(response)
 }
 

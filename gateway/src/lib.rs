@@ -11,6 +11,7 @@
 //! - `routes` is the list of paths, with a module for each subject below `api`.
 //! - `observer` watches the broker once for all who follow its events, and `history` keeps what it measured.
 
+mod accept;
 mod api;
 mod assets;
 mod body;

@@ -2,7 +2,7 @@
 
 use super::{
     PathParts,
-    integers::normalised,
+    integers::with_integers,
     json_text, objects,
     streams::{self, ItemFormat},
 };
@@ -62,11 +62,11 @@ pub(crate) async fn call(
         let slot = slot.transpose()?;
         let body = Arc::new(body);
         let called = streams::call(&object, context, described, &arguments, &body).await;
-        let answer = called.inspect_err(forget_if_gone)?;
-        let (worker, attempts) = (answer.worker.clone(), answer.attempts);
+        let answered = called.inspect_err(forget_if_gone)?;
         let format = ItemFormat::accepted(&headers);
-        let mut response = streams::respond(&gateway, &caller, format, slot, answer);
-        add_headers(&mut response, &worker, attempts, began);
+        let (streams, worker) = (answered.response, &answered.worker);
+        let mut response = streams::respond(&gateway, &caller, format, slot, streams, worker);
+        add_headers(&mut response, worker, answered.attempts, began);
         return Ok(response);
     }
     drop(body);
@@ -98,18 +98,8 @@ async fn call_object(
     method: &str,
     arguments: String,
 ) -> Result<pyroxene_client::Response<String>, Problem> {
-    let first = object
-        .call_with_progress(context, method, arguments.clone(), None)
-        .await;
-    match first {
-        Err(DynamicError::Object(InvokeError::BadArguments { sentence })) => {
-            // A call with bad arguments has not run.
-            let Cow::Owned(integers) = normalised(&arguments) else {
-                return Err(Problem::bad_request(sentence));
-            };
-            let again = object.call_with_progress(context, method, integers, None);
-            Ok(again.await?)
-        }
+    let call = |arguments| object.call_with_progress(context, method, arguments, None);
+    match with_integers(&arguments, call).await {
         Err(DynamicError::Object(InvokeError::NotRepeatable { .. })) => {
             // The interface has changed since it was described.
             caller.forget(name);

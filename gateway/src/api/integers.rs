@@ -1,10 +1,30 @@
 //! Integers that are written as `5.0` or `1e3`. JSON Schema calls them integers; the reader of arguments does
 //! not. A call whose arguments do not fit is made once more with such numbers written as integers.
 
+use pyroxene_client::DynamicError;
+use pyroxene_common::interfaces::invoke::InvokeError;
 use std::borrow::Cow;
 
 /// The most digits of an integer: every type of integer here has fewer.
 const MAX_DIGITS: usize = 39;
+
+/// Makes a call. If its arguments do not fit, it has not run, and is made once more with integers written as such.
+pub(crate) async fn with_integers<T, F>(
+    arguments: &str,
+    call: impl Fn(String) -> F,
+) -> Result<T, DynamicError>
+where
+    F: Future<Output = Result<T, DynamicError>>,
+{
+    let called = call(arguments.to_owned()).await;
+    let Err(DynamicError::Object(InvokeError::BadArguments { .. })) = &called else {
+        return called;
+    };
+    match normalised(arguments) {
+        Cow::Owned(integers) => call(integers).await,
+        Cow::Borrowed(_) => called,
+    }
+}
 
 /// The text with integers written as such; the same text if it has no others.
 pub(crate) fn normalised(json: &str) -> Cow<'_, str> {

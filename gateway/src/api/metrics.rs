@@ -6,6 +6,7 @@
 
 use super::answered;
 use crate::{
+    accept,
     caller::{Principal, short_context},
     extract::Caller,
     observer::sums,
@@ -60,9 +61,8 @@ fn answer(headers: &HeaderMap, metrics: impl Collector) -> Result<Response, Prob
     registry.register_collector(Box::new(metrics));
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|_| Problem::internal("the metrics cannot be written"))?;
-    let accepted = headers.get_all(header::ACCEPT).into_iter();
-    let mut accepted = accepted.filter_map(|value| value.to_str().ok());
-    let (kind, text) = match accepted.any(|kinds| kinds.contains("application/openmetrics-text")) {
+    let takes_openmetrics = accept::names(headers, header::ACCEPT, "application/openmetrics-text");
+    let (kind, text) = match takes_openmetrics {
         true => (OPENMETRICS, text),
         false => (PLAIN, plain(&text)),
     };
@@ -76,32 +76,29 @@ fn answer(headers: &HeaderMap, metrics: impl Collector) -> Result<Response, Prob
 /// Text of OpenMetrics in Prometheus's older format: a counter has the name of its samples, with `_total`, and there
 /// are neither units nor an end.
 fn plain(openmetrics: &str) -> String {
+    /// The name and the rest of a line that describes a family.
+    fn described<'a>(line: &'a str, what: &str) -> Option<(&'a str, &'a str)> {
+        line.strip_prefix(what)?.split_once(' ')
+    }
     let mut text = String::with_capacity(openmetrics.len());
     let mut lines = openmetrics.lines().peekable();
     while let Some(line) = lines.next() {
-        let name = |line: &str, what: &str| {
-            let rest = line.strip_prefix(what)?;
-            let (name, rest) = rest.split_once(' ')?;
-            Some((name.to_owned(), rest.to_owned()))
-        };
         if line == "# EOF" || line.starts_with("# UNIT ") {
             continue;
         }
-        let is_counter = |kind: &(String, String)| kind.1 == "counter";
-        let line = match (name(line, "# HELP "), name(line, "# TYPE ")) {
-            (Some((family, help)), _) => {
-                // The type is on the line that follows.
-                let kind = lines.peek().and_then(|next| name(next, "# TYPE "));
-                let total = kind.as_ref().is_some_and(is_counter);
-                format!(
-                    "# HELP {family}{} {help}",
-                    if total { "_total" } else { "" }
-                )
-            }
-            (_, Some(kind)) if is_counter(&kind) => format!("# TYPE {}_total counter", kind.0),
-            _ => line.to_owned(),
-        };
-        text.push_str(&line);
+        let kind = |line| described(line, "# TYPE ");
+        if let Some((family, help)) = described(line, "# HELP ") {
+            // The type is on the line that follows.
+            let total = match lines.peek().and_then(|next| kind(next)) {
+                Some((_, "counter")) => "_total",
+                _ => "",
+            };
+            text.push_str(&format!("# HELP {family}{total} {help}"));
+        } else if let Some((family, "counter")) = kind(line) {
+            text.push_str(&format!("# TYPE {family}_total counter"));
+        } else {
+            text.push_str(line);
+        }
         text.push('\n');
     }
     text

@@ -98,6 +98,13 @@ fn json_answer(description: &str, schema: Value) -> Value {
     value!({"description": description, "content": {"application/json": {"schema": schema}}})
 }
 
+/// The schema of an object that always has all of these properties.
+fn object(properties: Value) -> Value {
+    let names = properties.as_object().into_iter().flat_map(Map::keys);
+    let required: Vec<&String> = names.collect();
+    value!({"type": "object", "properties": properties, "required": required})
+}
+
 fn reference(name: &str) -> Value {
     value!({"$ref": format!("#/components/schemas/{name}")})
 }

@@ -1,8 +1,12 @@
 //! Calls of methods with streams. The items of an answer leave as they come, each on a line or as an event; those
 //! of a parameter are in the body, as a list.
 
-use super::{integers::normalised, json_text};
+use super::{
+    integers::{normalised, with_integers},
+    json_text,
+};
 use crate::{
+    accept,
     body::JsonText,
     caller::Principal,
     event::ServerEvent,
@@ -13,7 +17,6 @@ use crate::{
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::Response,
 };
 use bytes::Bytes;
 use futures::{
@@ -21,15 +24,15 @@ use futures::{
     future::BoxFuture,
     stream::{self, ReadyChunks},
 };
-use pyroxene_client::{DynamicError, DynamicObject};
+use pyroxene_client::{DynamicObject, Response};
 use pyroxene_common::{
     Stream,
     channel::StreamError,
     interface::{Description, MethodDescription},
-    interfaces::invoke::{InvokeError, InvokeStream},
+    interfaces::invoke::InvokeStream,
 };
 use serde_json::{json, value::RawValue};
-use std::{borrow::Cow, collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 use tarpc::context;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
@@ -48,17 +51,7 @@ pub(super) enum ItemFormat {
 impl ItemFormat {
     /// Events for those who ask for them, lines for all others.
     pub(super) fn accepted(headers: &HeaderMap) -> Self {
-        let accepted = headers.get_all(header::ACCEPT).into_iter();
-        let mut kinds = accepted
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|kind| {
-                let mut parts = kind.split(';').map(str::trim);
-                let name = parts.next()?;
-                let refused = parts.any(|part| part == "q=0" || part.starts_with("q=0.0"));
-                (!refused).then_some(name)
-            });
-        match kinds.any(|kind| kind.eq_ignore_ascii_case("text/event-stream")) {
+        match accept::names(headers, header::ACCEPT, "text/event-stream") {
             true => Self::Events,
             false => Self::Lines,
         }
@@ -111,13 +104,6 @@ fn event(event: &'static str, data: &str) -> Bytes {
     ServerEvent { id, event, data }.write()
 }
 
-/// The answer of a call with streams.
-pub(super) struct StreamedAnswer {
-    pub(super) streams: InvokeStream,
-    pub(super) worker: String,
-    pub(super) attempts: usize,
-}
-
 /// Makes a call. `arguments` is the text of an object, in which a parameter that is a stream is the list of its
 /// items. `body` keeps its memory while items of it are left.
 pub(super) async fn call(
@@ -126,9 +112,9 @@ pub(super) async fn call(
     method: &MethodDescription,
     arguments: &str,
     body: &Arc<JsonText>,
-) -> Result<StreamedAnswer, Problem> {
+) -> Result<Response<InvokeStream>, Problem> {
     let (plain, lists) = separated(object.description(), method, arguments)?;
-    let make = |plain: String| {
+    let make = |plain| {
         let inputs = lists.iter().map(|list| {
             let (items, body) = (list.items(), Arc::clone(body));
             Stream::new(stream::iter(items.inspect(move |_| {
@@ -137,21 +123,7 @@ pub(super) async fn call(
         });
         object.stream(context, &method.name, plain, inputs.collect())
     };
-    let called = match make(plain.clone()).await {
-        Err(DynamicError::Object(InvokeError::BadArguments { sentence })) => {
-            // A call with bad arguments has not run.
-            let Cow::Owned(integers) = normalised(&plain) else {
-                return Err(Problem::bad_request(sentence));
-            };
-            make(integers).await
-        }
-        called => called,
-    }?;
-    Ok(StreamedAnswer {
-        streams: called.response,
-        worker: called.worker,
-        attempts: called.attempts,
-    })
+    Ok(with_integers(&plain, make).await?)
 }
 
 /// The list of the items of a parameter, as it was sent.
@@ -221,17 +193,18 @@ pub(super) fn respond(
     caller: &Arc<Principal>,
     format: ItemFormat,
     slot: Option<OwnedSemaphorePermit>,
-    answer: StreamedAnswer,
-) -> Response {
-    let Some(items) = answer.streams.items else {
-        let answer = answer.streams.answer.unwrap_or_else(|| "null".to_owned());
+    streams: InvokeStream,
+    worker: &str,
+) -> axum::response::Response {
+    let Some(items) = streams.items else {
+        let answer = streams.answer.unwrap_or_else(|| "null".to_owned());
         return json_text(StatusCode::OK, answer);
     };
     let body = StreamedBody {
         format,
         chunks: items.ready_chunks(ITEMS_AT_ONCE),
         ended: Box::pin(sse::ended(gateway, caller)),
-        worker: answer.worker,
+        worker: worker.to_owned(),
         items: 0,
         _slot: slot,
     };
@@ -239,7 +212,7 @@ pub(super) fn respond(
         let (chunk, rest) = body?.next().await;
         Some((Ok::<_, Infallible>(chunk), rest))
     });
-    let mut response = Response::new(Body::from_stream(chunks));
+    let mut response = axum::response::Response::new(Body::from_stream(chunks));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, format.content_type());
     sse::disable_buffering(headers);

@@ -17,6 +17,20 @@ async fn line_with(process: &mut Process, beginning: &str) -> String {
     in_time(seconds(90), beginning, reading).await
 }
 
+/// The lines of a client, up to the one that names who has answered.
+async fn said_until_seen(client: &mut Process) -> Vec<String> {
+    let mut said = Vec::new();
+    while !said
+        .last()
+        .is_some_and(|line: &String| line.starts_with("seen"))
+    {
+        let line = in_time(seconds(90), "what was seen", client.line()).await;
+        assert!(!line.contains("Traceback"), "{said:?} {}", client.log());
+        said.push(line);
+    }
+    said
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_connection_is_balanced_over_workers_and_survives_two_of_three() {
     let Some(python) = Python::with_pyro().await else {
@@ -30,15 +44,7 @@ async fn one_connection_is_balanced_over_workers_and_survives_two_of_three() {
         .worker("w3", &balanced)
         .await;
     let mut client = python.start(&broker, "balanced.py", &[]);
-    let mut said = Vec::new();
-    while !said
-        .last()
-        .is_some_and(|line: &String| line.starts_with("seen"))
-    {
-        let line = in_time(seconds(90), "what was seen", client.line()).await;
-        assert!(!line.contains("Traceback"), "{said:?} {}", client.log());
-        said.push(line);
-    }
+    let said = said_until_seen(&mut client).await;
     let mut lines: Vec<String> = [
         "a tag: True True",
         "without: False",
@@ -88,15 +94,7 @@ async fn programs_in_python_are_balanced_for_each_other_and_values_stay_what_the
     let own = format!("PYRO:Example.warehouse@{}", broker.addresses());
     assert!(found.stdout.contains(&own), "{found:?}");
     let mut client = python.start(&broker, "balanced_warehouses.py", &[]);
-    let mut said = Vec::new();
-    while !said
-        .last()
-        .is_some_and(|line: &String| line.starts_with("seen"))
-    {
-        let line = in_time(seconds(90), "what was seen", client.line()).await;
-        assert!(!line.contains("Traceback"), "{said:?} {}", client.log());
-        said.push(line);
-    }
+    let said = said_until_seen(&mut client).await;
     for line in [
         "values True",
         "bytes {'data': 'AP8=', 'encoding': 'base64'}",

@@ -1,6 +1,6 @@
 //! The methods of objects as operations.
 
-use super::{json_answer, responses};
+use super::{json_answer, object, responses};
 use pyroxene_common::interface::{Description, MethodDescription};
 use serde_json::{Map, Value, json};
 
@@ -67,14 +67,6 @@ fn operation(object: &str, description: &Description, method: &MethodDescription
 fn items_answer(description: &Description, result: &Value) -> Value {
     let item = result.get("items").unwrap_or(&Value::Bool(true));
     let item = translated(description, item);
-    let object = |properties: Value| {
-        let required: Vec<&String> = properties
-            .as_object()
-            .into_iter()
-            .flat_map(Map::keys)
-            .collect();
-        json!({"type": "object", "properties": properties, "required": required})
-    };
     let count = json!({"type": "integer", "minimum": 0});
     let text = json!({"type": "string"});
     let problem = json!({"$ref": "#/components/schemas/Problem"});

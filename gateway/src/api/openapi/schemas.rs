@@ -1,5 +1,6 @@
 //! The types of the API itself.
 
+use super::object;
 use serde_json::{Map, Value, json};
 
 /// The types by name.
@@ -7,14 +8,6 @@ pub(super) fn fixed() -> Map<String, Value> {
     let text = || json!({"type": "string"});
     let maybe_text = || json!({"type": ["string", "null"]});
     let count = || json!({"type": "integer", "minimum": 0});
-    let object = |properties: Value| {
-        let required: Vec<&String> = properties
-            .as_object()
-            .into_iter()
-            .flat_map(Map::keys)
-            .collect();
-        json!({"type": "object", "properties": properties, "required": required})
-    };
     let list = |name: &str| json!({"type": "array", "items": {"$ref": format!("#/components/schemas/{name}")}});
     let state = json!({"enum": ["ready", "draining"]});
     let task_state = json!({"enum": ["queued", "running", "succeeded", "failed", "cancelled"]});
