@@ -23,7 +23,7 @@ pub use client::TlsClient;
 pub use failure::TlsFailure;
 pub use holder::CertificateHolder;
 pub use metered::MeteredSocket;
-pub(crate) use metered::ReadLimit;
+pub(crate) use metered::{ReadAllowance, ReadLimit};
 pub use pem::{KeyPairFiles, TlsFileError};
 #[cfg(feature = "serve")]
 pub use server::{ClientAuth, TlsServer};

@@ -5,7 +5,6 @@ use crate::{
     state::{BODY_UNIT, GatewayState},
 };
 use axum::{
-    body::Body,
     extract::{FromRequest, Request},
     http::{HeaderMap, header},
 };
@@ -20,6 +19,10 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a body waits for memory that others use.
 const MEMORY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The greatest body of a request that is small by its nature, such as a login: strangers may send it. Such bodies take
+/// no part of the memory for bodies; the number of connections bounds them.
+const MAX_SMALL: usize = 4096;
 
 /// The text of a body, and its part of the memory for bodies.
 #[derive(Debug)]
@@ -47,8 +50,26 @@ impl FromRequest<GatewayState> for JsonText {
     type Rejection = Problem;
 
     async fn from_request(request: Request, gateway: &GatewayState) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
-        read(gateway, &parts.headers, body).await
+        read(gateway, request, gateway.config().max_body).await
+    }
+}
+
+/// A [`JsonText`] of at most [`MAX_SMALL`] bytes.
+#[derive(Debug)]
+pub(crate) struct SmallJsonText(JsonText);
+
+impl SmallJsonText {
+    /// Reads the body as a value.
+    pub(crate) fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Problem> {
+        self.0.parse()
+    }
+}
+
+impl FromRequest<GatewayState> for SmallJsonText {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, gateway: &GatewayState) -> Result<Self, Problem> {
+        read(gateway, request, MAX_SMALL).await.map(Self)
     }
 }
 
@@ -60,7 +81,8 @@ impl FromRequest<GatewayState> for EmptyBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, gateway: &GatewayState) -> Result<Self, Problem> {
-        match JsonText::from_request(request, gateway).await?.text()? {
+        let SmallJsonText(body) = SmallJsonText::from_request(request, gateway).await?;
+        match body.text()? {
             "" | "{}" => Ok(Self),
             _ => Err(Problem::bad_request(
                 "this request has no body, or an empty object",
@@ -71,13 +93,10 @@ impl FromRequest<GatewayState> for EmptyBody {
 
 /// Reads the body of a request that changes something. It has to be `application/json`, even if it is empty:
 /// a page of another origin cannot send that without being asked first.
-async fn read(
-    gateway: &GatewayState,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<JsonText, Problem> {
+async fn read(gateway: &GatewayState, request: Request, limit: usize) -> Result<JsonText, Problem> {
+    let (parts, body) = request.into_parts();
+    let headers = &parts.headers;
     check_type(headers)?;
-    let limit = gateway.config().max_body;
     let too_large = || {
         let detail = format!("the body is larger than the limit of {limit} bytes");
         Problem::new(ProblemKind::TooLarge, detail)
@@ -90,8 +109,9 @@ async fn read(
     }
     let units = announced.unwrap_or(limit) / BODY_UNIT;
     let memory = match u32::try_from(units) {
-        // Small bodies are bounded by the number of connections.
+        // The number of connections bounds them.
         Ok(0) => None,
+        _ if limit <= MAX_SMALL => None,
         units => {
             let bodies = Arc::clone(gateway.bodies());
             let waiting = bodies.acquire_many_owned(units.unwrap_or(u32::MAX));

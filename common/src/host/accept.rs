@@ -19,7 +19,7 @@ use crate::{
     local::LocalHost,
     net::{Listener, Peer, Socket},
     scope::Caller,
-    tls::Stream,
+    tls::{ReadAllowance, Stream},
     wire::{HELLO_TIMEOUT, MAGIC},
 };
 use handshake::{AcceptedHello, Handshake, OpenedStream, refuse_as_busy};
@@ -185,10 +185,12 @@ impl Acceptor {
         slot: Arc<ConnectionSlot>,
     ) {
         let OpenedStream { stream, holder } = opened;
+        // Over TLS, the limit counts the bytes below it too.
+        let read_limit = stream.read_limit().cloned().unwrap_or_default();
         let authentication = AuthenticationReport {
             slot: Arc::clone(&slot),
             reported: Arc::new(Notify::new()),
-            read_limit: stream.read_limit().cloned(),
+            read_limit: read_limit.clone(),
         };
         let drain = self.drain.child_token();
         if self.config.authenticator.is_none() || holder.is_some() {
@@ -198,7 +200,11 @@ impl Acceptor {
         let stream = move_to_runtime(stream, self.config.runtime.as_ref());
         let connection = ProtocolConnection {
             is_encrypted: matches!(stream, Stream::Tls(_)),
-            stream: ReplayedStream::new(first, stream),
+            stream: ReplayedStream::new(
+                first,
+                stream,
+                ReadAllowance::new(unauthenticated::MAX_BYTES, read_limit),
+            ),
             peer,
             certificate: holder,
             drain: drain.clone(),

@@ -3,7 +3,7 @@
 use super::connection_limits::ConnectionSlot;
 use crate::{
     net::Peer,
-    tls::{CertificateHolder, ReadLimit, Stream},
+    tls::{CertificateHolder, ReadAllowance, ReadLimit, Stream},
 };
 use futures::future::BoxFuture;
 use std::{
@@ -38,8 +38,8 @@ pub trait Protocol: fmt::Debug + Send + Sync + 'static {
 
 /// A connection that a [`Protocol`] has claimed.
 ///
-/// Over TLS, it may send as little as every unauthenticated connection until [`AuthenticationReport`] says that
-/// its client is authenticated. Nothing else limits what it sends: the protocol bounds its own messages.
+/// No more is read from it than from every unauthenticated connection until [`AuthenticationReport`] says that its
+/// client is authenticated. Nothing else limits what it sends: the protocol bounds its own messages.
 #[derive(Debug)]
 pub struct ProtocolConnection {
     /// The connection from its first byte on, decrypted.
@@ -62,17 +62,15 @@ pub struct ProtocolConnection {
 pub struct AuthenticationReport {
     pub(super) slot: Arc<ConnectionSlot>,
     pub(super) reported: Arc<Notify>,
-    /// That of the connection, if it uses TLS.
-    pub(super) read_limit: Option<ReadLimit>,
+    /// That of the connection.
+    pub(super) read_limit: ReadLimit,
 }
 
 impl AuthenticationReport {
     /// Reports it. Further reports change nothing.
     pub fn authenticated(&self) {
         self.slot.authenticated();
-        if let Some(limit) = &self.read_limit {
-            limit.lift();
-        }
+        self.read_limit.lift();
         self.reported.notify_one();
     }
 }
@@ -83,14 +81,16 @@ pub struct ReplayedStream {
     first: [u8; 4],
     /// How many of `first` have been read again.
     replayed: usize,
+    allowance: ReadAllowance,
     stream: Stream,
 }
 
 impl ReplayedStream {
-    pub(super) fn new(first: [u8; 4], stream: Stream) -> Self {
+    pub(super) fn new(first: [u8; 4], stream: Stream, allowance: ReadAllowance) -> Self {
         Self {
             first,
             replayed: 0,
+            allowance,
             stream,
         }
     }
@@ -110,7 +110,9 @@ impl AsyncRead for ReplayedStream {
     ) -> Poll<io::Result<()>> {
         let rest = self.first.get(self.replayed..).unwrap_or_default();
         if rest.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
+            let this = self.get_mut();
+            let stream = Pin::new(&mut this.stream);
+            return this.allowance.poll_read(stream, context, buffer);
         }
         let rest = rest.get(..buffer.remaining()).unwrap_or(rest);
         buffer.put_slice(rest);

@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 /// The greatest message of an unauthenticated connection, in bytes, in its hello and afterwards.
 pub(super) const MAX_MESSAGE: usize = crate::wire::MAX_HELLO;
 
-/// How many bytes an unauthenticated connection may send over TLS in total. This bounds the memory for its
-/// handshake, one message of which could otherwise have 64 KiB.
-pub(super) const MAX_TLS_BYTES: usize = 2 * MAX_MESSAGE;
+/// How many bytes are read from an unauthenticated connection in total, over TLS and in other protocols. This
+/// bounds the memory for its handshake, one message of which could otherwise have 64 KiB, and for requests of
+/// HTTP.
+pub(super) const MAX_BYTES: usize = 2 * MAX_MESSAGE;
 
 /// How many bytes of unfinished messages one unauthenticated connection may make the process hold: one
 /// message, and as much again in the TLS layer.

@@ -1,6 +1,7 @@
-//! A socket with a limit of received bytes.
+//! A limit of received bytes.
 
 use crate::net::Socket;
+use futures::task::AtomicWaker;
 use std::{
     io::{self, IoSlice},
     pin::Pin,
@@ -12,35 +13,83 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Lifts the limit of a [`MeteredSocket`], also while another task reads from the socket. Clones are the same.
+/// Lifts a [`ReadAllowance`], also while another task reads. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ReadLimit {
-    is_lifted: Arc<AtomicBool>,
+pub(crate) struct ReadLimit(Arc<LimitState>);
+
+#[derive(Debug, Default)]
+struct LimitState {
+    is_lifted: AtomicBool,
+    /// The task that waits for it to be lifted.
+    reader: AtomicWaker,
 }
 
 impl ReadLimit {
     /// Removes the limit, because the peer is authenticated.
     pub(crate) fn lift(&self) {
-        self.is_lifted.store(true, Ordering::Release);
+        self.0.is_lifted.store(true, Ordering::Release);
+        self.0.reader.wake();
+    }
+
+    fn is_lifted(&self) -> bool {
+        self.0.is_lifted.load(Ordering::Acquire)
     }
 }
 
-/// A socket below TLS. A peer that is not authenticated yet may send a limited number of bytes; beyond it,
-/// reading fails.
+/// How many bytes a peer may send before it is authenticated. Reading then waits until the limit is lifted: a
+/// client that has shown its credentials may send more before they are checked.
 #[derive(Debug)]
-pub struct MeteredSocket {
-    socket: Socket,
+pub(crate) struct ReadAllowance {
     left: usize,
     limit: ReadLimit,
 }
 
+impl ReadAllowance {
+    pub(crate) fn new(bytes: usize, limit: ReadLimit) -> Self {
+        Self { left: bytes, limit }
+    }
+
+    /// Reads from `stream` as far as allowed.
+    pub(crate) fn poll_read(
+        &mut self,
+        stream: Pin<&mut impl AsyncRead>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.limit.is_lifted() {
+            return stream.poll_read(context, buffer);
+        }
+        if self.left == 0 {
+            self.limit.0.reader.register(context.waker());
+            // It may have been lifted since it was asked.
+            return match self.limit.is_lifted() {
+                true => stream.poll_read(context, buffer),
+                false => Poll::Pending,
+            };
+        }
+        let most = self.left.min(buffer.remaining());
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
+        ready!(stream.poll_read(context, &mut part))?;
+        let count = part.filled().len();
+        buffer.advance(count);
+        self.left -= count;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A socket below TLS with a [`ReadAllowance`].
+#[derive(Debug)]
+pub struct MeteredSocket {
+    socket: Socket,
+    allowance: ReadAllowance,
+}
+
 impl MeteredSocket {
-    /// A socket from which at most `bytes` may be read.
+    /// A socket from which at most `bytes` may be read until its limit is lifted.
     pub(crate) fn new(socket: Socket, bytes: usize) -> Self {
         Self {
             socket,
-            left: bytes,
-            limit: ReadLimit::default(),
+            allowance: ReadAllowance::new(bytes, ReadLimit::default()),
         }
     }
 
@@ -56,7 +105,7 @@ impl MeteredSocket {
 
     /// The limit, to be lifted later.
     pub(crate) fn limit(&self) -> &ReadLimit {
-        &self.limit
+        &self.allowance.limit
     }
 }
 
@@ -67,21 +116,8 @@ impl AsyncRead for MeteredSocket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.socket).poll_read(context, buffer))?;
-        if this.limit.is_lifted.load(Ordering::Acquire) {
-            return Poll::Ready(Ok(()));
-        }
-        let count = buffer.filled().len() - before;
-        match this.left.checked_sub(count) {
-            Some(left) => this.left = left,
-            None => {
-                return Poll::Ready(Err(io::Error::other(
-                    "more bytes than an unauthenticated peer may send",
-                )));
-            }
-        }
-        Poll::Ready(Ok(()))
+        this.allowance
+            .poll_read(Pin::new(&mut this.socket), context, buffer)
     }
 }
 
@@ -124,20 +160,17 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn a_limit_counts_all_bytes_until_it_is_lifted_from_elsewhere() {
-        for is_lifted in [false, true] {
-            let (socket, mut peer) = UnixStream::pair().unwrap();
-            let mut socket = MeteredSocket::new(Socket::Unix(socket), 6);
-            let limit = socket.limit().clone();
-            let mut received = [0; 4];
-            peer.write_all(b"1234").await.unwrap();
-            socket.read_exact(&mut received).await.unwrap();
-            if is_lifted {
-                limit.lift();
-            }
-            peer.write_all(b"5678").await.unwrap();
-            let read = socket.read_exact(&mut received).await;
-            assert_eq!(read.is_ok(), is_lifted, "{read:?}");
-        }
+    async fn reading_stops_at_the_limit_until_it_is_lifted_from_elsewhere() {
+        let (socket, mut peer) = UnixStream::pair().unwrap();
+        let mut socket = MeteredSocket::new(Socket::Unix(socket), 6);
+        let limit = socket.limit().clone();
+        let mut received = [0; 8];
+        peer.write_all(b"12345678").await.unwrap();
+        let count = socket.read(&mut received).await.unwrap();
+        assert_eq!(&received[..count], b"123456");
+        let mut rest = Box::pin(socket.read(&mut received));
+        assert!(futures::poll!(rest.as_mut()).is_pending());
+        let (read, ()) = tokio::join!(rest, async { limit.lift() });
+        assert_eq!(&received[..read.unwrap()], b"78");
     }
 }

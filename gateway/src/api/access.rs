@@ -2,7 +2,7 @@
 
 use super::{answered, json};
 use crate::{
-    body::{EmptyBody, JsonText},
+    body::{EmptyBody, SmallJsonText},
     caller::short_context,
     connection::ConnectionInfo,
     extract::{AnyCaller, COOKIE, cookie, require_private},
@@ -66,7 +66,7 @@ pub(crate) async fn login(
     State(gateway): State<GatewayState>,
     Extension(connection): Extension<ConnectionInfo>,
     NoQuery: NoQuery,
-    body: JsonText,
+    body: SmallJsonText,
 ) -> Result<Response, Problem> {
     let given: LoginJson = body.parse()?;
     let callers = gateway.callers()?;

@@ -144,3 +144,18 @@ async fn wrong_tokens_are_counted_as_failed_logins() {
     }
     panic!("no limit: {seen:?}");
 }
+
+#[tokio::test]
+async fn a_stranger_sends_little_and_a_caller_any_amount() {
+    let broker = SecuredBroker::with_tokens().worker("w1", &[]).await;
+    let long = "x".repeat(1 << 20);
+    // A login takes no part of the memory for the bodies of calls.
+    let login = format!(r#"{{"user": "{long}", "token": ""}}"#);
+    for (path, body) in [("/v1/login", &*login), ("/v1/logout", &*login)] {
+        let answer = request(&broker, "POST", path).json(body).send().await;
+        assert_eq!((answer.status, &*answer.problem()), (413, "too-large"));
+    }
+    let call = request(&broker, "POST", "/v1/objects/echo/echo").json(&format!("[\"{long}\"]"));
+    let answer = call.basic("root", &broker.keys.token("root")).send().await;
+    assert_eq!((answer.status, answer.json()), (200, long.into()));
+}
