@@ -249,7 +249,7 @@ impl Client {
             stop,
             ..
         } = &*self.0;
-        let connector = || self.connector::<I>();
+        let connector = || self.connector::<I>().named(name);
         watches.object::<I>(name, connector, nameservers, stop)
     }
 

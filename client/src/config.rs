@@ -112,8 +112,10 @@ impl ClientConfig {
     /// server's callers. `tickets` issues the tickets that it shows to workers; `None` where authentication is
     /// off.
     pub fn for_caller(nameserver: LocalLink, tickets: Option<TicketSource>) -> Self {
+        let acts_for = nameserver.caller().identity.clone();
         let mut config = Self::local(nameserver);
         config.security.ticket_source = tickets;
+        config.security.acts_for = acts_for;
         config
     }
 

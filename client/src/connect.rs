@@ -17,7 +17,7 @@ use pyroxene_common::{
     wire::{HELLO_TIMEOUT, METADATA_SINCE, SESSIONS_SINCE, STREAMS_SINCE},
 };
 use pyroxene_pyro::{
-    bridge::{PyroTarget, serve_target},
+    bridge::{CallerRights, PyroTarget, serve_target},
     uri::{PyroUri, SCHEME as PYRO_SCHEME},
 };
 use serde::de::DeserializeOwned;
@@ -108,6 +108,8 @@ pub(crate) struct Route<'a> {
     pub(crate) endpoint: &'a Endpoint,
     /// The name of the object at the instance.
     pub(crate) object: &'a str,
+    /// Its name in the directory.
+    pub(crate) name: &'a str,
     /// The expected identity of the peer. Without it, any process that listens at the endpoint is accepted.
     pub(crate) addressee: Option<&'a Addressee>,
     /// The version of the interface in which to call.
@@ -188,6 +190,10 @@ async fn connect_to_pyro(way: Route<'_>, object: &str) -> Result<(Stream, Welcom
         },
         tls: way.options.security.tls.clone(),
         repeatable: way.repeatable.to_vec(),
+        rights: way.options.security.acts_for.clone().map(|identity| {
+            let object = way.name.to_owned();
+            CallerRights { identity, object }
+        }),
     };
     // It ends with the connection.
     tokio::spawn((way.options.bridge)(there, target));

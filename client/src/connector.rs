@@ -22,6 +22,8 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(crate) struct Connector {
     options: ConnectOptions,
+    /// The name of the object in the directory, if it was found there.
+    name: Option<Arc<str>>,
     /// The tickets to present to workers, if the client logs in.
     tickets: Option<Tickets>,
     pub(crate) breaker: BreakerConfig,
@@ -34,10 +36,19 @@ impl Connector {
     pub(crate) fn new<I: Interface>(config: &ClientConfig, tickets: Option<Tickets>) -> Self {
         Self {
             options: ConnectOptions::new::<I>(config),
+            name: None,
             tickets,
             breaker: config.breaker,
             spoken: SpokenInterface::of::<I>(),
             delegate: config.delegate.clone(),
+        }
+    }
+
+    /// Connects to the instances of the object with this name.
+    pub(crate) fn named(self, name: &str) -> Self {
+        Self {
+            name: Some(name.into()),
+            ..self
         }
     }
 
@@ -51,6 +62,7 @@ impl Connector {
         Route {
             endpoint,
             object,
+            name: self.name.as_deref().unwrap_or(object),
             addressee,
             version: self.options.version,
             oldest: self.options.oldest,

@@ -3,10 +3,10 @@
 use crate::ticket_source::TicketSource;
 use pyroxene_common::{
     endpoint::Endpoint,
-    identity::{InvalidToken, Token, looks_like_token, printable_user},
+    identity::{Identity, InvalidToken, Token, looks_like_token, printable_user},
     tls::TlsClient,
 };
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 /// A user and the token that authenticates the user.
 ///
@@ -63,6 +63,8 @@ pub(crate) struct ClientSecurity {
     pub(crate) credentials: Option<Credentials>,
     /// Issues the tickets within this process, in the place of a login.
     pub(crate) ticket_source: Option<TicketSource>,
+    /// Whose rights its calls have if that is another one than this process. Workers see them in its tickets.
+    pub(crate) acts_for: Option<Arc<Identity>>,
 }
 
 impl ClientSecurity {

@@ -45,6 +45,11 @@ impl LocalLink {
         Self::new(self.0.endpoint.clone(), Weak::clone(&self.0.host), caller)
     }
 
+    /// The caller of its connections.
+    pub fn caller(&self) -> &Caller {
+        &self.0.caller
+    }
+
     /// The address at which other processes reach the host.
     pub fn endpoint(&self) -> &Endpoint {
         &self.0.endpoint

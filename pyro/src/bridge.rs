@@ -10,15 +10,19 @@ mod pool;
 mod values;
 
 use crate::{
+    PyValue,
     client::{PyroClientError, PyroConnection},
     uri::PyroUri,
 };
 use calls::BridgeDispatch;
 use pyroxene_common::{
+    access::denials::denied,
     byte_budget::ByteBudget,
     channel::{ConnectionContext, SessionLimits, Settings, serve},
     hello::{self, HelloRefusal, RefusalCode, Welcome},
+    identity::Identity,
     interface::Interface,
+    message::{Refusal, RefusalReason},
     net::Socket,
     scope::Caller,
     tls::{Stream, TlsClient},
@@ -47,6 +51,37 @@ pub struct PyroTarget {
     pub tls: Option<TlsClient>,
     /// The methods that may run twice.
     pub repeatable: Vec<String>,
+    /// Whose rights its calls have if that is another one than this process.
+    pub rights: Option<CallerRights>,
+}
+
+/// The rights of a caller at a Pyro object, which does not know them: a program in Python sees the process that
+/// calls it, and no ticket.
+#[derive(Clone, Debug)]
+pub struct CallerRights {
+    /// The caller.
+    pub identity: Arc<Identity>,
+    /// The name of the object in the directory.
+    pub object: String,
+}
+
+impl CallerRights {
+    /// Refuses a call that the caller may not make. An attribute is a method of its name.
+    fn check(&self, method: &str, positional: &[PyValue]) -> Result<(), Refusal> {
+        let first = positional.first().and_then(PyValue::as_str);
+        let used = match (method, first) {
+            ("__getattr__" | "__setattr__", Some(attribute)) => attribute,
+            (method, _) => method,
+        };
+        if self.identity.may_call(&self.object, used) {
+            return Ok(());
+        }
+        Err(Refusal {
+            reason: RefusalReason::Denied,
+            retry_after_ms: 0,
+            message: denied(&self.identity, &format!("{}.{used}", self.object)),
+        })
+    }
 }
 
 impl PyroTarget {

@@ -11,7 +11,7 @@ mod tasks;
 use crate::harness::{Broker, http::Request};
 
 /// A request to the first name server of a broker.
-fn request(broker: &Broker, method: &str, path: &str) -> Request {
+pub(crate) fn request(broker: &Broker, method: &str, path: &str) -> Request {
     let addresses = broker.addresses();
     let first = addresses.split(',').next().unwrap();
     Request::new(first, method, path)

@@ -162,6 +162,7 @@ impl<I: Interface> Link<I> {
         let way = Route {
             endpoint: &self.endpoint,
             object: self.object,
+            name: self.object,
             addressee: Some(&Addressee::NameServer),
             version: self.options.version,
             oldest: self.options.oldest,

@@ -115,6 +115,14 @@ pub fn log(identity: &Identity, what: &str) {
     }
 }
 
+/// Logs a denied call, and returns its error message.
+pub fn denied(identity: &Identity, what: &str) -> String {
+    let Identity { name, role, .. } = identity;
+    log(identity, what);
+    let what = shortened(what);
+    format!("'{name}' ({role}) may not call {what}")
+}
+
 /// An untrusted text for a log or an error: on one line, and cut after 120 characters. A cut text ends with
 /// `…`.
 pub fn shortened(text: &str) -> String {

@@ -1,6 +1,6 @@
 //! Which methods of an object a caller may call. This is decided once for each connection.
 
-use super::denials;
+use super::denials::denied;
 use crate::{
     hello::{HelloRefusal, RefusalCode},
     identity::{Identity, Role},
@@ -69,14 +69,6 @@ impl MethodPermissions {
     }
 }
 
-/// Logs a denial, and returns its error message.
-fn denied(identity: &Identity, what: &str) -> String {
-    let Identity { name, role, .. } = identity;
-    denials::log(identity, what);
-    let what = denials::shortened(what);
-    format!("'{name}' ({role}) may not call {what}")
-}
-
 impl AccessPolicy {
     /// The methods of an object that an identity may call; at most the method `only`, if it is given.
     pub(crate) fn permit(
@@ -89,11 +81,7 @@ impl AccessPolicy {
         let may_call = |method: &Method| match self {
             _ if only.is_some_and(|only| only != method.name) => false,
             Self::Open => true,
-            Self::Patterns => match identity.role {
-                Role::Admin => true,
-                Role::User => identity.allow.allows(object, Some(method.name)),
-                Role::Worker | Role::Observer => false,
-            },
+            Self::Patterns => identity.may_call(object, method.name),
             Self::Roles(may_call) => may_call(identity.role, method.name),
         };
         let allowed: Box<[bool]> = methods.iter().map(may_call).collect();

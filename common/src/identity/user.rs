@@ -18,6 +18,18 @@ pub struct Identity {
     pub allow: Patterns,
 }
 
+impl Identity {
+    /// Whether it may call a method of an object that has no rule of its own: admins may call every method, users
+    /// those that their patterns allow, and other roles none.
+    pub fn may_call(&self, object: &str, method: &str) -> bool {
+        match self.role {
+            Role::Admin => true,
+            Role::User => self.allow.allows(object, Some(method)),
+            Role::Worker | Role::Observer => false,
+        }
+    }
+}
+
 /// The prefix of identities that act inside the processes of a broker, such as its dispatcher. No peer of a
 /// socket can have such a name.
 const RESERVED: &str = "pyroxene:";

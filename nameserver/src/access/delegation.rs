@@ -60,13 +60,8 @@ impl TicketAuthority {
             }
             (Err(error), _) => return Err(error.to_string()),
         };
-        let Identity { role, allow, .. } = &identity;
-        let may_call = match role {
-            Role::Admin => true,
-            Role::User => allow.allows(object, Some(method)),
-            Role::Worker | Role::Observer => false,
-        };
-        match may_call {
+        let role = identity.role;
+        match identity.may_call(object, method) {
             true => Ok(identity),
             false => Err(format!("'{name}' ({role}) may not call {object}.{method}")),
         }

@@ -7,7 +7,7 @@ mod watchers;
 use super::{
     InstanceDirectory, Listing, Selection, SessionOwner,
     names::{check_name, check_worker_address, parse_address},
-    targets::{KnownNameServers, check_target},
+    targets::{KnownNameServers, check_pyro_target, check_target},
 };
 use crate::{limits::Limiter, long_poll::time_to_wait};
 pub(crate) use exclusive::NameStore;
@@ -135,6 +135,11 @@ impl DirectoryService {
             advertised,
             peers: peers.filter_map(|address| address.parse().ok()).collect(),
         }
+    }
+
+    /// Refuses the address of a Pyro object that is one of a name server.
+    pub(crate) async fn check_pyro_target(&self, target: &Endpoint) -> Result<(), DirectoryError> {
+        Box::pin(check_pyro_target(&self.known_nameservers(), target)).await
     }
 
     /// Keeps static names in the store, and takes over those that are in it.
@@ -366,7 +371,8 @@ impl directory::Directory for DirectoryService {
         _: Context,
         filter: ObjectFilter,
     ) -> Result<Vec<ObjectEntry>, DirectoryError> {
-        let searching = offload(move || {
+        let caller = scope::current().caller;
+        let searching = offload(caller.turn_name(), move || {
             let selection = Selection::new(filter)?;
             let page = |after: Option<&str>| self.lock().directory.page(&selection, after);
             Listing::take(&selection, page).map(Listing::into_entries)
@@ -379,7 +385,8 @@ impl directory::Directory for DirectoryService {
     }
 
     async fn workers(self, _: Context) -> Vec<WorkerEntry> {
-        let listing = offload(move || {
+        let caller = scope::current().caller;
+        let listing = offload(caller.turn_name(), move || {
             let mut workers: Vec<WorkerEntry> = Vec::new();
             loop {
                 let last = workers.last().map(|worker| worker.name.clone());
@@ -405,10 +412,13 @@ impl directory::Directory for DirectoryService {
         check_may_host(caller.identity.as_deref(), [&*name])?;
         // An invalid address is refused below, with the reason.
         let target = parse_address(&name, &uri).ok();
-        // The daemon of a Pyro object is no name server, and Pyro does not look up its host.
-        let target = target.filter(|address| !address.object.starts_with(PYRO_SCHEME));
-        if let Some(Ok(target)) = target.map(|address| address.endpoint.parse::<Endpoint>()) {
-            Box::pin(check_target(&self.known_nameservers(), &target)).await?;
+        if let Some(address) = target
+            && let Ok(target) = address.endpoint.parse::<Endpoint>()
+        {
+            match address.object.starts_with(PYRO_SCHEME) {
+                true => self.check_pyro_target(&target).await?,
+                false => Box::pin(check_target(&self.known_nameservers(), &target)).await?,
+            }
         }
         let Some(names) = &self.static_names else {
             return self.change(|directory| directory.register(&name, &uri, &tags, exclusive));

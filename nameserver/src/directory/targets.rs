@@ -11,7 +11,7 @@ use futures::future::join_all;
 use pyroxene_common::{endpoint::Endpoint, interfaces::directory::DirectoryError};
 use std::{
     fs,
-    net::{IpAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, UdpSocket},
     path::Path,
     time::Duration,
 };
@@ -40,6 +40,30 @@ pub(super) async fn check_target(
         Endpoint::Unix(_) => Vec::new(),
         Endpoint::Tcp { host, .. } => addresses_of(host).await,
     };
+    check_addresses(known, target, &addresses).await
+}
+
+/// The same for the daemon of a Pyro object, whose host is not looked up: Pyro does not do that either, and its
+/// programs register names of hosts that only their clients know.
+pub(super) async fn check_pyro_target(
+    known: &KnownNameServers,
+    target: &Endpoint,
+) -> Result<(), DirectoryError> {
+    let address = match target {
+        Endpoint::Tcp { host, .. } if host.eq_ignore_ascii_case("localhost") => {
+            Some(IpAddr::from(Ipv4Addr::LOCALHOST))
+        }
+        Endpoint::Tcp { host, .. } => literal(host),
+        Endpoint::Unix(_) => None,
+    };
+    check_addresses(known, target, address.as_slice()).await
+}
+
+async fn check_addresses(
+    known: &KnownNameServers,
+    target: &Endpoint,
+    addresses: &[IpAddr],
+) -> Result<(), DirectoryError> {
     if addresses.iter().any(IpAddr::is_unspecified) {
         return Err(invalid(format!(
             "'{target}' is not the address of a host: a static name needs one that clients can \
@@ -54,12 +78,12 @@ pub(super) async fn check_target(
             .iter()
             .any(|address| is_own_address(known.own.as_ref(), *address, *port)),
     };
-    if is_here || leads_to(target, &addresses, known.advertised.iter()).await {
+    if is_here || leads_to(target, addresses, known.advertised.iter()).await {
         return Err(invalid(format!(
             "'{target}' is this name server: a static name leads to a worker"
         )));
     }
-    if leads_to(target, &addresses, known.peers.iter()).await {
+    if leads_to(target, addresses, known.peers.iter()).await {
         return Err(invalid(format!(
             "'{target}' is a name server over the same store: a static name leads to a worker"
         )));
@@ -96,11 +120,18 @@ fn is_host(target: &Endpoint, host: &str) -> bool {
     matches!(target, Endpoint::Tcp { host: of_target, .. } if of_target.eq_ignore_ascii_case(host))
 }
 
+/// The address that a host is written as.
+fn literal(host: &str) -> Option<IpAddr> {
+    let host = host.split('%').next().unwrap_or(host);
+    host.parse::<IpAddr>()
+        .ok()
+        .map(|address| address.to_canonical())
+}
+
 /// The addresses of a host, as far as this machine can resolve it.
 async fn addresses_of(host: &str) -> Vec<IpAddr> {
-    let literal = host.split('%').next().unwrap_or(host);
-    if let Ok(address) = literal.parse::<IpAddr>() {
-        return vec![address.to_canonical()];
+    if let Some(address) = literal(host) {
+        return vec![address];
     }
     match timeout(LOOKUP, lookup_host((host, 0))).await {
         Ok(Ok(found)) => found.map(|address| address.ip().to_canonical()).collect(),
@@ -176,6 +207,25 @@ mod tests {
         for target in ["192.0.2.2:9091", "192.0.2.3:9090", "unix:/run/ns"] {
             let checked = check_target(&known, &endpoint(target)).await;
             assert_eq!(checked, Ok(()), "{target}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_name_of_a_pyro_object_leads_to_no_name_server_and_its_host_is_not_looked_up() {
+        let known = KnownNameServers {
+            own: Some("127.0.0.1:9090".parse().unwrap()),
+            ..KnownNameServers::default()
+        };
+        for (target, is_allowed) in [
+            ("127.0.0.1:9090", false),
+            ("LocalHost:9090", false),
+            ("[::ffff:127.0.0.1]:9090", false),
+            ("0.0.0.0:4000", false),
+            ("127.0.0.1:9091", true),
+            ("host.example:9090", true),
+        ] {
+            let checked = check_pyro_target(&known, &target.parse().unwrap()).await;
+            assert_eq!(checked.is_ok(), is_allowed, "{target}: {checked:?}");
         }
     }
 

@@ -22,18 +22,12 @@ pub(super) fn check_submission(
     caller: Option<&Identity>,
     submission: &Submission,
 ) -> Result<(), TasksError> {
-    let Some(Identity { name, role, allow }) = caller else {
-        return Ok(());
-    };
     let Submission { object, method, .. } = submission;
-    let allowed = match role {
-        Role::Admin => true,
-        Role::User => allow.allows(object, Some(method)),
-        Role::Worker | Role::Observer => false,
-    };
-    if allowed {
+    let Some(Identity { name, role, .. }) =
+        caller.filter(|caller| !caller.may_call(object, method))
+    else {
         return Ok(());
-    }
+    };
     let (object, method) = (denials::shortened(object), denials::shortened(method));
     if denials::may_log(name) {
         tracing::warn!(user = name, %role, object, method, "submission denied");

@@ -103,6 +103,10 @@ impl<I: Interface> BridgeDispatch<I> {
         named: PyValue,
         is_repeatable: bool,
     ) -> Result<PyroResult, PyroFailure> {
+        if let Some(rights) = &self.pool.target().rights {
+            let checked = rights.check(method, &positional);
+            checked.map_err(|refusal| PyroFailure::Other(CallFailure::Refused(refusal)))?;
+        }
         let refused_arguments = |sentence| PyroFailure::Other(invalid(sentence));
         let called = self.pool.call(method, positional, named).await;
         called.map_err(|error| match error {

@@ -52,7 +52,7 @@ pub(super) fn to_json(value: &PyValue) -> Result<String, String> {
 /// The value with serpent's bytes as bytes, and `null` for numbers that JSON does not have.
 fn finite(value: &PyValue) -> PyValue {
     if let Some(bytes) = serpent_bytes(value) {
-        return PyValue::Bytes(bytes);
+        return PyValue::Bytes(bytes.into());
     }
     match value {
         PyValue::Float(number) if !number.is_finite() => PyValue::None,
@@ -114,7 +114,7 @@ mod tests {
     fn every_value_has_a_form_in_json() {
         let value = PyValue::List(vec![
             PyValue::Float(f64::NAN),
-            PyValue::Tuple(vec![PyValue::Bytes(vec![1])]),
+            PyValue::Tuple(vec![PyValue::Bytes(vec![1].into())]),
             PyValue::Dict(vec![(
                 PyValue::Tuple(vec![PyValue::Int(1)]),
                 PyValue::Set(vec![]),

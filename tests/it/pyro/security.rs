@@ -1,7 +1,10 @@
 //! Programs in Python where callers have to log in.
 
-use super::{balanced::security_server, pyroxene, python::Python};
-use crate::harness::{Broker, Process, SecuredBroker, in_time, seconds, turn};
+use super::{balanced::security_server, pyroxene, python::Python, test_objects};
+use crate::{
+    harness::{Broker, Process, SecuredBroker, in_time, seconds, turn},
+    http::request as http_request,
+};
 use pyroxene_common::tls::TlsClient;
 use pyroxene_pyro::{client::PyroConnection, uri::PyroUri};
 use std::{collections::BTreeSet, path::Path, process::Stdio};
@@ -190,6 +193,48 @@ async fn programs_in_python_are_found_and_called_over_tls_with_certificates() {
     let trust: Vec<&str> = trust.iter().map(String::as_str).collect();
     let refused = broker.run(&[&words[..], &trust].concat()).await;
     assert_ne!(refused.code, Some(0), "{refused:?}");
+}
+
+/// A program in Python knows nothing of patterns: whoever calls it for somebody asks for the rights.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rights_at_objects_of_pyro_are_those_of_the_caller_of_the_gateway() {
+    let broker = SecuredBroker::with_tokens().await;
+    for (name, role, allow) in [
+        ("uma", "user", "vault"),
+        ("bo", "user", "vault.echo"),
+        ("nina", "user", "nothing"),
+        ("oli", "observer", "vault"),
+    ] {
+        broker.add_user(name, role, &[allow]).await;
+    }
+    let host = test_objects::serve().await;
+    let uri = format!("PYRO:something-1@{}", host.local_addr());
+    let registered = broker.run_as("root", &["register", "vault", &uri]).await;
+    assert_eq!(registered.code, Some(0), "{registered:?}");
+    for (name, method, body, status) in [
+        ("root", "multiply", r#"{"*": [6, 7]}"#, 200),
+        ("uma", "multiply", r#"{"*": [6, 7]}"#, 200),
+        ("bo", "echo", r#"{"*": [1]}"#, 200),
+        ("bo", "multiply", r#"{"*": [6, 7]}"#, 403),
+        ("nina", "multiply", r#"{"*": [6, 7]}"#, 403),
+        ("nina", "generator", "{}", 403),
+        ("oli", "multiply", r#"{"*": [6, 7]}"#, 403),
+    ] {
+        let path = format!("/v1/objects/vault/{method}");
+        let request = http_request(&broker, "POST", &path).basic(name, &broker.keys.token(name));
+        let answer = request.json(body).send().await;
+        assert_eq!(answer.status, status, "{name} {method}: {answer:?}");
+    }
+    let own = broker.addresses();
+    let itself = format!("PYRO:Pyro.NameServer@{own}");
+    let refused = broker
+        .run_as("root", &["register", "itself", &itself])
+        .await;
+    assert_ne!(refused.code, Some(0), "{refused:?}");
+    assert!(
+        refused.stderr.contains("is this name server"),
+        "{refused:?}"
+    );
 }
 
 /// Runs a command that makes a certificate. Whether there is such a command.

@@ -6,12 +6,12 @@ use pyroxene_client::{CallError, Client, ClientConfig, DynamicError, DynamicObje
 use pyroxene_common::{
     channel::{AttemptError, Stream},
     host::{NamedAnswer, NamedCall},
-    identity::{Identity, Role},
+    identity::Identity,
     interface::describe::is_stream,
     interfaces::invoke::{InvokeError, InvokeStream},
 };
 use pyroxene_pyro::{
-    PyValue,
+    PyValue, apart,
     described::{BlobPlace, DescribedObject, raised},
     exception::PyException,
     literal,
@@ -100,7 +100,7 @@ impl RelayClient {
 
     /// An object that describes itself now.
     pub(super) async fn found(&self, name: &str) -> Result<Arc<RelayedObject>, PyException> {
-        let finding = RelayedObject::find(&self.client, name, self.identity.clone());
+        let finding = RelayedObject::find(&self.client, name);
         let found = match timeout(DESCRIBE_TIMEOUT, finding).await {
             Ok(found) => found.map(Arc::new),
             Err(_) => {
@@ -130,7 +130,6 @@ impl RelayClient {
 pub(super) struct RelayedObject {
     object: DynamicObject,
     kind: RelayedKind,
-    identity: Option<Arc<Identity>>,
 }
 
 #[derive(Debug)]
@@ -172,11 +171,7 @@ fn unreadable(error: impl ToString) -> PyException {
 }
 
 impl RelayedObject {
-    async fn find(
-        client: &Client,
-        name: &str,
-        identity: Option<Arc<Identity>>,
-    ) -> Result<Self, PyException> {
+    async fn find(client: &Client, name: &str) -> Result<Self, PyException> {
         let found = client.dynamic(name, context()).await;
         let object = found.map_err(|error| match error {
             DynamicError::Call(error) => failed(error),
@@ -187,11 +182,7 @@ impl RelayedObject {
             true => RelayedKind::Python(Arc::new(members(&object).await?)),
             false => RelayedKind::Hosted(Arc::new(DescribedObject::new(description))),
         };
-        Ok(Self {
-            object,
-            kind,
-            identity,
-        })
+        Ok(Self { object, kind })
     }
 
     pub(super) fn members(&self) -> &Arc<Members> {
@@ -245,7 +236,9 @@ impl RelayedObject {
     ) -> Result<PyroAnswer, PyException> {
         let method = described.method(&call)?;
         let shown = format!("{}.{}", call.object, call.method);
-        let named = described.named_call(method, &shown, call, BlobPlace::Within)?;
+        let caller = Arc::clone(&call.caller);
+        let naming = described.named_call(method, &shown, call, BlobPlace::Within);
+        let named = naming.await?;
         let NamedCall {
             arguments, inputs, ..
         } = named;
@@ -266,44 +259,22 @@ impl RelayedObject {
             items,
             blobs: Vec::new(),
         };
-        described.answer(method, answered)
-    }
-
-    /// Whether the caller may call a method: a program in Python does not know, and does not ask.
-    fn check_right(&self, object: &str, method: &str) -> Result<(), PyException> {
-        let Some(identity) = self.identity.as_deref() else {
-            return Ok(());
-        };
-        let may_call = match identity.role {
-            Role::Admin => true,
-            Role::User => identity.allow.allows(object, Some(method)),
-            Role::Worker | Role::Observer => false,
-        };
-        match may_call {
-            true => Ok(()),
-            false => {
-                let Identity { name, role, .. } = identity;
-                let text = format!("'{name}' ({role}) may not call {object}.{method}");
-                Err(PyException::pyro("SecurityError", text))
-            }
-        }
+        described.answer(&caller, method, answered).await
     }
 
     async fn call_python(&self, call: PyroCall) -> Result<PyroAnswer, PyException> {
-        let wanted = call.positional.first().and_then(PyValue::as_str);
-        let used = match (&*call.method, wanted) {
-            ("__getattr__" | "__setattr__", Some(attribute)) => attribute,
-            (method, _) => method,
-        };
-        self.check_right(&call.object, used)?;
         if call.envelope.blob.is_some() {
             let text = "a SerializedBlob goes to the object itself, not by way of the name server";
             return Err(PyException::pyro("SerializeError", text));
         }
+        let (caller, size) = (call.caller, apart::size_of(&call.positional));
+        let size = size + apart::size_of(call.named.iter().map(|(_, value)| value));
         let named = call.named.into_iter();
         let named = named.map(|(name, value)| (PyValue::Str(name), value));
-        let arguments = literal::arguments(call.positional, PyValue::Dict(named.collect()));
-        let arguments = arguments.map_err(unreadable)?;
+        let (positional, named) = (call.positional, PyValue::Dict(named.collect()));
+        let writing = move || literal::arguments(positional, named);
+        let arguments = apart::apart(caller.turn_name(), size, writing).await;
+        let arguments = arguments.map_err(unreadable)?.map_err(unreadable)?;
         let described = self.object.description().method(&call.method);
         let answered = match described.is_some_and(|method| method.repeatable) {
             // Its items are a list then.
@@ -323,8 +294,10 @@ impl RelayedObject {
             });
             return Ok(PyroAnswer::Items(PyroItems::new(items)));
         }
-        let answer = literal::read_answer(&answer.unwrap_or_default());
-        Ok(answer.map_err(unreadable)?.into())
+        let answer = answer.unwrap_or_default();
+        let (size, reading) = (answer.len(), move || literal::read_answer(&answer));
+        let answer = apart::apart(caller.turn_name(), size, reading).await;
+        Ok(answer.map_err(unreadable)?.map_err(unreadable)?.into())
     }
 }
 
