@@ -19,7 +19,7 @@ mod settings;
 mod skip;
 mod streams;
 
-pub use busy_poll::busy_poll;
+pub use busy_poll::{BusyPoll, busy_poll};
 pub use callbacks::{Callback, HostedCallback, ReceivedCallback};
 pub use client::{ClientConnection, ConnectionSession, ProgressListener};
 pub use error::{AttemptError, CallFailure, ConnectionLost, Unauthenticated};

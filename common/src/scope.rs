@@ -198,6 +198,14 @@ impl Caller {
         }
     }
 
+    /// The name by which it takes turns with other callers: that of its identity, or its address without one.
+    pub fn turn_name(&self) -> &str {
+        match &self.identity {
+            Some(identity) => &identity.name,
+            None => &self.address,
+        }
+    }
+
     /// Whether it may be a process on another machine: its address is no loopback address.
     ///
     /// ```

@@ -1,15 +1,15 @@
 //! Compressed answers (gzip, RFC 1952).
 
-use crate::{accept, api::json_text, problem::Problem};
+use crate::{accept, api::json_text, caller::Principal, problem::Problem};
 use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
+use pyroxene_common::offload::offload;
 use serde::Serialize;
 use std::io::Write;
-use tokio::task::spawn_blocking;
 
 /// Shorter answers are not worth it.
 const MIN_LENGTH: usize = 1024;
@@ -32,13 +32,14 @@ pub(crate) fn mark(headers: &mut HeaderMap) {
     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
 }
 
-/// An answer in JSON that may be large. `make` is called on a thread of its own.
+/// An answer in JSON that may be large. `make` is called outside the runtime's threads, in turns of the callers.
 pub(crate) async fn json<T: Serialize>(
     headers: &HeaderMap,
+    caller: &Principal,
     make: impl FnOnce() -> T + Send + 'static,
 ) -> Result<Response, Problem> {
     let is_accepted = is_accepted(headers);
-    let making = spawn_blocking(move || {
+    let making = offload(caller.turn_name(), move || {
         let text = serde_json::to_string(&make())?;
         Ok(match is_accepted && text.len() >= MIN_LENGTH {
             true => (gzip(text.as_bytes(), Compression::fast()), true),

@@ -156,6 +156,10 @@ impl Names for DirectoryNames {
             if tags.iter().any(|tag| tag == INSTANCE_TAG)
                 && let Ok(uri) = PyroUri::parse(&uri)
             {
+                self.directory
+                    .check_pyro_target(&uri.endpoint)
+                    .await
+                    .map_err(refused)?;
                 // The name server keeps the lease itself.
                 let adding = self.instances.add(&name, uri, tags);
                 let adding = Scope::default().wrap(Box::pin(adding));

@@ -2,6 +2,7 @@
 
 use crate::{
     PyValue,
+    apart::apart,
     exception::PyException,
     serializer::{Invocation, Serializer},
     transport::{TransportError, read_message, write_message},
@@ -271,12 +272,17 @@ async fn exchange(
     write_message(stream, message).await.map_err(lost)?;
     let answer = read_message(stream, DEFAULT_MAX_MESSAGE).await;
     let answer = answer.map_err(PyroClientError::Lost)?;
-    let answer = answer.ok_or_else(|| lost(io::ErrorKind::UnexpectedEof.into()))?;
+    let mut answer = answer.ok_or_else(|| lost(io::ErrorKind::UnexpectedEof.into()))?;
     // Early failures come in another serializer than the client's.
     let serializer = Serializer::from_number(answer.header.serializer);
     let serializer = serializer
         .ok_or_else(|| PyroClientError::Unexpected("in an unknown serializer".to_owned()))?;
-    let value = serializer.read(&answer.payload).map_err(|error| {
+    // Programs in Python take turns, as callers do.
+    let (program, payload) = (stream.remote_address(), std::mem::take(&mut answer.payload));
+    let (program, size) = (program.unwrap_or_default(), payload.len());
+    let reading = move || serializer.read(&payload);
+    let read = apart(&program, size, reading).await.map_err(lost)?;
+    let value = read.map_err(|error| {
         PyroClientError::Unexpected(format!("a value that cannot be read: {error}"))
     })?;
     Ok((answer, value))

@@ -3,9 +3,10 @@
 
 use crate::{
     PyValue,
+    apart::apart,
     exception::PyException,
     schema,
-    server::{Members, PyroAnswer, PyroCall, PyroItem, PyroItems},
+    server::{Members, PyroAnswer, PyroCall, PyroCaller, PyroItem, PyroItems},
 };
 use futures::{StreamExt, stream};
 use pyroxene_common::{
@@ -15,7 +16,7 @@ use pyroxene_common::{
     interfaces::invoke::InvokeError,
 };
 use serde_json::Value;
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 /// Where the bytes of a call go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +84,9 @@ impl DescribedObject {
     /// # Errors
     ///
     /// It has no form in Python.
-    pub fn answer(
+    pub async fn answer(
         self: &Arc<Self>,
+        caller: &PyroCaller,
         method: &MethodDescription,
         answered: NamedAnswer,
     ) -> Result<PyroAnswer, PyException> {
@@ -96,7 +98,11 @@ impl DescribedObject {
         if let Some(items) = items {
             return Ok(PyroAnswer::Items(Arc::clone(self).items(method, items)));
         }
-        let value = schema::from_json(&answer, &method.result, &self.description, blobs);
+        let (this, schema) = (Arc::clone(self), method.result.clone());
+        let size = answer.len();
+        let reviving = move || schema::from_json(&answer, &schema, &this.description, blobs);
+        let value = apart(caller.turn_name(), size, reviving).await;
+        let value = value.map_err(stopping)?;
         let value =
             value.map_err(|error| PyException::pyro("SerializeError", error.to_string()))?;
         Ok(value.into())
@@ -108,7 +114,22 @@ impl DescribedObject {
     /// # Errors
     ///
     /// The arguments do not fit the parameters.
-    pub fn named_call(
+    pub async fn named_call(
+        self: &Arc<Self>,
+        method: &MethodDescription,
+        shown: &str,
+        call: PyroCall,
+        place: BlobPlace,
+    ) -> Result<NamedCall, PyException> {
+        let size = call.size();
+        let caller = Arc::clone(&call.caller);
+        let (this, method, shown) = (Arc::clone(self), method.clone(), shown.to_owned());
+        let naming = move || this.name_arguments(&method, &shown, call, place);
+        let named = apart(caller.turn_name(), size, naming).await;
+        named.map_err(stopping)?
+    }
+
+    fn name_arguments(
         &self,
         method: &MethodDescription,
         shown: &str,
@@ -181,6 +202,10 @@ impl DescribedObject {
         let texts = texts.collect::<Result<Vec<_>, _>>()?;
         Ok(Stream::new(stream::iter(texts)))
     }
+}
+
+fn stopping(error: io::Error) -> PyException {
+    PyException::pyro("CommunicationError", error.to_string())
 }
 
 /// The schema of a stream's items.

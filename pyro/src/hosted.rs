@@ -81,15 +81,18 @@ impl OwnObject {
             session: Some(call.sessions.call(&call.object)),
             ..Scope::default()
         };
-        let named = self
+        let pyro_caller = Arc::clone(&call.caller);
+        let naming = self
             .described
-            .named_call(method, &shown, call, BlobPlace::Beside)?;
+            .named_call(method, &shown, call, BlobPlace::Beside);
+        let named = naming.await?;
         let mut context: Context = context::current();
         context.deadline = Instant::now() + DEADLINE;
         let calling = self.object.invoke(context, named, &name, identity.as_ref());
         let answered = scope.wrap(calling).await.map_err(failed)?;
         let answered = answered.map_err(|error| raised(&shown, error))?;
-        Ok(self.described.answer(method, answered)?)
+        let answer = self.described.answer(&pyro_caller, method, answered);
+        Ok(answer.await?)
     }
 }
 

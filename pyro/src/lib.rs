@@ -12,6 +12,7 @@
 //! - [`client`] calls an object of a Pyro daemon, and [`bridge`] lets this broker's clients do so as if it were
 //!   an object of a worker.
 
+pub mod apart;
 pub mod bridge;
 pub mod client;
 #[cfg(feature = "serve")]

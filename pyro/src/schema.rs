@@ -14,6 +14,7 @@ use crate::{
     serializer::{SerializerError, json},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use pyroxene_common::{
     interface::Description,
     values::{BYTES_MARK, Blob},
@@ -137,8 +138,8 @@ impl Arguments<'_> {
                     && let Some(bytes) = serpent_bytes(&value)
                 {
                     return match is_blob(schema) {
-                        true => self.lifted(bytes),
-                        false => PyValue::Bytes(bytes),
+                        true => self.lifted(bytes.into()),
+                        false => PyValue::Bytes(bytes.into()),
                     };
                 }
                 let PyValue::Dict(entries) = value else {
@@ -156,11 +157,11 @@ impl Arguments<'_> {
     }
 
     /// The position of bytes that are handed over beside the text, or the bytes if none are.
-    fn lifted(&mut self, bytes: Vec<u8>) -> PyValue {
+    fn lifted(&mut self, bytes: Bytes) -> PyValue {
         let Some(blobs) = &mut self.blobs else {
             return PyValue::Bytes(bytes);
         };
-        blobs.push(bytes.into());
+        blobs.push(Blob(bytes));
         PyValue::Int(i64::try_from(blobs.len() - 1).unwrap_or(i64::MAX))
     }
 }
@@ -192,7 +193,7 @@ impl Results<'_> {
             PyValue::Int(position) if is_blob(schema) => {
                 let place = usize::try_from(position).ok();
                 match place.and_then(|place| self.blobs.get_mut(place)) {
-                    Some(blob) => PyValue::Bytes(Vec::from(std::mem::take(blob).0)),
+                    Some(blob) => PyValue::Bytes(std::mem::take(blob).0),
                     None => PyValue::Int(position),
                 }
             }
@@ -261,7 +262,7 @@ mod tests {
             "[0, 255]"
         );
         let read = from_json("[0,255]", &blob, &description, Vec::new()).unwrap();
-        assert_eq!(read, PyValue::Bytes(vec![0, 255]));
+        assert_eq!(read, PyValue::Bytes(vec![0, 255].into()));
         let big = PyValue::int_from_decimal("18446744073709551616");
         let text = to_json(big.clone(), &integer, &description, None).unwrap();
         assert_eq!(text, "\"18446744073709551616\"");
@@ -295,7 +296,7 @@ mod tests {
         let description = description();
         let blob = json!({"type": "array", "items": {"type": "integer"}, BYTES_MARK: true});
         let schema = json!({"type": "array", "items": blob});
-        let bytes = |byte: u8| PyValue::Bytes(vec![byte; 3]);
+        let bytes = |byte: u8| PyValue::Bytes(vec![byte; 3].into());
         let given = PyValue::List(vec![bytes(1), bytes(2)]);
         let mut blobs = Vec::new();
         let text = to_json(given.clone(), &schema, &description, Some(&mut blobs)).unwrap();

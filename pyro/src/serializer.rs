@@ -6,6 +6,7 @@ mod msgpack;
 mod serpent;
 
 use crate::PyValue;
+use bytes::Bytes;
 
 /// A serializer. A connection may use another one in every message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,8 +106,8 @@ impl Serializer {
     /// # Errors
     ///
     /// The bytes are no call.
-    pub fn read_invocation(self, bytes: &[u8]) -> Result<Invocation, SerializerError> {
-        let [object, method, positional, named] = self.read_parts(bytes)?;
+    pub fn read_invocation(self, message: &Bytes) -> Result<Invocation, SerializerError> {
+        let [object, method, positional, named] = self.read_parts(message)?;
         let positional = match positional {
             // Python takes the letters of a text one by one.
             PyValue::Str(text) => text.chars().map(PyValue::str).collect(),
@@ -132,7 +133,7 @@ impl Serializer {
     /// The bytes are no such call.
     pub fn read_blob_invocation(
         self,
-        bytes: &[u8],
+        message: &Bytes,
         annotation: &[u8],
     ) -> Result<(PyValue, Invocation), SerializerError> {
         let about = marshal::read(annotation)?.into_sequence();
@@ -140,7 +141,7 @@ impl Serializer {
         let Some([info, PyValue::Str(object), PyValue::Str(method)]) = about else {
             return Err(not_a_call());
         };
-        let [_, _, data, _] = self.read_parts(bytes)?;
+        let [_, _, data, _] = self.read_parts(message)?;
         let call = Invocation {
             object,
             method,
@@ -151,8 +152,12 @@ impl Serializer {
     }
 
     /// The four parts of a call.
-    fn read_parts(self, bytes: &[u8]) -> Result<[PyValue; 4], SerializerError> {
-        match self.read(bytes)? {
+    fn read_parts(self, message: &Bytes) -> Result<[PyValue; 4], SerializerError> {
+        let read = match self {
+            Self::Msgpack => msgpack::read_shared(message),
+            _ => self.read(message),
+        };
+        match read? {
             PyValue::Dict(entries) if self == Self::Json => {
                 let mut parts = [const { None }; 4];
                 for (key, value) in entries {

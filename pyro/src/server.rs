@@ -12,7 +12,7 @@ pub use sessions::ConnectionSessions;
 pub use streams::{PyroItem, PyroItems};
 
 use crate::{
-    PyValue,
+    PyValue, apart,
     envelope::Envelope,
     exception::{PyException, TRACEBACK},
     login::{Arrival, LetIn, PyroDoor},
@@ -24,7 +24,12 @@ use crate::{
 };
 use context::CallContext;
 use futures::future::{BoxFuture, FutureExt, ready};
-use pyroxene_common::{identity::Identity, scope::Caller, wire::HELLO_TIMEOUT};
+use pyroxene_common::{
+    channel::{BusyPoll, DEFAULT_BUSY_POLL},
+    identity::Identity,
+    scope::Caller,
+    wire::HELLO_TIMEOUT,
+};
 use std::{fmt, io, sync::Arc};
 use streams::{ItemStreams, StreamUser};
 use tokio::{
@@ -73,6 +78,14 @@ pub struct PyroCaller {
 }
 
 impl PyroCaller {
+    /// The name by which it takes turns with other callers.
+    pub fn turn_name(&self) -> &str {
+        match &self.identity {
+            Some(identity) => &identity.name,
+            None => &self.address,
+        }
+    }
+
     /// The same as the caller of a method.
     pub fn to_caller(&self) -> Caller {
         Caller {
@@ -101,6 +114,14 @@ pub struct PyroCall {
     pub envelope: Arc<Envelope>,
     /// The sessions of its connection.
     pub sessions: Arc<ConnectionSessions>,
+}
+
+impl PyroCall {
+    /// The size of its arguments, for [`apart`].
+    pub fn size(&self) -> usize {
+        let named = self.named.iter().map(|(_, value)| value);
+        apart::size_of(self.positional.iter().chain(named))
+    }
 }
 
 /// The result of a call.
@@ -201,6 +222,7 @@ impl PyroProtocol {
     ) {
         let connection = Connection {
             stream: BufReader::new(stream),
+            busy_poll: BusyPoll::new(DEFAULT_BUSY_POLL),
             max_message: self.max_message,
             context: Arc::new(CallContext {
                 objects: self.objects,
@@ -223,6 +245,7 @@ impl PyroProtocol {
 /// A connection in service.
 struct Connection<S> {
     stream: BufReader<S>,
+    busy_poll: BusyPoll,
     max_message: usize,
     context: Arc<CallContext>,
     door: Option<PyroDoor>,
@@ -254,6 +277,7 @@ impl<S: PyroStream> Connection<S> {
         loop {
             let has_streams = self.context.user.has_streams();
             let reading = read_message(&mut self.stream, self.max_message);
+            let reading = self.busy_poll.run(reading);
             // A client that waits for nothing, and has taken all items, loses nothing.
             let read = tokio::select! {
                 biased;
@@ -336,7 +360,14 @@ impl<S: PyroStream> Connection<S> {
             },
             Err(raised) => Err(raised),
         };
-        let written = result.map(|value| serializer.write(&value));
+        let written = match result {
+            Ok(value) => {
+                let size = apart::size_of([&value]);
+                let writing = move || serializer.write(&value);
+                Ok(apart::apart(self.caller.turn_name(), size, writing).await?)
+            }
+            Err(raised) => Err(raised),
+        };
         let annotations = match is_value {
             true => envelope.take_answered(),
             false => Vec::new(),

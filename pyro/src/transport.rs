@@ -42,13 +42,25 @@ pub async fn read_message(
         return Err(WireError::TooLarge { size, limit }.into());
     }
     let size = usize::try_from(size).unwrap_or(usize::MAX);
-    // A length costs its sender nothing: memory grows with the bytes that arrive.
-    let mut body = Vec::with_capacity(size.min(FIRST_PIECE));
-    let read = stream.take(size as u64).read_to_end(&mut body).await?;
-    if read < size {
-        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-    }
+    // A length costs its sender nothing: a first piece has to arrive before memory is set aside for the others.
+    let first = size.min(FIRST_PIECE);
+    let mut body = Vec::with_capacity(first);
+    read_more(stream, &mut body, first).await?;
+    body.reserve_exact(size - first);
+    read_more(stream, &mut body, size - first).await?;
     Ok(Some(Message::from_body(header, body, limit)?))
+}
+
+async fn read_more(
+    stream: &mut (impl AsyncRead + Unpin),
+    body: &mut Vec<u8>,
+    count: usize,
+) -> io::Result<()> {
+    let read = stream.take(count as u64).read_to_end(body).await?;
+    match read < count {
+        true => Err(io::ErrorKind::UnexpectedEof.into()),
+        false => Ok(()),
+    }
 }
 
 /// The payload of a small message is copied behind its header: one packet.

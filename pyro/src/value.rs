@@ -1,5 +1,6 @@
 //! A Python value, as any of Pyro's serializers can send it.
 
+use bytes::Bytes;
 use std::{fmt, fmt::Write};
 
 /// A Python value. Integers of any size are exact.
@@ -21,7 +22,7 @@ pub enum PyValue {
     /// A text.
     Str(String),
     /// Bytes.
-    Bytes(Vec<u8>),
+    Bytes(Bytes),
     /// A list.
     List(Vec<PyValue>),
     /// A tuple.
@@ -309,7 +310,10 @@ mod tests {
             (PyValue::str("it's"), "\"it's\""),
             (PyValue::str("é'\"\n"), "'é\\'\"\\n'"),
             (PyValue::str("\0\u{7f}\u{200b}"), "'\\x00\\x7f\\u200b'"),
-            (PyValue::Bytes(b"a'\xff".to_vec()), "b\"a'\\xff\""),
+            (
+                PyValue::Bytes(Bytes::from_static(b"a'\xff")),
+                "b\"a'\\xff\"",
+            ),
             (PyValue::Tuple(vec![PyValue::Int(1)]), "(1,)"),
             (PyValue::Set(vec![]), "set()"),
             (PyValue::Complex(1.0, -2.0), "(1.0-2.0j)"),

@@ -278,6 +278,10 @@ impl Message {
 
     /// Everything in front of the payload.
     pub fn head(&self) -> Vec<u8> {
+        self.head_with_room_for(0)
+    }
+
+    fn head_with_room_for(&self, more: usize) -> Vec<u8> {
         let annotations: usize = self
             .annotations
             .iter()
@@ -288,7 +292,7 @@ impl Message {
             annotations_len: len_u32(annotations),
             ..self.header
         };
-        let mut out = Vec::with_capacity(HEADER_LEN + annotations);
+        let mut out = Vec::with_capacity(HEADER_LEN + annotations + more);
         out.extend(header.to_bytes());
         for (id, value) in &self.annotations {
             out.extend(id);
@@ -300,7 +304,7 @@ impl Message {
 
     /// All of its bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = self.head();
+        let mut out = self.head_with_room_for(self.payload.len());
         out.extend(&self.payload);
         out
     }

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 /// The busy polling of one connection.
 #[derive(Debug)]
-pub(super) struct BusyPoll {
+pub struct BusyPoll {
     /// The longest time to poll, and the greatest average wait for which polling is worthwhile.
     limit: Duration,
     /// The moving average of the waits. Each wait counts as four times the limit at most.
@@ -60,7 +60,8 @@ impl Drop for BusyPollPermit {
 }
 
 impl BusyPoll {
-    pub(super) fn new(limit: Duration) -> Self {
+    /// Polls for `limit` at most.
+    pub fn new(limit: Duration) -> Self {
         Self {
             limit,
             average: Duration::ZERO,
@@ -104,20 +105,26 @@ impl BusyPoll {
         yield_task(context);
         std::thread::yield_now();
     }
+
+    /// Waits for what the peer sends next, which is read by `future`.
+    pub async fn run<F: Future>(&mut self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        poll_fn(|context| {
+            let polled = future.as_mut().poll(context);
+            let now = Instant::now();
+            match polled.is_pending() {
+                true => self.wait(now, context),
+                false => self.on_received(now),
+            }
+            polled
+        })
+        .await
+    }
 }
 
 /// Waits for a future with busy polling for `limit` at most. For an answer that is expected very soon.
 pub async fn busy_poll<F: Future>(limit: Duration, future: F) -> F::Output {
-    let mut spin = BusyPoll::new(limit);
-    let mut future = pin!(future);
-    poll_fn(|context| {
-        let polled = future.as_mut().poll(context);
-        if polled.is_pending() {
-            spin.wait(Instant::now(), context);
-        }
-        polled
-    })
-    .await
+    BusyPoll::new(limit).run(future).await
 }
 
 #[cfg(test)]

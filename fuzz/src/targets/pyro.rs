@@ -1,6 +1,7 @@
 //! Messages and values of Pyro's clients.
 
 use super::Verdict;
+use bytes::Bytes;
 use pyroxene_pyro::{
     serializer::Serializer,
     wire::{BLOB_ANNOTATION, HEADER_LEN, Header, Message},
@@ -27,8 +28,9 @@ pub fn run(bytes: &[u8]) -> Verdict {
 
 fn value(serializer: Serializer, bytes: &[u8]) -> Verdict {
     // Reading a call is the same, and may refuse what is a value.
-    let _ = serializer.read_invocation(bytes);
-    let _ = serializer.read_blob_invocation(bytes, bytes);
+    let message = Bytes::copy_from_slice(bytes);
+    let _ = serializer.read_invocation(&message);
+    let _ = serializer.read_blob_invocation(&message, bytes);
     let Ok(value) = serializer.read(bytes) else {
         return Verdict::Refused;
     };
@@ -71,7 +73,8 @@ fn message(bytes: &[u8]) -> Verdict {
     let blob = message.annotation(BLOB_ANNOTATION).unwrap_or_default();
     match Serializer::from_number(message.header.serializer) {
         Some(serializer) if !blob.is_empty() => {
-            match serializer.read_blob_invocation(&message.payload, blob) {
+            let payload = Bytes::copy_from_slice(&message.payload);
+            match serializer.read_blob_invocation(&payload, blob) {
                 Ok(_) => Verdict::Accepted,
                 Err(_) => Verdict::Refused,
             }

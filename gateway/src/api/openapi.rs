@@ -45,12 +45,15 @@ pub(crate) async fn openapi(
     });
     // In the order of the names, so that the document changes only when an interface does.
     let described: Vec<_> = stream::iter(described).buffered(CONCURRENT).collect().await;
-    let mut paths = paths::fixed();
-    let mut schemas = schemas::fixed();
-    for (name, object) in described.into_iter().flatten() {
-        methods::add(&mut paths, &mut schemas, &name, object.description());
-    }
-    compress::json(&headers, || document(paths, schemas)).await
+    let making = move || {
+        let mut paths = paths::fixed();
+        let mut schemas = schemas::fixed();
+        for (name, object) in described.into_iter().flatten() {
+            methods::add(&mut paths, &mut schemas, &name, object.description());
+        }
+        document(paths, schemas)
+    };
+    compress::json(&headers, &caller, making).await
 }
 
 fn document(paths: Map<String, Value>, schemas: Map<String, Value>) -> Value {

@@ -11,7 +11,7 @@ use axum::{
 
 pub(crate) async fn stats(
     State(gateway): State<GatewayState>,
-    Caller(_): Caller,
+    Caller(caller): Caller,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -21,5 +21,5 @@ pub(crate) async fn stats(
     let range = range.ok_or_else(|| {
         Problem::bad_request("the query parameter 'range' is not one of 5m, 1h and 24h")
     })?;
-    compress::json(&headers, move || gateway.recorder().stats(range)).await
+    compress::json(&headers, &caller, move || gateway.recorder().stats(range)).await
 }

@@ -78,6 +78,11 @@ impl Principal {
         self.identity.as_ref()
     }
 
+    /// The name by which it takes turns with other callers.
+    pub(crate) fn turn_name(&self) -> &str {
+        self.identity.as_ref().map_or("", |identity| &identity.name)
+    }
+
     pub(crate) fn credentials(&self) -> Option<&CallerCredentials> {
         self.credentials.as_ref()
     }

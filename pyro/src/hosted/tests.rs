@@ -121,7 +121,7 @@ async fn methods_take_positional_and_named_arguments() {
         ask("buy", vec![tea()], vec![("count", two())]).await,
         "['tea', 'tea']"
     );
-    let bytes = PyValue::Bytes(vec![7, 0]);
+    let bytes = PyValue::Bytes(vec![7, 0].into());
     assert_eq!(ask("look", vec![bytes], vec![]).await, "b'\\x07\\x00'");
     assert_eq!(ask("look", vec![], vec![]).await, "None");
 }

@@ -5,6 +5,7 @@ use crate::{
     PyValue,
     limits::{MAX_DIGITS, ReadBudget},
 };
+use bytes::Bytes;
 
 /// Set in a type's byte if the value can be referred to later.
 const FLAG_REF: u8 = 0x80;
@@ -80,7 +81,7 @@ impl<'a> Reader<'a> {
             }
             b's' => {
                 let len = self.len()?;
-                PyValue::Bytes(self.slice(len)?.to_vec())
+                PyValue::Bytes(Bytes::copy_from_slice(self.slice(len)?))
             }
             b'z' | b'Z' => {
                 let [len] = self.array()?;

@@ -5,6 +5,7 @@ use crate::{
     PyValue,
     limits::{ReadBudget, check_digits},
 };
+use bytes::Bytes;
 
 /// Two little-endian floats.
 const COMPLEX: u8 = 0x30;
@@ -15,10 +16,23 @@ const DATETIME: u8 = 0x32;
 /// A little-endian integer: the days since the first of January of the year 1, which is day 1.
 const DATE: u8 = 0x33;
 
+/// Fewer bytes are copied out of their message, which would otherwise be kept as a whole.
+const WORTH_SHARING: usize = 32 * 1024;
+
 /// Reads a value.
 pub(super) fn read(bytes: &[u8]) -> Result<PyValue, SerializerError> {
+    read_from(bytes, None)
+}
+
+/// Reads a value, whose long bytes are those of the message.
+pub(super) fn read_shared(message: &Bytes) -> Result<PyValue, SerializerError> {
+    read_from(message, Some(message))
+}
+
+fn read_from(bytes: &[u8], message: Option<&Bytes>) -> Result<PyValue, SerializerError> {
     let mut reader = Reader {
         rest: bytes,
+        message,
         budget: ReadBudget::default(),
     };
     let value = reader.value().map_err(SerializerError)?;
@@ -32,6 +46,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<PyValue, SerializerError> {
 
 struct Reader<'a> {
     rest: &'a [u8],
+    /// What `rest` is a part of, if its bytes can be shared.
+    message: Option<&'a Bytes>,
     budget: ReadBudget,
 }
 
@@ -46,6 +62,15 @@ impl<'a> Reader<'a> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or_else(too_short)?;
         self.rest = rest;
         Ok(taken)
+    }
+
+    fn bytes(&mut self, len: usize) -> Result<Bytes, String> {
+        let taken = self.slice(len)?;
+        let message = self.message.filter(|_| len >= WORTH_SHARING);
+        Ok(match message {
+            Some(message) => message.slice_ref(taken),
+            None => Bytes::copy_from_slice(taken),
+        })
     }
 
     /// A length of `width` bytes.
@@ -71,7 +96,7 @@ impl<'a> Reader<'a> {
             0xc3 => PyValue::Bool(true),
             0xc4..=0xc6 => {
                 let len = self.len(1 << (marker - 0xc4))?;
-                PyValue::Bytes(self.slice(len)?.to_vec())
+                PyValue::Bytes(self.bytes(len)?)
             }
             0xc7..=0xc9 => {
                 let len = self.len(1 << (marker - 0xc7))?;

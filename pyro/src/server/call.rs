@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     PyValue,
+    apart::apart,
     envelope::Envelope,
     exception::PyException,
     limits::MAX_BATCH,
@@ -15,6 +16,7 @@ use crate::{
         BLOB_ANNOTATION, FLAG_BATCH, FLAG_CORRELATION, FLAG_KEEP_SERIALIZED, FLAG_ONEWAY, Message,
     },
 };
+use bytes::Bytes;
 use futures::FutureExt;
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -28,17 +30,20 @@ impl<S: PyroStream> Connection<S> {
         if header.has(FLAG_ONEWAY) {
             self.stream.get_ref().acknowledge();
         }
-        let read = match header.has(FLAG_KEEP_SERIALIZED) {
+        // The request is needed for its header alone from here on.
+        let payload = Bytes::from(std::mem::take(&mut message.payload));
+        let (size, keeps) = (payload.len(), header.has(FLAG_KEEP_SERIALIZED));
+        let annotation = message.annotation(BLOB_ANNOTATION).unwrap_or_default();
+        let annotation = annotation.to_vec();
+        let reading = move || match keeps {
             true => serializer
-                .read_blob_invocation(
-                    &message.payload,
-                    message.annotation(BLOB_ANNOTATION).unwrap_or_default(),
-                )
+                .read_blob_invocation(&payload, &annotation)
                 .map(|(info, call)| (Some(info), call)),
             false => serializer
-                .read_invocation(&message.payload)
+                .read_invocation(&payload)
                 .map(|call| (None, call)),
         };
+        let read = apart(self.caller.turn_name(), size, reading).await?;
         let (blob, invocation) = match read {
             Ok(read) => read,
             Err(_) if header.has(FLAG_ONEWAY) => return Ok(Next::Continue),
@@ -50,8 +55,6 @@ impl<S: PyroStream> Connection<S> {
                 return Ok(Next::Continue);
             }
         };
-        // The request is needed for its header alone from here on.
-        message.payload = Vec::new();
         let envelope = Arc::new(Envelope::new(
             header.has(FLAG_CORRELATION).then_some(header.correlation),
             std::mem::take(&mut message.annotations),

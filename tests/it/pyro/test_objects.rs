@@ -157,7 +157,7 @@ async fn answer(call: PyroCall, value: PyValue) -> Result<PyroAnswer, PyExceptio
             }
             let answer = b"daemon annotation via new api".to_vec();
             call.envelope.answer_with(*b"ANN2", answer);
-            let sent = PyValue::Bytes(sent.unwrap_or_default().to_vec());
+            let sent = PyValue::Bytes(sent.unwrap_or_default().to_vec().into());
             PyValue::dict([("annotations_in_daemon", PyValue::dict([("XYZZ", sent)]))]).into()
         }
         ("oneway_delay" | "delay", _) => {

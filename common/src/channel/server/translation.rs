@@ -3,6 +3,7 @@
 use crate::{
     channel::error::CallFailure,
     offload::{RuntimeStopped, offload},
+    scope,
 };
 use std::io;
 use tarpc::ServerError;
@@ -66,7 +67,7 @@ where
 {
     let read = match call.is_small() {
         true => call.read(),
-        false => offload(move || call.read()).await.map_err(stopped)?,
+        false => apart(move || call.read()).await?,
     };
     let request = match read {
         Ok(request) => request,
@@ -76,11 +77,18 @@ where
     if T::is_quick(&response) {
         return Ok(T::write(response));
     }
-    offload(move || T::write(response)).await.map_err(stopped)
+    apart(move || T::write(response)).await
 }
 
-fn stopped(error: RuntimeStopped) -> CallFailure {
-    CallFailure::Failed(ServerError::new(io::ErrorKind::Other, error.to_string()))
+/// Runs work of the call that runs here outside the runtime's threads.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, CallFailure> {
+    let caller = scope::current().caller;
+    let done = offload(caller.turn_name(), work).await;
+    done.map_err(|error: RuntimeStopped| {
+        CallFailure::Failed(ServerError::new(io::ErrorKind::Other, error.to_string()))
+    })
 }
 
 #[cfg(test)]

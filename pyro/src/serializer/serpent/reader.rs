@@ -293,7 +293,7 @@ impl<'a> Reader<'a> {
             if !matches!(self.peek(), Some(b'\'' | b'"')) {
                 self.rest = before;
                 return Ok(match is_bytes {
-                    true => PyValue::Bytes(bytes),
+                    true => PyValue::Bytes(bytes.into()),
                     false => PyValue::Str(text),
                 });
             }
