@@ -109,6 +109,13 @@ impl Failure {
         self
     }
 
+    /// The failure of a request that had until `deadline`. If a name server has answered that its store is away, that
+    /// says more than that the time has passed.
+    #[must_use]
+    pub(crate) fn late_if_silent(self, is_silence: bool, deadline: Instant) -> Self {
+        self.with_deadline(is_silence.then_some(deadline))
+    }
+
     /// Puts `place` in front of the message.
     #[must_use]
     pub(crate) fn with_context(mut self, place: &str) -> Self {

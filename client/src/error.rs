@@ -1,11 +1,17 @@
 //! The error of a failed call.
 
+mod attempts;
+
+pub(crate) use attempts::AttemptRecorder;
+pub use attempts::{Attempt, AttemptLog};
+
 use crate::problem::Problem;
+use attempts::MAX_SHOWN;
 use pyroxene_common::{
     channel::{AttemptError, ConnectionLost, StreamError, StreamFailure},
     message::RefusalReason,
 };
-use std::{error::Error, fmt, io, time::Duration};
+use std::{error::Error, fmt, io};
 use tarpc::client::RpcError;
 
 /// A call without an answer. The variants differ in how the caller can react.
@@ -51,104 +57,6 @@ pub enum CallError {
     /// The callback's client, or its connection, is gone, or the client no longer hosts the callback.
     /// [`AttemptLog::may_have_run`] says whether the call may have run.
     Gone(Box<AttemptLog>),
-}
-
-/// The attempts of a call that failed.
-#[derive(Debug, Default)]
-pub struct AttemptLog {
-    /// The object's name.
-    pub object: String,
-    /// The method's name.
-    pub method: String,
-    /// Why the call ended, if the attempts do not show it.
-    pub reason: Option<String>,
-    /// The attempts, in order: all that may have been sent, and the latest of those that were not.
-    pub attempts: Vec<Attempt>,
-    /// The number of attempts that are not listed. None of them was sent.
-    pub unlisted: usize,
-    /// What the user can do about the reason, if that is known.
-    pub problem: Option<Problem>,
-}
-
-/// The maximum number of listed attempts. Attempts that may have been sent are always listed.
-const MAX_LISTED_ATTEMPTS: usize = 32;
-
-/// The attempts of a call that is still in progress.
-#[derive(Debug, Default)]
-pub(crate) struct AttemptRecorder {
-    pub(crate) listed: Vec<Attempt>,
-    pub(crate) unlisted: usize,
-}
-
-impl AttemptRecorder {
-    /// Adds an attempt. If the list is full, the attempt replaces the earliest one that was not sent.
-    pub(crate) fn push(&mut self, attempt: Attempt) {
-        let is_unsent = |attempt: &Attempt| matches!(attempt.error, AttemptError::NotSent(_));
-        if self.listed.len() >= MAX_LISTED_ATTEMPTS
-            && let Some(unsent) = self.listed.iter().position(is_unsent)
-        {
-            self.listed.remove(unsent);
-            self.unlisted += 1;
-        }
-        self.listed.push(attempt);
-    }
-
-    /// Whether the last attempt found an object with another interface.
-    pub(crate) fn last_is_of_another_interface(&self) -> bool {
-        self.listed
-            .last()
-            .is_some_and(Attempt::found_another_interface)
-    }
-
-    /// The number of attempts.
-    pub(crate) fn count(&self) -> usize {
-        self.listed.len() + self.unlisted
-    }
-}
-
-impl AttemptLog {
-    /// Whether any attempt may have run.
-    pub fn may_have_run(&self) -> bool {
-        self.attempts.iter().any(Attempt::may_have_run)
-    }
-
-    /// Whether the last attempt reached another host than a worker.
-    fn leads_to_no_worker(&self) -> bool {
-        let last = self.attempts.last().map(|last| &last.error);
-        matches!(
-            last,
-            Some(AttemptError::NotSent(ConnectionLost::WrongServer(_)))
-        )
-    }
-}
-
-/// One attempt of a call that got no answer.
-#[derive(Debug)]
-pub struct Attempt {
-    /// The name of the worker, or its endpoint if it has no name.
-    pub worker: String,
-    /// The worker's endpoint.
-    pub endpoint: String,
-    /// When the attempt ended, counted from the start of the call.
-    pub ended_after: Duration,
-    /// Why it failed.
-    pub error: AttemptError,
-}
-
-impl Attempt {
-    fn was_refused(&self) -> bool {
-        matches!(
-            self.error,
-            AttemptError::Refused(_) | AttemptError::Unauthenticated(_)
-        )
-    }
-
-    fn may_have_run(&self) -> bool {
-        matches!(
-            self.error,
-            AttemptError::MaybeRan(_) | AttemptError::DeadlineExceeded { sent: true }
-        )
-    }
 }
 
 impl CallError {
@@ -340,43 +248,6 @@ impl CallError {
     }
 }
 
-/// The maximum number of workers and of attempts that are shown one by one.
-const MAX_SHOWN: usize = 4;
-
-impl Attempt {
-    fn found_another_interface(&self) -> bool {
-        matches!(
-            self.error,
-            AttemptError::NotSent(ConnectionLost::WrongInterface(_))
-        )
-    }
-}
-
-impl AttemptLog {
-    /// How many attempts there were, and at which workers: ` after 2 attempts at w1, w2`.
-    fn write_attempts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.attempts.len() + self.unlisted {
-            0 => return f.write_str(" before the first attempt"),
-            1 => f.write_str(" after 1 attempt at ")?,
-            count => write!(f, " after {count} attempts at ")?,
-        }
-        let mut workers: Vec<&str> = Vec::new();
-        for attempt in &self.attempts {
-            if !workers.contains(&&*attempt.worker) {
-                workers.push(&attempt.worker);
-            }
-        }
-        for (number, worker) in workers.iter().take(MAX_SHOWN).enumerate() {
-            let comma = if number > 0 { ", " } else { "" };
-            write!(f, "{comma}{worker}")?;
-        }
-        match workers.len().saturating_sub(MAX_SHOWN) {
-            0 => Ok(()),
-            others => write!(f, " and {others} others"),
-        }
-    }
-}
-
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let trail = self.attempt_log();
@@ -485,141 +356,4 @@ impl From<RpcError> for CallError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn attempt(worker: &str) -> Attempt {
-        Attempt {
-            worker: worker.to_owned(),
-            endpoint: String::new(),
-            ended_after: Duration::ZERO,
-            error: AttemptError::MaybeRan(ConnectionLost::Closed),
-        }
-    }
-
-    #[test]
-    fn an_error_survives_tarpcs_type_and_lists_its_attempts() {
-        let error = CallError::MaybeRan(Box::new(AttemptLog {
-            object: "accounts".into(),
-            method: "update".into(),
-            attempts: vec![attempt("w1")],
-            ..AttemptLog::default()
-        }));
-        let error = CallError::from(RpcError::from(error));
-        assert!(matches!(error, CallError::MaybeRan(_)));
-        assert_eq!(
-            error.to_string(),
-            "accounts.update may have run, but its answer was lost; \
-             w1: the call was sent, but its answer was lost: the peer closed the connection"
-        );
-    }
-
-    #[test]
-    fn a_long_trail_is_cut_short_in_the_sentence() {
-        let error = CallError::Unavailable(Box::new(AttemptLog {
-            attempts: (0..9).map(|n| attempt(&format!("w{n}"))).collect(),
-            ..AttemptLog::default()
-        }));
-        let sentence = error.to_string();
-        assert!(sentence.contains("w8") && !sentence.contains("w4"));
-        assert!(sentence.ends_with("and 5 earlier attempts"), "{sentence}");
-    }
-
-    #[test]
-    fn a_trail_keeps_what_may_have_been_sent_and_the_latest_of_the_rest() {
-        let unsent = |worker: &str| Attempt {
-            error: AttemptError::NotSent(ConnectionLost::Closed),
-            ..attempt(worker)
-        };
-        let mut log = AttemptRecorder::default();
-        log.push(attempt("sent"));
-        for number in 0..1000 {
-            log.push(unsent(&number.to_string()));
-        }
-        assert_eq!((log.listed.len(), log.count()), (MAX_LISTED_ATTEMPTS, 1001));
-        let trail = AttemptLog {
-            attempts: log.listed,
-            unlisted: log.unlisted,
-            ..AttemptLog::default()
-        };
-        assert!(trail.may_have_run());
-        let workers = [trail.attempts.first(), trail.attempts.last()];
-        assert_eq!(
-            workers.map(|attempt| &*attempt.unwrap().worker),
-            ["sent", "999"]
-        );
-        let sentence = CallError::DeadlineExceeded(Box::new(trail)).to_string();
-        assert!(sentence.ends_with("and 997 earlier attempts"), "{sentence}");
-        assert!(
-            sentence.contains(": deadline exceeded after 1001 attempts at sent, 969, 970, 971 and 28 others, but it may have run"),
-            "{sentence}"
-        );
-    }
-
-    #[test]
-    fn a_late_call_names_its_attempts_and_their_workers() {
-        let late = |workers: &[&str]| {
-            let attempts = workers.iter().map(|worker| Attempt {
-                error: AttemptError::DeadlineExceeded { sent: false },
-                ..attempt(worker)
-            });
-            let trail = AttemptLog {
-                object: "echo".into(),
-                method: "sleep".into(),
-                attempts: attempts.collect(),
-                ..AttemptLog::default()
-            };
-            CallError::DeadlineExceeded(Box::new(trail)).to_string()
-        };
-        let (none, one) = (late(&[]), late(&["w1"]));
-        assert_eq!(
-            none,
-            "echo.sleep: deadline exceeded before the first attempt"
-        );
-        assert_eq!(one, "echo.sleep: deadline exceeded after 1 attempt at w1");
-        let two = late(&["w1", "w2"]);
-        assert_eq!(
-            two,
-            "echo.sleep: deadline exceeded after 2 attempts at w1, w2"
-        );
-    }
-
-    #[test]
-    fn a_late_call_is_said_to_have_perhaps_run_only_if_it_was_sent() {
-        let error = |sent| {
-            let late = Attempt {
-                error: AttemptError::DeadlineExceeded { sent },
-                ..attempt("w1")
-            };
-            let trail = AttemptLog {
-                attempts: vec![late],
-                ..AttemptLog::default()
-            };
-            CallError::DeadlineExceeded(Box::new(trail)).to_string()
-        };
-        assert!(error(true).contains("may have run"), "{}", error(true));
-        assert!(!error(false).contains("may have run"), "{}", error(false));
-    }
-
-    #[test]
-    fn nobody_is_said_to_have_been_reached_only_if_nobody_was() {
-        let refusal = pyroxene_common::message::Refusal {
-            reason: pyroxene_common::message::RefusalReason::Overloaded,
-            retry_after_ms: 0,
-            message: "full".to_owned(),
-        };
-        let refused = Attempt {
-            error: AttemptError::Refused(refusal),
-            ..attempt("w1")
-        };
-        let sentence = |attempts| {
-            let trail = AttemptLog {
-                attempts,
-                ..AttemptLog::default()
-            };
-            CallError::Unavailable(Box::new(trail)).to_string()
-        };
-        assert!(sentence(Vec::new()).contains("reached no instance"));
-        assert!(sentence(vec![refused]).contains("was refused by every worker"));
-    }
-}
+mod tests;

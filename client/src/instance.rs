@@ -1,44 +1,36 @@
 //! One instance of an object in a client: its connection and its measured health.
 
+mod connecting;
+mod outcomes;
+
 use crate::{
     attempt::SharedAttempt,
     breaker::Breaker,
-    connect::Route,
     connector::Connector,
     cost::{ErrorRate, InstanceStats, Latency, PeerLoad},
-    delegates::{DelegateSlot, DelegatedConnections, SlotConnection},
-    delegation::DelegatedCall,
+    delegates::DelegatedConnections,
     membership::InstanceKey,
     options::Selection,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
 use pyroxene_common::{
-    channel::{AttemptError, ClientConnection, ConnectionLost},
-    endpoint::Endpoint,
+    channel::ClientConnection,
     identity::Addressee,
     interfaces::directory::{Instance as Listed, InstanceState},
-    message::{Load, RefusalReason},
+    message::Load,
     stable_hash::{StableHasher, mix},
 };
 use pyroxene_pyro::{tags::repeatable_methods, uri::SCHEME as PYRO_SCHEME};
-use serde::de::DeserializeOwned;
 use std::{
     fmt,
     hash::Hasher,
-    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
-use tokio::time::{Instant, timeout};
-
-/// An answer within this time counts as quick.
-const QUICK_ANSWER: Duration = Duration::from_millis(1);
-
-/// The minimum time between two samples of an instance that answers quickly and never fails.
-const SAMPLE_INTERVAL: Duration = Duration::from_millis(1);
+use tokio::time::Instant;
 
 /// If connecting takes longer than this, further calls avoid the instance while there is another one.
 const SLOW_CONNECT_AFTER: Duration = Duration::from_secs(1);
@@ -89,9 +81,6 @@ pub(crate) struct ObjectInstance<R> {
     /// Whether the address of a static name did not lead to a worker the last time.
     led_to_no_worker: AtomicBool,
 }
-
-/// A share of errors below this is ignored.
-const FEW_ERRORS: f64 = 0.01;
 
 /// The health of the instance, measured from its calls.
 #[derive(Debug)]
@@ -330,109 +319,6 @@ impl<R> ObjectInstance<R> {
         u64::try_from(micros).unwrap_or(u64::MAX)
     }
 
-    /// Records an answered call. While answers are quick and without errors, only samples are recorded.
-    pub(crate) fn succeeded(&self, took: Duration, now: Instant) {
-        if took < QUICK_ANSWER && self.has_clean_record.load(Ordering::Relaxed) {
-            let micros = self.micros(now);
-            let last = self.last_sample.load(Ordering::Relaxed);
-            if last > 0 && u128::from(micros.saturating_sub(last)) < SAMPLE_INTERVAL.as_micros() {
-                return;
-            }
-            self.last_sample.store(micros.max(1), Ordering::Relaxed);
-        }
-        let mut learned = self.health();
-        learned.latency.answered(took, now);
-        learned.errors.ended(false, now);
-        learned.last_answer = Some(now);
-        learned.breaker.succeeded();
-        let errors = learned.errors.at(now);
-        let spotless = learned.breaker.has_no_failures() && errors < FEW_ERRORS;
-        self.has_clean_record.store(spotless, Ordering::Relaxed);
-        self.mostly_errors.store(errors > 0.5, Ordering::Relaxed);
-        self.last_call_unanswered.store(false, Ordering::Relaxed);
-    }
-
-    /// Records a call that returned an error of the object or of its host.
-    pub(crate) fn erred(&self, took: Duration, now: Instant) {
-        self.has_clean_record.store(false, Ordering::Relaxed);
-        let mut learned = self.health();
-        learned.latency.erred(took, now);
-        learned.errors.ended(true, now);
-        learned.last_answer = Some(now);
-        learned.breaker.succeeded();
-        let erring = learned.errors.at(now) > 0.5;
-        self.mostly_errors.store(erring, Ordering::Relaxed);
-        self.last_call_unanswered.store(false, Ordering::Relaxed);
-    }
-
-    /// Records an attempt that got no answer.
-    pub(crate) fn failed(&self, error: &AttemptError, took: Duration, now: Instant) {
-        let is_other = matches!(
-            error,
-            AttemptError::NotSent(
-                ConnectionLost::WrongServer(_) | ConnectionLost::WrongInterface(_)
-            )
-        );
-        // A worker with a lease may have moved. Its name servers will report the new address.
-        let is_static = self.addressee.is_none();
-        self.led_to_no_worker
-            .store(is_other && is_static, Ordering::Relaxed);
-        if let AttemptError::Failed(_) = error {
-            return self.erred(took, now);
-        }
-        self.has_clean_record.store(false, Ordering::Relaxed);
-        let mut learned = self.health();
-        match error {
-            AttemptError::NotSent(_) | AttemptError::MaybeRan(_) => {
-                learned.latency.failed(took, now);
-                learned.errors.ended(true, now);
-                learned.breaker.failed(now);
-                self.last_call_unanswered.store(true, Ordering::Relaxed);
-            }
-            AttemptError::Refused(refusal) => {
-                learned.latency.failed(took, now);
-                learned.errors.ended(true, now);
-                if refusal.retry_after_ms > 0 {
-                    let pause = Duration::from_millis(refusal.retry_after_ms.into());
-                    learned.retry_after = Some(now + pause);
-                }
-                if refusal.reason == RefusalReason::Draining {
-                    self.draining.store(true, Ordering::Relaxed);
-                }
-            }
-            AttemptError::Unauthenticated(_) => {
-                learned.latency.failed(took, now);
-                learned.errors.ended(true, now);
-            }
-            // A deadline that passes shows that the instance takes at least this long.
-            AttemptError::DeadlineExceeded { sent: true } => {
-                learned.latency.failed(took, now);
-            }
-            AttemptError::Failed(_)
-            | AttemptError::DeadlineExceeded { sent: false }
-            | AttemptError::TooLarge { .. }
-            | AttemptError::Encoding(_) => {}
-        }
-        self.update_restriction(&learned);
-    }
-
-    fn update_restriction(&self, learned: &InstanceHealth) {
-        let free = learned.breaker.is_closed() && learned.retry_after.is_none();
-        self.unrestricted.store(free, Ordering::Relaxed);
-    }
-
-    /// Records that connecting takes longer than [`SLOW_CONNECT_AFTER`].
-    fn record_slow_connect(&self, took: Duration) {
-        self.slow_to_connect.store(true, Ordering::Relaxed);
-        self.last_call_unanswered.store(true, Ordering::Relaxed);
-        self.has_clean_record.store(false, Ordering::Relaxed);
-        let now = Instant::now();
-        let mut learned = self.health();
-        learned.latency.failed(took, now);
-        learned.errors.ended(true, now);
-        self.unrestricted.store(false, Ordering::Relaxed);
-    }
-
     /// Reacts to the directory's report that the worker is dead or frozen. Name servers may be cut off
     /// from a worker that this client still reaches, so the client pings the worker. If it does not
     /// answer, its calls in flight end.
@@ -441,137 +327,6 @@ impl<R> ObjectInstance<R> {
             connection.suspect();
         }
         self.delegates.suspect_all();
-    }
-}
-
-impl<R: DeserializeOwned + Send + 'static> ObjectInstance<R> {
-    /// The open connection, or a new one. The caller bounds its own waiting.
-    pub(crate) async fn connection(
-        self: &Arc<Self>,
-    ) -> Result<Arc<ClientConnection<R>>, AttemptError> {
-        match self.open_connection() {
-            Some(connection) => Ok(connection),
-            None => {
-                let instance = Arc::clone(self);
-                self.connecting.outcome(|| instance.make_connection()).await
-            }
-        }
-    }
-
-    /// Opens a connection and records the outcome, once for all waiting callers.
-    async fn make_connection(self: Arc<Self>) -> Result<Arc<ClientConnection<R>>, AttemptError> {
-        // Another attempt may have opened it since the caller checked.
-        if let Some(connection) = self.open_connection() {
-            return Ok(connection);
-        }
-        let began = Instant::now();
-        let mut connecting = pin!(self.connect());
-        let outcome = match timeout(SLOW_CONNECT_AFTER, &mut connecting).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                self.record_slow_connect(began.elapsed());
-                connecting.await
-            }
-        };
-        self.slow_to_connect.store(false, Ordering::Relaxed);
-        match outcome {
-            Ok(connection) => {
-                let connection = Arc::new(connection);
-                self.connection.store(Some(Arc::clone(&connection)));
-                self.led_to_no_worker.store(false, Ordering::Relaxed);
-                self.update_restriction(&self.health());
-                Ok(connection)
-            }
-            Err(error) => {
-                let now = Instant::now();
-                self.failed(&error, now - began, now);
-                Err(error)
-            }
-        }
-    }
-
-    /// The open connection for calls on behalf of another identity, or a new one. The caller must hold
-    /// the slot until the call has ended, and bounds its own waiting.
-    pub(crate) async fn connection_on_behalf(
-        self: &Arc<Self>,
-        on_behalf: DelegatedCall<'_>,
-    ) -> Result<SlotConnection<R>, AttemptError> {
-        let slot = self.delegates.slot(on_behalf);
-        if let Some(connection) = slot.open_connection() {
-            return Ok((connection, slot));
-        }
-        let (instance, made_for) = (Arc::clone(self), Arc::clone(&slot));
-        let make = || instance.make_connection_on_behalf(made_for);
-        let connection = slot.shared_attempt().outcome(make).await?;
-        Ok((connection, slot))
-    }
-
-    /// The open connection for calls on behalf of another identity, if there is one.
-    pub(crate) fn open_connection_on_behalf(
-        &self,
-        on_behalf: DelegatedCall<'_>,
-    ) -> Option<SlotConnection<R>> {
-        self.delegates.open_connection(on_behalf)
-    }
-
-    async fn make_connection_on_behalf(
-        self: Arc<Self>,
-        slot: Arc<DelegateSlot<R>>,
-    ) -> Result<Arc<ClientConnection<R>>, AttemptError> {
-        // Another attempt may have opened it since the caller checked.
-        if let Some(connection) = slot.open_connection() {
-            return Ok(connection);
-        }
-        let Some(delegate) = &self.connector.delegate else {
-            let sentence = "this client cannot make calls on behalf of others".to_owned();
-            return Err(AttemptError::NotSent(ConnectionLost::Rejected(sentence)));
-        };
-        let began = Instant::now();
-        let endpoint = self.endpoint()?;
-        match slot.connect(self.route(&endpoint), &**delegate).await {
-            Ok(connection) => {
-                // Any connection to the worker carries the reports of its load.
-                self.connection.store(Some(Arc::clone(&connection)));
-                self.led_to_no_worker.store(false, Ordering::Relaxed);
-                self.delegates.start_maintenance(delegate);
-                Ok(connection)
-            }
-            Err(error) => {
-                let now = Instant::now();
-                self.failed(&error, now - began, now);
-                Err(error)
-            }
-        }
-    }
-
-    /// The connection, if it is open.
-    pub(crate) fn open_connection(&self) -> Option<Arc<ClientConnection<R>>> {
-        self.connection
-            .load_full()
-            .filter(|connection| connection.is_open())
-    }
-
-    async fn connect(&self) -> Result<ClientConnection<R>, AttemptError> {
-        let endpoint = self.endpoint()?;
-        self.connector.connect(self.route(&endpoint)).await
-    }
-
-    fn endpoint(&self) -> Result<Endpoint, AttemptError> {
-        let not_sent = |sentence: String| AttemptError::NotSent(ConnectionLost::Rejected(sentence));
-        let endpoint = self.key.endpoint.parse::<Endpoint>();
-        endpoint.map_err(|error| not_sent(error.to_string()))
-    }
-
-    fn route<'a>(&'a self, endpoint: &'a Endpoint) -> Route<'a> {
-        let addressee = self.addressee.as_ref();
-        let mut route = self.connector.route(endpoint, &self.target, addressee);
-        route.version = self.version;
-        route.repeatable = &self.repeatable;
-        // Of a static name it is not known which versions are spoken there.
-        if !self.key.worker.is_empty() {
-            route.oldest = self.version;
-        }
-        route
     }
 }
 

@@ -30,6 +30,7 @@ mod listing;
 mod names;
 mod objects;
 mod open;
+mod permission;
 mod record;
 mod selection;
 mod service;
@@ -45,9 +46,10 @@ pub use limits::{
 };
 pub use listing::Listing;
 pub use open::SessionOwner;
+pub(crate) use permission::{check_may_host, may_call};
 pub use selection::Selection;
+pub(crate) use service::NameStore;
 pub use service::{DirectoryService, MAX_WAIT};
-pub(crate) use service::{NameStore, check_may_host, may_call};
 
 use exclusive_grants::Grants;
 use limits::{MAX_EXPIRED, MAX_PAUSE, MIN_PAUSE};

@@ -1,5 +1,6 @@
 //! Pyro's four serializers: bytes from and to [`PyValue`], and the form of a call in each.
 
+mod byte_reader;
 pub(crate) mod json;
 mod marshal;
 mod msgpack;

@@ -1,5 +1,8 @@
 //! Interfaces that evolve, while workers and clients of several versions are live.
 
+#[path = "../../client/src/nameserver/tests/earlier.rs"]
+mod earlier;
+
 use crate::harness::{Broker, Load, eventually, seconds, within};
 use pyroxene_client::{CallError, Client, DirectProxy, Problem};
 use pyroxene_common::{
@@ -116,36 +119,6 @@ mod v3 {
     impl greeter::Greeter for Polite {
         async fn hello(self, _: Context, number: u64) -> u64 {
             number
-        }
-    }
-}
-
-/// The beginning of the interface of name servers, in its first version.
-mod earlier {
-    use pyroxene_common::{
-        interfaces::directory::{
-            Cursor, DirectoryError, Lease, Registration, SessionId, WatchResponse,
-        },
-        message::Load,
-    };
-
-    pyroxene_common::interface! {
-        /// Which workers host which objects.
-        #[name = "pyroxene.Directory"]
-        #[version = 1]
-        pub(crate) trait Directory in directory {
-            #[idempotent]
-            async fn open(registration: Registration) -> Result<Lease, DirectoryError>;
-            #[idempotent]
-            async fn renew(session: SessionId, load: Load) -> Result<Lease, DirectoryError>;
-            #[idempotent]
-            async fn hold(session: SessionId) -> Result<(), DirectoryError>;
-            #[idempotent]
-            async fn drain(session: SessionId) -> Result<(), DirectoryError>;
-            #[idempotent]
-            async fn close(session: SessionId) -> Result<(), DirectoryError>;
-            #[idempotent]
-            async fn watch(object: String, after: Option<Cursor>, wait_ms: u64) -> Result<WatchResponse, DirectoryError>;
         }
     }
 }

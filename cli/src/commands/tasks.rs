@@ -171,11 +171,10 @@ pub(crate) async fn run(arguments: TasksArguments) -> Result<(), Failure> {
     }
 }
 
-/// The failure of a request that had until `deadline`. If a name server has answered that its store is away, that says
-/// more than that the time has passed.
+/// The failure of a request about tasks that had until `deadline`.
 pub(crate) fn late_or_unavailable(error: TaskError, deadline: Instant) -> Failure {
     let is_silence = error.problem() == Some(Problem::NoNameServer);
-    Failure::from(error).with_deadline(is_silence.then_some(deadline))
+    Failure::from(error).late_if_silent(is_silence, deadline)
 }
 
 fn handle(client: &Client, id: &str) -> TaskHandle {

@@ -164,8 +164,8 @@ impl TopicAppendArguments {
         let deadline = Instant::now() + self.timeout;
         let appended = topic.append_once(key.clone(), body, self.timeout).await;
         let sequence = appended.map_err(|error| {
-            let deadline = silent_until(&error, deadline);
-            maybe_appended(error, &key).with_deadline(deadline)
+            let is_silence = is_silence(&error);
+            maybe_appended(error, &key).late_if_silent(is_silence, deadline)
         })?;
         match self.client.json {
             true => print_json(&json!({"sequence": sequence})),
@@ -265,14 +265,14 @@ async fn read(
     let deadline = Instant::now() + timeout;
     let page = topic.read(after, limit, Duration::ZERO, timeout).await;
     page.map_err(|error| {
-        let deadline = silent_until(&error, deadline);
-        Failure::from(error).with_deadline(deadline)
+        let is_silence = is_silence(&error);
+        Failure::from(error).late_if_silent(is_silence, deadline)
     })
 }
 
-/// The deadline, if no name server has answered until then. One that answers that its store is away says more.
-fn silent_until(error: &TopicError, deadline: Instant) -> Option<Instant> {
-    matches!(error, TopicError::Call(_)).then_some(deadline)
+/// Whether no name server has answered.
+fn is_silence(error: &TopicError) -> bool {
+    matches!(error, TopicError::Call(_))
 }
 
 fn print_entries(entries: &[TopicEntry], json: bool) -> Result<(), Failure> {

@@ -1,5 +1,7 @@
 //! Name servers of an earlier version.
 
+mod earlier;
+
 use super::NameServerClient;
 use crate::{CallError, ClientConfig};
 use pyroxene_common::{
@@ -16,34 +18,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 use tarpc::context::{self, Context};
-
-/// The beginning of version 1 of the directory.
-mod earlier {
-    use pyroxene_common::interfaces::directory::{
-        Cursor, DirectoryError, Lease, Registration, SessionId, WatchResponse,
-    };
-    use pyroxene_common::message::Load;
-
-    pyroxene_common::interface! {
-        /// Which workers host which objects.
-        #[name = "pyroxene.Directory"]
-        #[version = 1]
-        pub(super) trait Directory in directory {
-            #[idempotent]
-            async fn open(registration: Registration) -> Result<Lease, DirectoryError>;
-            #[idempotent]
-            async fn renew(session: SessionId, load: Load) -> Result<Lease, DirectoryError>;
-            #[idempotent]
-            async fn hold(session: SessionId) -> Result<(), DirectoryError>;
-            #[idempotent]
-            async fn drain(session: SessionId) -> Result<(), DirectoryError>;
-            #[idempotent]
-            async fn close(session: SessionId) -> Result<(), DirectoryError>;
-            #[idempotent]
-            async fn watch(object: String, after: Option<Cursor>, wait_ms: u64) -> Result<WatchResponse, DirectoryError>;
-        }
-    }
-}
 
 use directory::{DirectoryError, Lease};
 

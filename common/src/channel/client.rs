@@ -14,6 +14,7 @@ mod session_openings;
 mod sessions;
 mod state;
 mod streaming;
+mod too_old;
 
 pub use calls::ProgressListener;
 pub use sessions::ConnectionSession;

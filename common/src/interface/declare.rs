@@ -1,5 +1,7 @@
 //! The `interface!` macro.
 
+mod attributes;
+
 /// Declares a remote interface.
 ///
 /// ```
@@ -351,107 +353,6 @@ macro_rules! interface {
         ::core::compile_error!(
             "interface!: an interface begins with `#[name = \"Example.Greeter\"] #[version = 1] pub trait Greeter in greeter`"
         );
-    };
-}
-
-/// The documentation text that an attribute of a method adds.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __interface_doc {
-    (doc = $doc:expr) => {
-        $doc
-    };
-    (idempotent) => {
-        "\n\nSafe to repeat."
-    };
-    (repeatable) => {
-        "\n\nSafe to repeat."
-    };
-    (since = $version:literal) => {
-        concat!("\n\nSince version ", stringify!($version), ".")
-    };
-    (deprecated) => {
-        "\n\nDeprecated."
-    };
-    (deprecated = $note:literal) => {
-        concat!("\n\nDeprecated: ", $note)
-    };
-    (deprecated($($key:ident = $value:literal),* $(,)?)) => {
-        concat!("\n\nDeprecated" $(, ", ", stringify!($key), ": ", $value)*, ".")
-    };
-    ($other:ident $($rest:tt)*) => {
-        ::core::compile_error!(concat!(
-            "interface!: a method has no attribute `", stringify!($other),
-            "`; it has `idempotent`, `deprecated`, `since = 2` and documentation"
-        ))
-    };
-}
-
-/// Whether an attribute of a method says that the method is idempotent.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __interface_repeatable {
-    (doc) => {
-        false
-    };
-    (idempotent) => {
-        true
-    };
-    (repeatable) => {
-        true
-    };
-    ($other:ident) => {
-        false
-    };
-}
-
-/// Whether an attribute of a method says that the method is deprecated.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __interface_deprecated {
-    (deprecated) => {
-        true
-    };
-    ($other:ident) => {
-        false
-    };
-}
-
-/// The version in an attribute of a method that says when it was added; 0 in any other attribute.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __interface_since {
-    (since = $version:literal) => {
-        $version
-    };
-    (since $($rest:tt)*) => {
-        ::core::compile_error!("interface!: a method that was added is marked `#[since = 2]`")
-    };
-    ($($other:tt)*) => {
-        0
-    };
-}
-
-/// The version that a parameter needs: the one that added it, if it is present.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __interface_given {
-    ($parameter:ident) => {{
-        let _ = $parameter;
-        0
-    }};
-    ($parameter:ident $version:literal) => {
-        if $parameter.is_some() { $version } else { 0 }
-    };
-}
-
-/// Refuses a parameter that was added and is not an `Option`.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __interface_optional {
-    ($type:ty) => {};
-    ($type:ty, $version:literal) => {
-        $crate::interface::probe::is_optional::<$type>()
     };
 }
 

@@ -1,6 +1,16 @@
 //! The directory of live instances: the object that every name server hosts under the name
 //! [`OBJECT`].
 
+mod error;
+mod registration;
+mod watching;
+
+pub use error::DirectoryError;
+pub use registration::{ObjectRegistration, Registration, SpokenLists};
+pub use watching::{
+    Cursor, Departure, InstanceChange, VersionedWatchResponse, WatchResponse, WatchUpdate,
+};
+
 use crate::{clean, identity::HolderId, interface::SpokenVersion, message::Load};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -77,78 +87,6 @@ crate::interface! {
     }
 }
 
-/// A worker's description of itself when it opens a session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Registration {
-    /// The worker's name, unique among live workers.
-    pub worker: String,
-    /// A number that distinguishes this process from an earlier one of the same name, and is greater.
-    pub incarnation: u64,
-    /// The address at which clients reach the worker.
-    pub endpoint: String,
-    /// The worker's process id.
-    pub pid: u32,
-    /// The name of the worker's host.
-    pub host: String,
-    /// The number of its compute threads. Tasks are given out by it; light calls run beside them.
-    pub capacity: u32,
-    /// The requested time to live of the lease, in milliseconds.
-    pub ttl_ms: u64,
-    /// The objects it hosts.
-    pub objects: Vec<ObjectRegistration>,
-}
-
-/// The versions that the instances in a message speak, in their order.
-pub type SpokenLists = Vec<Vec<SpokenVersion>>;
-
-impl Registration {
-    /// Takes out the versions that the worker speaks, which travel beside the registration.
-    pub fn take_spoken(&mut self) -> SpokenLists {
-        let objects = self.objects.iter_mut();
-        objects
-            .map(|object| std::mem::take(&mut object.spoken))
-            .collect()
-    }
-
-    /// Puts them back.
-    ///
-    /// # Errors
-    ///
-    /// There is not one list for each object.
-    pub fn put_spoken(&mut self, spoken: SpokenLists) -> Result<(), DirectoryError> {
-        if spoken.len() != self.objects.len() {
-            return Err(invalid(format!(
-                "the versions of {} objects are listed, and {} objects offered",
-                spoken.len(),
-                self.objects.len()
-            )));
-        }
-        for (object, spoken) in self.objects.iter_mut().zip(spoken) {
-            object.spoken = spoken;
-        }
-        Ok(())
-    }
-}
-
-/// An object that a worker hosts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ObjectRegistration {
-    /// The object's name.
-    pub object: String,
-    /// The name of its interface.
-    pub interface: String,
-    /// The newest version of its interface.
-    pub version: u32,
-    /// All versions of its interface that it speaks. They travel beside the registration, because version 1 of
-    /// this interface does not have them: [`Registration::take_spoken`].
-    #[serde(skip)]
-    pub spoken: Vec<SpokenVersion>,
-    /// Free words by which the instance can be found.
-    pub tags: Vec<String>,
-    /// Whether the name is exclusive: only one instance at a time may hold it.
-    pub exclusive: bool,
-}
-
 /// A session's secret id. Any caller that has it can renew or close the session.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SessionId(pub [u64; 2]);
@@ -181,15 +119,6 @@ pub struct Lease {
     /// The exclusive names that this session holds, each with its fencing token. The token grows whenever the
     /// name gets another holder.
     pub fences: Vec<(String, u64)>,
-}
-
-/// A position in a name server's log of changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct Cursor {
-    /// The incarnation of the name server.
-    pub epoch: u64,
-    /// The number of the last change that was received.
-    pub revision: u64,
 }
 
 /// Whether an instance accepts calls.
@@ -253,104 +182,6 @@ impl Instance {
             false => &self.worker,
         }
     }
-}
-
-/// The answer of a watch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct WatchResponse {
-    /// The cursor for the next watch.
-    pub cursor: Cursor,
-    /// Whether the name server has run long enough for every live worker to register again. Until then, an
-    /// instance that is missing here may still be alive.
-    pub settled: bool,
-    /// The instances, or the changes.
-    pub news: WatchUpdate,
-}
-
-/// The answer of a watch, and the versions that its instances speak.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct VersionedWatchResponse {
-    /// The answer.
-    pub response: WatchResponse,
-    /// The versions of the instances in it.
-    pub spoken: SpokenLists,
-}
-
-impl VersionedWatchResponse {
-    /// Takes the versions out of the instances.
-    pub fn new(mut response: WatchResponse) -> Self {
-        let instances = response.news.instances_mut();
-        let spoken = instances.map(|one| std::mem::take(&mut one.spoken));
-        let spoken = spoken.collect();
-        Self { response, spoken }
-    }
-
-    /// Puts them back.
-    pub fn into_response(self) -> WatchResponse {
-        let Self {
-            mut response,
-            spoken,
-        } = self;
-        for (instance, spoken) in response.news.instances_mut().zip(spoken) {
-            instance.spoken = spoken;
-        }
-        response
-    }
-}
-
-/// The part of a watch's answer that depends on whether a cursor was given.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum WatchUpdate {
-    /// Every live instance of the object.
-    Snapshot(Vec<Instance>),
-    /// The changes since the cursor, in order; empty if nothing changed in time.
-    Changes(Vec<InstanceChange>),
-}
-
-impl WatchUpdate {
-    /// The instances that are there now, in their order.
-    fn instances_mut(&mut self) -> impl Iterator<Item = &mut Instance> {
-        let (snapshot, changes) = match self {
-            Self::Snapshot(instances) => (instances.as_mut_slice(), [].as_mut_slice()),
-            Self::Changes(changes) => ([].as_mut_slice(), changes.as_mut_slice()),
-        };
-        let put = changes.iter_mut().filter_map(|change| match change {
-            InstanceChange::Put(instance) => Some(instance),
-            InstanceChange::Removed { .. } => None,
-        });
-        snapshot.iter_mut().chain(put)
-    }
-}
-
-/// A change of an object's membership.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum InstanceChange {
-    /// An instance was added or has changed.
-    Put(Instance),
-    /// An instance was removed.
-    Removed {
-        /// The worker's name; empty for a static name.
-        worker: String,
-        /// The worker's incarnation; zero for a static name.
-        incarnation: u64,
-        /// The worker's key, if it had one.
-        key: Option<HolderId>,
-        /// Its address.
-        endpoint: String,
-        /// Why it was removed.
-        reason: Departure,
-    },
-}
-
-/// Why an instance left the directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum Departure {
-    /// Its worker closed the session.
-    Closed,
-    /// Its worker's lease ran out: it is dead, frozen or cut off.
-    Expired,
-    /// A new session of the same worker, or another holder of the name, replaced it.
-    Replaced,
 }
 
 /// Which objects to list. An empty filter matches all.
@@ -428,77 +259,6 @@ pub struct PeerAddresses {
     pub addresses: Vec<String>,
 }
 
-/// Why the directory refused something.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
-pub enum DirectoryError {
-    /// The session has expired or was never opened; open it again.
-    #[error("the session is not known here; open a new one")]
-    UnknownSession,
-    /// The watch cannot continue from this cursor.
-    #[error("the cursor is too old; list again")]
-    TooOld,
-    /// Another live worker has this name.
-    #[error("the name '{worker}' is taken by the live worker at {endpoint}")]
-    NameTaken {
-        /// The worker's name.
-        worker: String,
-        /// The address of the other worker.
-        endpoint: String,
-        /// The incarnation of the other worker, if the same user runs it, or nobody logs in.
-        incarnation: Option<u64>,
-    },
-    /// The name is held exclusively, or by live instances.
-    #[error("the name '{name}' is taken by {holder}")]
-    ObjectTaken {
-        /// The object's name.
-        name: String,
-        /// The holder.
-        holder: String,
-    },
-    /// There is no such static name.
-    #[error("there is no static name '{name}'")]
-    UnknownName {
-        /// The name.
-        name: String,
-    },
-    /// A limit of the directory's size is reached.
-    #[error("the directory is full: {what}")]
-    Full {
-        /// Which limit.
-        what: String,
-    },
-    /// The request would exceed a limit of the caller, or of all users together.
-    #[error("{sentence}")]
-    Limited {
-        /// A message: which limit, of which user, and its value.
-        sentence: String,
-    },
-    /// The caller may not do this.
-    #[error("{sentence}")]
-    Denied {
-        /// A message: which caller may not do which operation.
-        sentence: String,
-    },
-    /// The request is not valid.
-    #[error("{sentence}")]
-    Invalid {
-        /// A message: what is not valid, and why.
-        sentence: String,
-    },
-    /// The store that keeps the name cannot be reached now.
-    #[error("the name cannot be kept now: {sentence}")]
-    Unavailable {
-        /// The reason.
-        sentence: String,
-    },
-    /// No live worker has this name.
-    #[error("there is no live worker '{worker}'")]
-    UnknownWorker {
-        /// The name.
-        worker: String,
-    },
-}
-
 /// Checks a name: not empty, at most [`MAX_NAME`] bytes, and without white space, control characters and
 /// invisible characters. So it can be printed, typed, and separated from other names by spaces.
 pub fn check_name(what: &str, name: &str) -> Result<(), DirectoryError> {
@@ -521,63 +281,4 @@ pub fn check_name(what: &str, name: &str) -> Result<(), DirectoryError> {
 
 fn invalid(message: String) -> DirectoryError {
     DirectoryError::Invalid { sentence: message }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::codec;
-
-    fn instance(spoken: &[SpokenVersion]) -> Instance {
-        Instance {
-            worker: "w1".to_owned(),
-            incarnation: 1,
-            key: None,
-            endpoint: "w1:1".to_owned(),
-            target: "o".to_owned(),
-            interface: "I".to_owned(),
-            version: 2,
-            spoken: spoken.to_vec(),
-            state: InstanceState::Ready,
-            tags: Vec::new(),
-            fence: None,
-            load: Load::default(),
-        }
-    }
-
-    const SPOKEN: SpokenVersion = SpokenVersion {
-        version: 2,
-        fingerprint: 7,
-    };
-
-    #[test]
-    fn spoken_versions_travel_beside_what_version_1_has() {
-        let plain = codec::encode(&instance(&[])).unwrap();
-        assert_eq!(codec::encode(&instance(&[SPOKEN])).unwrap(), plain);
-        for news in [
-            WatchUpdate::Snapshot(vec![instance(&[SPOKEN]), instance(&[])]),
-            WatchUpdate::Changes(vec![
-                InstanceChange::Removed {
-                    worker: "w2".to_owned(),
-                    incarnation: 1,
-                    key: None,
-                    endpoint: "w2:1".to_owned(),
-                    reason: Departure::Closed,
-                },
-                InstanceChange::Put(instance(&[SPOKEN])),
-            ]),
-        ] {
-            let response = WatchResponse {
-                cursor: Cursor {
-                    epoch: 1,
-                    revision: 1,
-                },
-                settled: true,
-                news,
-            };
-            let sent = codec::encode(&VersionedWatchResponse::new(response.clone())).unwrap();
-            let received: VersionedWatchResponse = codec::decode(&sent).unwrap();
-            assert_eq!(received.into_response(), response);
-        }
-    }
 }

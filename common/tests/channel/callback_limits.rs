@@ -2,8 +2,9 @@
 
 use crate::{
     callbacks::{
-        Client, Ear, EarRequest, EarResponse, Listener, Object, Request, Response, call,
-        called_back, called_back_with, hand_over, handed_over, hear, refused, serve_on,
+        Client, call, called_back, called_back_with, hand_over, handed_over,
+        object::{Ear, EarRequest, EarResponse, Listener, Object, Request, Response, hear},
+        refused, serve_on,
     },
     harness::{Raw, decode, encode, frame, id_of, lasting, minutes, session, within},
 };

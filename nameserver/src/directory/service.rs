@@ -7,15 +7,14 @@ mod watchers;
 use super::{
     InstanceDirectory, Listing, Selection, SessionOwner,
     names::{check_name, check_worker_address, parse_address},
+    permission::check_may_host,
     targets::{KnownNameServers, check_pyro_target, check_target},
 };
 use crate::{limits::Limiter, long_poll::time_to_wait};
 pub(crate) use exclusive::NameStore;
 use parking_lot::{Mutex, MutexGuard};
 use pyroxene_common::{
-    access::denials,
     endpoint::Endpoint,
-    identity::{Identity, Role},
     interfaces::directory::{
         Cursor, DirectoryError, Instance, InstanceState, Lease, NameServerStatus, ObjectEntry,
         ObjectFilter, PeerAddresses, Registration, SessionId, SpokenLists, VersionedWatchResponse,
@@ -458,47 +457,6 @@ impl directory::Directory for DirectoryService {
             addresses: shared.peers.clone(),
         }
     }
-}
-
-/// Which methods a role may call. Which names a worker may host is checked in the methods.
-pub(crate) fn may_call(role: Role, method: &str) -> bool {
-    match method {
-        "drain_worker" => role == Role::Admin,
-        "open" | "renew" | "hold" | "drain" | "close" | "register" | "remove" => {
-            matches!(role, Role::Admin | Role::Worker)
-        }
-        _ => true,
-    }
-}
-
-/// Refuses names that the caller may not host. Without authentication, every name is allowed.
-pub(crate) fn check_may_host<'a>(
-    caller: Option<&Identity>,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Result<(), DirectoryError> {
-    let Some(Identity {
-        name: user,
-        role,
-        allow,
-    }) = caller
-    else {
-        return Ok(());
-    };
-    if *role == Role::Admin {
-        return Ok(());
-    }
-    for name in names {
-        if !allow.allows(name, None) {
-            let name = denials::shortened(name);
-            if denials::may_log(user) {
-                tracing::warn!(user, %role, name, "hosting denied");
-            }
-            return Err(DirectoryError::Denied {
-                sentence: format!("'{user}' ({role}) may not host '{name}'"),
-            });
-        }
-    }
-    Ok(())
 }
 
 /// A running call of `hold`. It is dropped when the call's connection ends.

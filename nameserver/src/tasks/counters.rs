@@ -8,10 +8,20 @@ use pyroxene_common::interfaces::{
 use pyroxene_store::AttemptEnding;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// The results of attempts that are counted: not of those that were cut off, because their task was cancelled or
+/// another name server took it over.
+const COUNTED: [AttemptResult; 5] = [
+    AttemptResult::Succeeded,
+    AttemptResult::Failed,
+    AttemptResult::Lost,
+    AttemptResult::Refused,
+    AttemptResult::Late,
+];
+
 /// The counters. They only grow.
 #[derive(Debug, Default)]
 pub(crate) struct TaskCounters {
-    attempts: [AtomicU64; AttemptResult::ALL.len()],
+    attempts: [AtomicU64; COUNTED.len()],
     waits: [AtomicU64; LATENCY_BUCKETS],
     waited_ms: AtomicU64,
 }
@@ -43,21 +53,19 @@ impl TaskCounters {
             AttemptEnding::Refused { .. } | AttemptEnding::Denied { .. } => AttemptResult::Refused,
             AttemptEnding::DeadlineExceeded => AttemptResult::Late,
         };
-        if let Some(counter) = self.attempts.get(result as usize) {
+        let counters = COUNTED.into_iter().zip(&self.attempts);
+        for (_, counter) in counters.filter(|(counted, _)| *counted == result) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// The attempts by their result. Those that were cut off, because their task was cancelled or another name
-    /// server took it over, are not counted.
+    /// The attempts by their result.
     pub(crate) fn attempts(&self) -> Vec<(AttemptResult, u64)> {
         let counts = self
             .attempts
             .iter()
             .map(|count| count.load(Ordering::Relaxed));
-        let all = AttemptResult::ALL.into_iter().zip(counts);
-        all.filter(|(result, _)| *result != AttemptResult::Cancelled)
-            .collect()
+        COUNTED.into_iter().zip(counts).collect()
     }
 
     /// The waits.

@@ -1,6 +1,6 @@
 //! Python's marshal format: the types that hold data. Code objects and everything else are refused.
 
-use super::{SerializerError, check_hashable, revive_float};
+use super::{SerializerError, byte_reader::ByteReader, check_hashable, revive_float};
 use crate::{
     PyValue,
     limits::{MAX_DIGITS, ReadBudget},
@@ -13,7 +13,10 @@ const FLAG_REF: u8 = 0x80;
 /// Reads a value.
 pub(super) fn read(bytes: &[u8]) -> Result<PyValue, SerializerError> {
     let mut reader = Reader {
-        rest: bytes,
+        bytes: ByteReader {
+            rest: bytes,
+            too_short: "EOF read where data expected",
+        },
         budget: ReadBudget::default(),
         seen: Vec::new(),
     };
@@ -21,31 +24,19 @@ pub(super) fn read(bytes: &[u8]) -> Result<PyValue, SerializerError> {
 }
 
 struct Reader<'a> {
-    rest: &'a [u8],
+    bytes: ByteReader<'a>,
     budget: ReadBudget,
     /// The values that can be referred to, with the number of values in each. `None` while one is being read.
     seen: Vec<Option<(PyValue, usize)>>,
 }
 
-impl<'a> Reader<'a> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        let (taken, rest) = self.rest.split_first_chunk().ok_or_else(too_short)?;
-        self.rest = rest;
-        Ok(*taken)
-    }
-
-    fn slice(&mut self, len: usize) -> Result<&'a [u8], String> {
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or_else(too_short)?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
+impl Reader<'_> {
     fn len(&mut self) -> Result<usize, String> {
-        Ok(u32::from_le_bytes(self.array()?) as usize)
+        Ok(u32::from_le_bytes(self.bytes.array()?) as usize)
     }
 
     fn value(&mut self) -> Result<PyValue, String> {
-        let [kind] = self.array()?;
+        let [kind] = self.bytes.array()?;
         // Ends a dictionary, and is no value.
         if kind == b'0' {
             return Err("marshal data has an unexpected end of a dictionary".to_owned());
@@ -72,19 +63,19 @@ impl<'a> Reader<'a> {
             b'N' => PyValue::None,
             b'T' => PyValue::Bool(true),
             b'F' => PyValue::Bool(false),
-            b'i' => PyValue::Int(i32::from_le_bytes(self.array()?).into()),
+            b'i' => PyValue::Int(i32::from_le_bytes(self.bytes.array()?).into()),
             b'l' => return self.long(),
-            b'g' => PyValue::Float(f64::from_le_bytes(self.array()?)),
+            b'g' => PyValue::Float(f64::from_le_bytes(self.bytes.array()?)),
             b'y' => {
-                let real = f64::from_le_bytes(self.array()?);
-                PyValue::Complex(real, f64::from_le_bytes(self.array()?))
+                let real = f64::from_le_bytes(self.bytes.array()?);
+                PyValue::Complex(real, f64::from_le_bytes(self.bytes.array()?))
             }
             b's' => {
                 let len = self.len()?;
-                PyValue::Bytes(Bytes::copy_from_slice(self.slice(len)?))
+                PyValue::Bytes(Bytes::copy_from_slice(self.bytes.slice(len)?))
             }
             b'z' | b'Z' => {
-                let [len] = self.array()?;
+                let [len] = self.bytes.array()?;
                 return self.text(len.into());
             }
             b'u' | b't' | b'a' | b'A' => {
@@ -92,7 +83,7 @@ impl<'a> Reader<'a> {
                 return self.text(len);
             }
             b')' => {
-                let [len] = self.array()?;
+                let [len] = self.bytes.array()?;
                 PyValue::Tuple(self.items(len.into())?)
             }
             b'(' => {
@@ -127,9 +118,7 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self, len: usize) -> Result<PyValue, String> {
-        let text = std::str::from_utf8(self.slice(len)?);
-        text.map(PyValue::str)
-            .map_err(|error| format!("a text is not UTF-8: {error}"))
+        self.bytes.text(len).map(PyValue::str)
     }
 
     fn items(&mut self, len: usize) -> Result<Vec<PyValue>, String> {
@@ -145,26 +134,26 @@ impl<'a> Reader<'a> {
     fn dictionary(&mut self) -> Result<PyValue, String> {
         self.budget.enter()?;
         let mut entries = Vec::new();
-        while self.rest.first() != Some(&b'0') {
+        while self.bytes.rest.first() != Some(&b'0') {
             let key = self.value()?;
             check_hashable(&key)?;
             entries.push((key, self.value()?));
         }
-        self.rest = self.rest.get(1..).unwrap_or_default();
+        self.bytes.rest = self.bytes.rest.get(1..).unwrap_or_default();
         self.budget.leave();
         Ok(revive_float(entries))
     }
 
     /// An integer in digits of 15 bits, the lowest first.
     fn long(&mut self) -> Result<PyValue, String> {
-        let count = i32::from_le_bytes(self.array()?);
+        let count = i32::from_le_bytes(self.bytes.array()?);
         let digits = count.unsigned_abs() as usize;
         if digits * 9 / 2 > MAX_DIGITS {
             return Err(format!("an integer has more than {MAX_DIGITS} digits"));
         }
         // In base 10^9, the lowest part first.
         let mut parts: Vec<u64> = Vec::new();
-        let bytes = self.slice(digits * 2)?;
+        let bytes = self.bytes.slice(digits * 2)?;
         for digit in bytes.rchunks(2) {
             let mut carry = digit
                 .iter()
@@ -186,10 +175,6 @@ impl<'a> Reader<'a> {
             .for_each(|part| text.push_str(&format!("{part:09}")));
         Ok(PyValue::int_from_decimal(&text))
     }
-}
-
-fn too_short() -> String {
-    "EOF read where data expected".to_owned()
 }
 
 /// The number of values in a value.

@@ -1,6 +1,6 @@
 //! MessagePack with Pyro's extensions: complex numbers, large integers, dates.
 
-use super::{SerializerError, revive_float};
+use super::{SerializerError, byte_reader::ByteReader, revive_float};
 use crate::{
     PyValue,
     limits::{ReadBudget, check_digits},
@@ -31,12 +31,15 @@ pub(super) fn read_shared(message: &Bytes) -> Result<PyValue, SerializerError> {
 
 fn read_from(bytes: &[u8], message: Option<&Bytes>) -> Result<PyValue, SerializerError> {
     let mut reader = Reader {
-        rest: bytes,
+        bytes: ByteReader {
+            rest: bytes,
+            too_short: "the MessagePack data ends too early",
+        },
         message,
         budget: ReadBudget::default(),
     };
     let value = reader.value().map_err(SerializerError)?;
-    match reader.rest.is_empty() {
+    match reader.bytes.rest.is_empty() {
         true => Ok(value),
         false => Err(SerializerError::from(
             "the MessagePack data goes on after its value",
@@ -45,27 +48,15 @@ fn read_from(bytes: &[u8], message: Option<&Bytes>) -> Result<PyValue, Serialize
 }
 
 struct Reader<'a> {
-    rest: &'a [u8],
-    /// What `rest` is a part of, if its bytes can be shared.
+    bytes: ByteReader<'a>,
+    /// What `bytes` are a part of, if they can be shared.
     message: Option<&'a Bytes>,
     budget: ReadBudget,
 }
 
-impl<'a> Reader<'a> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        let (taken, rest) = self.rest.split_first_chunk().ok_or_else(too_short)?;
-        self.rest = rest;
-        Ok(*taken)
-    }
-
-    fn slice(&mut self, len: usize) -> Result<&'a [u8], String> {
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or_else(too_short)?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn bytes(&mut self, len: usize) -> Result<Bytes, String> {
-        let taken = self.slice(len)?;
+impl Reader<'_> {
+    fn shared(&mut self, len: usize) -> Result<Bytes, String> {
+        let taken = self.bytes.slice(len)?;
         let message = self.message.filter(|_| len >= WORTH_SHARING);
         Ok(match message {
             Some(message) => message.slice_ref(taken),
@@ -76,15 +67,15 @@ impl<'a> Reader<'a> {
     /// A length of `width` bytes.
     fn len(&mut self, width: u8) -> Result<usize, String> {
         Ok(match width {
-            1 => usize::from(u8::from_be_bytes(self.array()?)),
-            2 => usize::from(u16::from_be_bytes(self.array()?)),
-            _ => u32::from_be_bytes(self.array()?) as usize,
+            1 => usize::from(u8::from_be_bytes(self.bytes.array()?)),
+            2 => usize::from(u16::from_be_bytes(self.bytes.array()?)),
+            _ => u32::from_be_bytes(self.bytes.array()?) as usize,
         })
     }
 
     fn value(&mut self) -> Result<PyValue, String> {
         self.budget.take(1)?;
-        let [marker] = self.array()?;
+        let [marker] = self.bytes.array()?;
         Ok(match marker {
             0x00..=0x7f => PyValue::Int(marker.into()),
             0xe0..=0xff => PyValue::Int(i64::from(marker) - 256),
@@ -96,25 +87,25 @@ impl<'a> Reader<'a> {
             0xc3 => PyValue::Bool(true),
             0xc4..=0xc6 => {
                 let len = self.len(1 << (marker - 0xc4))?;
-                PyValue::Bytes(self.bytes(len)?)
+                PyValue::Bytes(self.shared(len)?)
             }
             0xc7..=0xc9 => {
                 let len = self.len(1 << (marker - 0xc7))?;
                 return self.extension(len);
             }
-            0xca => PyValue::Float(f32::from_be_bytes(self.array()?).into()),
-            0xcb => PyValue::Float(f64::from_be_bytes(self.array()?)),
-            0xcc => PyValue::Int(u8::from_be_bytes(self.array()?).into()),
-            0xcd => PyValue::Int(u16::from_be_bytes(self.array()?).into()),
-            0xce => PyValue::Int(u32::from_be_bytes(self.array()?).into()),
+            0xca => PyValue::Float(f32::from_be_bytes(self.bytes.array()?).into()),
+            0xcb => PyValue::Float(f64::from_be_bytes(self.bytes.array()?)),
+            0xcc => PyValue::Int(u8::from_be_bytes(self.bytes.array()?).into()),
+            0xcd => PyValue::Int(u16::from_be_bytes(self.bytes.array()?).into()),
+            0xce => PyValue::Int(u32::from_be_bytes(self.bytes.array()?).into()),
             0xcf => {
-                let value = u64::from_be_bytes(self.array()?);
+                let value = u64::from_be_bytes(self.bytes.array()?);
                 PyValue::int_from_decimal(&value.to_string())
             }
-            0xd0 => PyValue::Int(i8::from_be_bytes(self.array()?).into()),
-            0xd1 => PyValue::Int(i16::from_be_bytes(self.array()?).into()),
-            0xd2 => PyValue::Int(i32::from_be_bytes(self.array()?).into()),
-            0xd3 => PyValue::Int(i64::from_be_bytes(self.array()?)),
+            0xd0 => PyValue::Int(i8::from_be_bytes(self.bytes.array()?).into()),
+            0xd1 => PyValue::Int(i16::from_be_bytes(self.bytes.array()?).into()),
+            0xd2 => PyValue::Int(i32::from_be_bytes(self.bytes.array()?).into()),
+            0xd3 => PyValue::Int(i64::from_be_bytes(self.bytes.array()?)),
             0xd4..=0xd8 => return self.extension(1 << (marker - 0xd4)),
             0xd9..=0xdb => {
                 let len = self.len(1 << (marker - 0xd9))?;
@@ -133,9 +124,7 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self, len: usize) -> Result<PyValue, String> {
-        let text = std::str::from_utf8(self.slice(len)?);
-        text.map(PyValue::str)
-            .map_err(|error| format!("a text is not UTF-8: {error}"))
+        self.bytes.text(len).map(PyValue::str)
     }
 
     /// Reads members one by one: a length costs its sender nothing, so no memory is taken for it.
@@ -167,8 +156,8 @@ impl<'a> Reader<'a> {
     }
 
     fn extension(&mut self, len: usize) -> Result<PyValue, String> {
-        let [kind] = self.array()?;
-        let data = self.slice(len)?;
+        let [kind] = self.bytes.array()?;
+        let data = self.bytes.slice(len)?;
         let invalid = || format!("extension {kind:#x} of MessagePack has invalid data");
         match kind {
             COMPLEX => {
@@ -197,10 +186,6 @@ impl<'a> Reader<'a> {
             _ => Err(format!("unknown extension {kind:#x} of MessagePack")),
         }
     }
-}
-
-fn too_short() -> String {
-    "the MessagePack data ends too early".to_owned()
 }
 
 /// The last day of the year 9999, which is Python's last one.

@@ -65,6 +65,8 @@ impl Python {
             .env("PYRO_NS_HOST", host)
             .env("PYRO_NS_PORT", port)
             .env("PYTHONUNBUFFERED", "1")
+            // A module of the scripts leaves no file beside them.
+            .env("PYTHONDONTWRITEBYTECODE", "1")
             .current_dir(broker.dir())
             .kill_on_drop(true);
         command

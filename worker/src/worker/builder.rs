@@ -1,23 +1,22 @@
 //! The builder of a worker.
 
 mod objects;
+mod security;
 
 use super::Worker;
 use crate::{
     chaos::Chaos, compute::ComputePool, error::WorkerError, exclusive::HeldExclusiveNames,
-    figures::WorkerMeters, hosted::WorkerContext, load::LoadGauge, ticket_trust::TicketTrust,
+    figures::WorkerMeters, hosted::WorkerContext, load::LoadGauge,
 };
 use objects::{MakeObject, PlannedObject};
 use pyroxene_client::{Client, ClientConfig, Credentials, InvalidConfig};
 use pyroxene_common::{
-    access::Authenticator,
     channel::{DEFAULT_SESSION_IDLE, DEFAULT_SESSIONS_PER_USER},
     endpoint::Endpoint,
     host::{Protocol, default_message_memory},
-    identity::HolderKey,
     interceptor::{Interceptor, Interceptors},
     interfaces::directory::check_name,
-    tls::{ClientAuth, TlsClient, TlsServer},
+    tls::{TlsClient, TlsServer},
     wire::{DEFAULT_MAX_MESSAGE, GREATEST_MAX_MESSAGE},
 };
 use std::{fmt, num::NonZeroUsize, sync::Arc, thread::available_parallelism, time::Duration};
@@ -259,57 +258,6 @@ impl WorkerBuilder {
         self
     }
 
-    /// Accepts only TLS from its clients. If `tls` asks clients for certificates, the worker accepts calls
-    /// only from clients that a name server has authenticated.
-    ///
-    /// ```no_run
-    /// use pyroxene_common::tls::{ClientAuth, KeyPairFiles, TlsClient, TlsServer};
-    /// use pyroxene_worker::Worker;
-    ///
-    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let own = KeyPairFiles { certificate: "w1.crt".into(), key: "w1.key".into() };
-    /// let worker = Worker::builder()
-    ///     .nameserver("broker.example")
-    ///     .trust(TlsClient::new("ca.crt".into(), Some(own.clone()))?)
-    ///     .tls(TlsServer::new(own, Some("ca.crt".into()), ClientAuth::Required)?)
-    ///     .bind()
-    ///     .await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn tls(mut self, tls: TlsServer) -> Self {
-        self.tls = Some(tls);
-        self
-    }
-
-    /// Uses TLS to its name servers, and trusts those that `tls` names.
-    pub fn trust(mut self, tls: TlsClient) -> Self {
-        self.trust = Some(tls);
-        self
-    }
-
-    /// The user to log in as. A worker that logs in accepts calls only from clients that a name server has
-    /// authenticated.
-    ///
-    /// ```no_run
-    /// use pyroxene_client::Credentials;
-    /// use pyroxene_worker::Worker;
-    ///
-    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let token = std::fs::read_to_string("w1.token")?;
-    /// let worker = Worker::builder()
-    ///     .nameserver("127.0.0.1:9090")
-    ///     .credentials(Credentials::new("w1", &token))
-    ///     .bind()
-    ///     .await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn credentials(mut self, credentials: Credentials) -> Self {
-        self.credentials = Some(credentials);
-        self
-    }
-
     /// Whether programs in Python may call its objects by Pyro's protocol, on the same port. The default is
     /// that they may.
     ///
@@ -467,25 +415,6 @@ impl WorkerBuilder {
             config = config.credentials(credentials.clone());
         }
         Ok(config)
-    }
-
-    /// The authenticator of callers, if the worker itself can log in.
-    pub(super) fn ticket_trust(&self, worker: &str) -> Result<Option<TicketTrust>, WorkerError> {
-        let demanded = self.credentials.is_some()
-            || self
-                .tls
-                .as_ref()
-                .is_some_and(|tls| tls.client_auth() != ClientAuth::None);
-        let can_log_in = self.trust.as_ref().is_some_and(TlsClient::has_certificate);
-        if !demanded && !can_log_in {
-            return Ok(None);
-        }
-        // The worker logs in with the same key, so name servers tell this key to its clients.
-        let key = HolderKey::of_process()?.id();
-        Ok(Some(TicketTrust {
-            authenticator: Arc::new(Authenticator::of_worker(worker, key)),
-            authentication_required: demanded,
-        }))
     }
 
     /// The resources that the worker's objects share. Objects call other objects with a separate client,

@@ -3,6 +3,7 @@
 use super::{
     ClientConnection,
     call::{CallFuture, CallFutureState, CallKind, SpecialCall},
+    too_old::too_old,
 };
 use crate::{
     channel::{
@@ -10,7 +11,7 @@ use crate::{
         streams::StreamInputs,
     },
     envelope::ENVELOPE_LEN,
-    message::{EncodedRequest, Refusal, RefusalReason, SessionId},
+    message::{EncodedRequest, SessionId},
     wire::{FrameKind, SESSION_LEN},
 };
 use serde::de::DeserializeOwned;
@@ -65,12 +66,7 @@ impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
         deadline: Instant,
     ) -> Result<ConnectionSession<R>, AttemptError> {
         if !self.shared.settings.sessions {
-            return Err(AttemptError::Refused(Refusal {
-                reason: RefusalReason::Overloaded,
-                retry_after_ms: 0,
-                message: "the worker speaks an old version of the protocol, which has no sessions"
-                    .to_owned(),
-            }));
+            return Err(too_old("an old version", "sessions"));
         }
         let (session, answer) = {
             let mut state = self.shared.lock();

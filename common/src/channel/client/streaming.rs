@@ -5,13 +5,14 @@ use super::{
     call::{CallFuture, CallFutureState, CallKind, SpecialCall},
     inputs::StreamingCall,
     state::InFlightPermit,
+    too_old::too_old,
 };
 use crate::{
     channel::{
         error::AttemptError,
         streams::{Keep, StreamInputs},
     },
-    message::{EncodedRequest, Refusal, RefusalReason},
+    message::EncodedRequest,
 };
 use serde::de::DeserializeOwned;
 use std::{
@@ -47,20 +48,10 @@ impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
         inputs: &StreamInputs,
     ) -> Result<R, AttemptError> {
         if !inputs.callbacks.is_empty() && !self.shared.settings.sessions {
-            return Err(AttemptError::Refused(Refusal {
-                reason: RefusalReason::Overloaded,
-                retry_after_ms: 0,
-                message: "the worker speaks an old version of the protocol, which has no callbacks"
-                    .to_owned(),
-            }));
+            return Err(too_old("an old version", "callbacks"));
         }
         if !self.shared.settings.streams {
-            return Err(AttemptError::Refused(Refusal {
-                reason: RefusalReason::Overloaded,
-                retry_after_ms: 0,
-                message: "the worker speaks version 1 of the protocol, which has no streams"
-                    .to_owned(),
-            }));
+            return Err(too_old("version 1", "streams"));
         }
         let deadline = Instant::from_std(context.deadline);
         let requests = std::slice::from_ref(request);

@@ -6,13 +6,7 @@ import threading
 import Pyro5.api
 from Pyro5 import config
 
-
-def raised(call):
-    try:
-        return call()
-    except Exception as error:
-        return type(error).__name__ + ": " + str(error)
-
+from raised import raised
 
 ns = Pyro5.api.locate_ns()
 own = ns._pyroUri.location

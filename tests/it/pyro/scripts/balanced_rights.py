@@ -1,12 +1,7 @@
 # Calls by way of the name server where callers have to log in. Each line of the output is one thing that was seen.
 import Pyro5.api
 
-
-def raised(call):
-    try:
-        return call()
-    except Exception as error:
-        return type(error).__name__ + ": " + str(error)
+from raised import raised
 
 
 def who():

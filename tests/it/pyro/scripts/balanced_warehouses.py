@@ -5,13 +5,7 @@ import time
 
 import Pyro5.api
 
-
-def raised(call):
-    try:
-        return call()
-    except Exception as error:
-        return type(error).__name__ + ": " + str(error)
-
+from raised import raised
 
 ns = Pyro5.api.locate_ns()
 warehouse = Pyro5.api.Proxy("PYRO:Example.warehouse@" + ns._pyroUri.location)

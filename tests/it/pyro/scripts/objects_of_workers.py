@@ -5,13 +5,7 @@ import Pyro5.api
 from Pyro5 import config
 from Pyro5.errors import DaemonError, NamingError
 
-
-def raised(call):
-    try:
-        return call()
-    except Exception as error:
-        return type(error).__name__ + ": " + str(error)
-
+from raised import raised
 
 for serializer in ("serpent", "json", "msgpack", "marshal"):
     config.SERIALIZER = serializer

@@ -4,15 +4,10 @@ import sys
 
 import Pyro5.api
 
+from raised import raised
+
 location, *login = sys.argv[1:]
 handshake = dict(zip(("user", "token"), login)) or "hello"
-
-
-def raised(call):
-    try:
-        return call()
-    except Exception as error:
-        return type(error).__name__ + ": " + str(error)
 
 
 def proxy(uri):
