@@ -69,6 +69,10 @@ pub(crate) struct UpArguments {
     /// Refuse to start workers if there are no accounts in that database yet, instead of making empty tables
     #[arg(long, env = ACCOUNTS_MUST_EXIST_VARIABLE, value_parser = YesOrNo)]
     accounts_must_exist: bool,
+    /// Pyro's clients reach every object by way of a name server, which balances each call by itself; otherwise only
+    /// objects with the tag 'pyroxene.balanced'
+    #[arg(long, env = "PYROXENE_PYRO_BALANCED", value_parser = YesOrNo)]
+    pyro_balanced: bool,
     /// Print the documented JSON
     #[arg(long, env = "PYROXENE_JSON", value_parser = YesOrNo)]
     json: bool,
@@ -214,6 +218,7 @@ impl LocalCluster {
             flags.extend(users_flags(&arguments.users));
             flags.extend(arguments.limits.flags());
             flags.extend(arguments.http.flags());
+            flags.extend(arguments.pyro_balanced.then(|| "--pyro-balanced".to_owned()));
             self.nameservers.push(Child::spawn(
                 "nameserver",
                 &flags,
