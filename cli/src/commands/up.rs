@@ -32,13 +32,11 @@ use unicode_width::UnicodeWidthStr;
 /// Start name servers and workers on this machine
 ///
 /// Each of them is a separate process. Their logs go to standard error, each line with the name of its
-/// process. Tasks and topics are kept in the store, and tasks that an earlier run left there are run. Ctrl-C
-/// stops all processes, and so does any other end of this command. A process that ends by itself is not
-/// started again.
+/// process. Tasks and topics are kept in the store, and tasks that an earlier run left there are run. Ctrl-C stops all
+/// processes, and so does any other end of this command. A process that ends by itself is not started again.
 ///
-/// --json prints one line once all are ready: {"nameservers": [{"pid", "endpoint"}], "workers": [{"name",
-/// "pid", "endpoint"}], "store", "waiting"}. "waiting" is the number of tasks that an earlier run left queued
-/// or running, or null if it is not known.
+/// --json prints one line once all are ready: {"nameservers": [{"pid", "endpoint"}], "workers": [{"name", "pid",
+/// "endpoint"}], "store", "waiting"}. "waiting" is the number of unfinished tasks of an earlier run, or null if unknown.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UpArguments {
     /// The number of workers, named w1, w2, …
@@ -69,8 +67,7 @@ pub(crate) struct UpArguments {
     /// Refuse to start workers if there are no accounts in that database yet, instead of making empty tables
     #[arg(long, env = ACCOUNTS_MUST_EXIST_VARIABLE, value_parser = YesOrNo)]
     accounts_must_exist: bool,
-    /// Pyro's clients reach every object by way of a name server, which balances each call by itself; otherwise only
-    /// objects with the tag 'pyroxene.balanced'
+    /// Pyro's clients reach every object by way of a name server, which balances each call by itself
     #[arg(long, env = "PYROXENE_PYRO_BALANCED", value_parser = YesOrNo)]
     pyro_balanced: bool,
     /// Print the documented JSON
