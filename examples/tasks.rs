@@ -23,7 +23,7 @@ interface! {
     #[name = "Example.Reports"]
     #[version = 1]
     pub trait Reports in reports {
-        /// A report of so many pages, a fifth of a second for each; 100 at most.
+        /// A report of this number of pages, at most 100. Each page takes a fifth of a second.
         #[repeatable]
         async fn build(pages: u32) -> Result<String, String>;
     }

@@ -90,7 +90,7 @@ pub(crate) async fn shutdown_requested(signals: &mut StopSignals, parent: &mut P
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 }
 
-/// What connections do that are still open when the drain ends.
+/// The work of a connection that is still open when the drain ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectionWork {
     /// They run calls, which are lost.

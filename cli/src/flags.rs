@@ -20,7 +20,7 @@ pub(crate) const DEFAULT_NAMESERVER: &str = "127.0.0.1:9090";
 /// How long a command without a timeout of its own asks name servers that are silent or hang up.
 pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long commands about tasks and topics wait for a name server that restarts, where nobody listens.
+/// The time for which commands about tasks and topics ask again while no name server listens.
 const ABSENCE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The flags of every client command.

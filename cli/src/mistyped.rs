@@ -13,7 +13,7 @@ pub(crate) struct CommandForm {
     pub(crate) operand: FirstOperand,
 }
 
-/// What the first word after a command is.
+/// The kind of the first word after a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FirstOperand {
     /// There is none.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 /// The deadline that `tarpc::context::current` gives to every context: this time from now.
 const TARPC_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long a call may take that nobody has chosen a deadline for.
+/// How long a call may take if its caller has chosen no deadline.
 pub(crate) const DEFAULT_DEADLINE: Duration = TARPC_DEADLINE;
 
 /// How old a context of `tarpc::context::current` may be when its call is made.

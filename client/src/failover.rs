@@ -124,7 +124,7 @@ pub(crate) struct RequestTimes {
     /// Whether a name server is asked only after the one before it has failed, which takes up to the timeout of an
     /// answer.
     pub(crate) one_at_a_time: bool,
-    /// How long the request is repeated while nobody listens at any name server; `None` if as long as otherwise.
+    /// How long to repeat the request while no name server listens; `None` if as long as otherwise.
     pub(crate) absence: Option<Duration>,
 }
 
@@ -461,7 +461,7 @@ where
         }
     }
 
-    /// When the request ends, as far as that is known: earlier if nobody listens anywhere.
+    /// When the request ends, as far as that is known: earlier while no name server listens.
     fn end(&self) -> Option<Instant> {
         let absence = self.times.absence;
         let absent = self.absent_since.zip(absence);

@@ -277,7 +277,7 @@ impl ClientNameServers {
     }
 }
 
-/// The answer of a name server. Where nobody listens, nobody is waited for.
+/// The answer of a name server. A name server that does not listen is not asked again.
 async fn unless_absent<T>(
     answer: impl Future<Output = Result<T, CallError>>,
 ) -> Result<T, NoAnswer<CallError>> {

@@ -64,7 +64,7 @@ pub(crate) struct SkippedInstance {
     /// The name of its worker, or its endpoint if it has no name.
     pub(crate) worker: String,
     pub(crate) tags: Vec<String>,
-    /// What it has.
+    /// The interface and version that it has, in words.
     pub(crate) reason: String,
 }
 

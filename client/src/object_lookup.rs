@@ -10,7 +10,7 @@ use std::{fmt, hash::Hash, marker::PhantomData, time::Duration};
 use tokio::time::Instant;
 
 /// A lookup of an object of the interface `I`: [`Client::object`]. Awaited, it is the client of the object.
-/// What is not set is as the client has it ([`ClientConfig::calls`](crate::ClientConfig::calls)).
+/// An option that is not set is that of the client ([`ClientConfig::calls`](crate::ClientConfig::calls)).
 ///
 /// ```no_run
 /// use pyroxene_objects::interfaces::calculator::Calculator;

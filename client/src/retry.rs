@@ -22,13 +22,13 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
-/// What bounds the retries of a client. All its proxies share it.
+/// The bound on the retries of a client. All its proxies share it.
 #[derive(Debug)]
 pub(crate) struct RetryBudget {
     budget: Mutex<Budget>,
     /// Calls since the last withdrawal from the budget.
     calls: AtomicU64,
-    /// Ends what the client does, when the last of its clones and proxies is dropped.
+    /// Ends the client's background tasks when the last of its clones and proxies is dropped.
     _stop_when_dropped: DropGuard,
 }
 

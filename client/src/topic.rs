@@ -381,7 +381,7 @@ fn weight(failure: &NoAnswer<TopicError>) -> (bool, bool, Reverse<Next>) {
                 ..
             }
         );
-    // That a request may have been carried out is worth more than what happened elsewhere. A name server that names
+    // An error that says that the request may have been carried out goes first. A name server that names
     // a limit knows the user, and would answer later.
     (error.may_have_run(), is_limit, Reverse(*next))
 }

@@ -49,7 +49,7 @@ pub struct HostConfig {
     pub max_message: usize,
     /// The memory for the messages of all connections together, in bytes: requests that are being read or
     /// run, and answers that wait. Large requests beyond it wait, and are refused after two seconds. Answers
-    /// may take as much again, and answers that reserve their memory before they are made as much once more.
+    /// may take the same amount, and answers that reserve memory before they are made the same amount again.
     /// See [`default_message_memory`].
     pub message_memory: usize,
     /// How many calls one connection may have in flight.

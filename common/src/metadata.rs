@@ -122,7 +122,7 @@ impl Metadata {
         self.size() + PAIR_OVERHEAD * self.0.len()
     }
 
-    /// Decodes what a peer has sent. What is beyond the bounds is refused, and nothing of it decoded if it is too long.
+    /// Decodes the metadata of a peer. Metadata beyond the bounds is refused; if it is too long, before it is decoded.
     ///
     /// # Errors
     ///

@@ -39,7 +39,7 @@ impl FromRequestParts<GatewayState> for Caller {
     }
 }
 
-/// A caller that may be nobody.
+/// The caller of a request, or `None` if the request shows no credentials.
 #[derive(Clone, Debug)]
 pub(crate) struct AnyCaller(pub(crate) Option<Arc<Principal>>);
 

@@ -1,5 +1,5 @@
-//! An object by the description of its interface: what Python says to it in the JSON of its methods, and what it answers
-//! as Python's values.
+//! An object by the description of its interface: arguments from Python become JSON, and answers become
+//! Python's values.
 
 use crate::{
     PyValue,

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// How often a client is asked for again at a name server. A revocation is known earlier.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The same after nobody could tell.
+/// The same interval after no name server could say who the client is.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long a client stays known while no name server can be asked: as long as a ticket is valid by default.
@@ -64,7 +64,7 @@ pub enum LoginFailure {
     /// Its credentials are wrong, or void by now.
     #[error("{0}")]
     Refused(String),
-    /// Nobody can tell now.
+    /// No name server can say now who the client is.
     #[error("{0}")]
     Unavailable(String),
 }

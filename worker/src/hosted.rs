@@ -312,7 +312,7 @@ where
     where
         T: Translation<I::Request, I::Response>,
     {
-        // Whoever may not call sees nothing of the interceptors, and they nothing of the call.
+        // Interceptors see only permitted calls, so a caller that is denied learns nothing from them.
         call.permitted()?;
         let scope = scope::current();
         let method = call.method().to_owned();

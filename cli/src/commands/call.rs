@@ -51,7 +51,7 @@ pub(crate) struct CallArguments {
     /// How long the call may take, all attempts together
     #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", default_value = "10s", value_parser = duration)]
     timeout: Duration,
-    /// How an instance is selected: least-loaded or round-robin
+    /// The policy that selects an instance: least-loaded or round-robin
     #[arg(long, env = "PYROXENE_POLICY", default_value_t)]
     policy: Policy,
     /// Call every live instance once, and print a line for each; the exit code is 0 only if all answered

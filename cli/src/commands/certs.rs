@@ -64,7 +64,7 @@ struct CertsIssueArguments {
     /// The holder's name: letters, digits, '.', '_' and '-'
     #[arg(long, value_name = "NAME", env = "PYROXENE_CERTS_NAME")]
     name: String,
-    /// What the holder may do; without a role the certificate is valid for a server, and proves only a name
+    /// The role of the holder; without a role the certificate is valid for a server, and proves only a name
     #[arg(long, value_name = "ROLE", env = "PYROXENE_CERTS_ROLE", value_parser = role_parser())]
     role: Option<CertificateRole>,
     /// The hosts that the holder serves on, instead of localhost, 127.0.0.1, ::1 and the name; users and

@@ -16,14 +16,14 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// Show what changes among workers, objects and tasks
+/// Show the changes of workers, objects and tasks
 ///
 /// Without --follow the present state is printed. With --follow later changes follow, within about a second,
 /// until Ctrl-C. --json prints one object per line: {"at", "event", "name", "state", …}; "event" is worker,
 /// object or task.
 #[derive(Debug, clap::Args)]
 pub(crate) struct EventsArguments {
-    /// Go on with what changes
+    /// Continue, and print each later change
     #[arg(long, env = "PYROXENE_EVENTS_FOLLOW", value_parser = YesOrNo)]
     follow: bool,
     #[command(flatten)]

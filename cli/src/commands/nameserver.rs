@@ -66,8 +66,8 @@ pub(crate) struct NameServerCommandArguments {
     /// port 9091 of every interface
     #[arg(long, value_name = "ADDRESS", env = "PYROXENE_PYRO_BROADCAST", num_args = 0..=1, default_missing_value = "0.0.0.0:9091")]
     pyro_broadcast: Option<SocketAddr>,
-    /// Pyro's clients reach every object by way of this name server, which balances each call by itself; otherwise
-    /// only objects with the tag 'pyroxene.balanced'
+    /// Pyro's clients reach every object through this name server, which balances each call; without this flag,
+    /// they reach only objects with the tag 'pyroxene.balanced' through it
     #[arg(long, env = "PYROXENE_PYRO_BALANCED", value_parser = YesOrNo)]
     pyro_balanced: bool,
     #[command(flatten)]
@@ -114,7 +114,7 @@ pub(crate) struct TopicsArguments {
     /// How long topics keep their entries
     #[arg(long, value_name = "TIME", env = "PYROXENE_TOPIC_RETENTION_AGE", default_value = "30d", value_parser = duration)]
     pub(crate) topic_retention_age: Duration,
-    /// How much of its entries each topic keeps, in bytes, KiB, MiB or GiB
+    /// The size of the newest entries that each topic keeps, in bytes, KiB, MiB or GiB
     #[arg(long, value_name = "SIZE", env = "PYROXENE_TOPIC_RETENTION_BYTES", default_value = "1GiB", value_parser = size)]
     pub(crate) topic_retention_bytes: u64,
 }

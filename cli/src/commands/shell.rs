@@ -52,7 +52,7 @@ use tokio::{
 /// A script continues after a command that fails. At its end it waits for the tasks that it has submitted.
 /// The exit code is that of the first command or task that failed.
 ///
-/// --json prints what the command of the same name prints with --json: one line for each command,
+/// --json prints the same JSON as the command of that name with --json: one line for each command,
 /// each message, and each task that has ended.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShellArguments {

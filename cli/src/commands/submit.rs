@@ -82,11 +82,11 @@ pub(crate) struct SubmitOptions {
     /// How many attempts the task has, up to 1000; an attempt that no worker accepted does not count
     #[arg(long, value_name = "N", env = "PYROXENE_SUBMIT_MAX_ATTEMPTS", default_value_t = DEFAULT_MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ATTEMPTS)))]
     pub(crate) max_attempts: u32,
-    /// The pause before the second attempt, at least 100ms; each further one is twice as long, up to a
+    /// The pause before the second attempt, at least 100ms; each later pause is twice as long as the last, up to a
     /// minute or to TIME if that is longer
     #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_BACKOFF", default_value = "500ms", value_parser = duration)]
     pub(crate) backoff: Duration,
-    /// How long an attempt may take; a longer one is ended, and counts [default: 1h]
+    /// The time limit of an attempt; an attempt that exceeds it is ended, and counts [default: 1h]
     #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_RUN_LIMIT", value_parser = run_limit)]
     pub(crate) run_limit: Option<Duration>,
     /// The only worker that may run the task [default: any]

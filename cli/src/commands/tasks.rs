@@ -52,7 +52,7 @@ enum TasksCommand {
 /// AGE is the time since the task was submitted, TOOK the duration of its last attempt. Ids are shortened to
 /// beginnings that are different from each other.
 ///
-/// --json prints an array of what 'tasks show --json' prints, without "args" and "result", and with the last
+/// --json prints an array of the objects of 'tasks show --json', without "args" and "result", and with the last
 /// attempt only.
 #[derive(Debug, clap::Args)]
 struct TaskListArguments {
@@ -99,8 +99,8 @@ struct TaskShowArguments {
 
 /// Wait for tasks and print their results
 ///
-/// The results are printed as 'call' prints one, in the order of the ids; --json prints what 'tasks show
-/// --json' prints, one task per line. If a task fails or is cancelled, the wait for the others continues. It
+/// Each result is printed as by 'call', in the order of the ids; --json prints the object of 'tasks show
+/// --json', one task per line. If a task fails or is cancelled, the wait for the others continues. It
 /// also continues while no name server answers.
 #[derive(Debug, clap::Args)]
 struct TaskWaitArguments {

@@ -34,7 +34,7 @@ pub(crate) struct TopArguments {
     /// The time between two measurements
     #[arg(long, value_name = "TIME", env = "PYROXENE_TOP_INTERVAL", default_value = "1s", value_parser = duration)]
     interval: Duration,
-    /// What comes first
+    /// The column by which the rows are ordered
     #[arg(long, value_name = "COLUMN", env = "PYROXENE_TOP_SORT", value_enum, default_value_t = Order::Calls)]
     sort: Order,
     /// Print one measurement and end

@@ -215,7 +215,11 @@ impl LocalCluster {
             flags.extend(users_flags(&arguments.users));
             flags.extend(arguments.limits.flags());
             flags.extend(arguments.http.flags());
-            flags.extend(arguments.pyro_balanced.then(|| "--pyro-balanced".to_owned()));
+            flags.extend(
+                arguments
+                    .pyro_balanced
+                    .then(|| "--pyro-balanced".to_owned()),
+            );
             self.nameservers.push(Child::spawn(
                 "nameserver",
                 &flags,

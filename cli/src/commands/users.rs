@@ -73,7 +73,7 @@ struct UserAddArguments {
     place: UsersFileArguments,
     /// The name: letters, digits, '.', '_' and '-'
     name: String,
-    /// What the user may do
+    /// The role, which decides which kinds of requests the user may make
     #[arg(long, value_name = "ROLE", env = "PYROXENE_USERS_ROLE", value_parser = role_parser())]
     role: Role,
     /// The objects to which the role applies, such as 'calculator', 'accounts.query' for one method, or

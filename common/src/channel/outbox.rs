@@ -118,7 +118,7 @@ impl Outbox {
         let blob_size: usize = blobs.iter().map(|(_, blob)| blob.len()).sum();
         let size = self.tail.len() - start - HEADER_LEN + blob_size;
         if size > limit {
-            // Free the memory: the limit says that so much is not wanted.
+            // Free the memory, which exceeds the limit.
             self.tail.truncate(start);
             self.tail.shrink_to(LARGE_MESSAGE);
             return Err(Unsendable::TooLarge { size, limit });

@@ -34,7 +34,7 @@ impl Default for SessionLimits {
 }
 
 impl SessionLimits {
-    /// Sessions that may be idle for this long, and so many for each user.
+    /// The limits: a session may be idle for `idle`, and a user may have `per_user` sessions.
     pub fn new(idle: Duration, per_user: usize) -> Self {
         Self {
             idle,

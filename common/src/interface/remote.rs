@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{borrow::Cow, fmt, io, marker::PhantomData, sync::Arc};
 use tarpc::ServerError;
 
-/// A reference to an object of the interface `I`: a parameter or a result like any other value. Whoever gets it
+/// A reference to an object of the interface `I`: a parameter or a result like any other value. The receiver
 /// makes a proxy of it with `Client::remote`.
 ///
 /// It leads to an object by its name, to the instance at one worker, or to a callback: an object that a client hosts

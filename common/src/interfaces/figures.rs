@@ -1,5 +1,5 @@
 //! Figures of calls: the object that every name server hosts under the name [`OBJECT`]. Workers report what they
-//! have measured, and whoever shows statistics reads the sums. They are kept in memory alone.
+//! have measured. The gateway reads the sums, to show statistics. They are kept in memory alone.
 
 use super::tasks::AttemptResult;
 use schemars::JsonSchema;

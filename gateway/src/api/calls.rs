@@ -127,7 +127,7 @@ fn arguments<'a>(method: &MethodDescription, body: &'a JsonText) -> Result<Cow<'
     match text.bytes().next() {
         None => Ok(Cow::Borrowed("{}")),
         Some(b'{') => {
-            // Read here too: what is no JSON is the caller's fault, whoever notices it.
+            // Parsed here too, so that text that is not JSON is always reported as the caller's error.
             body.parse::<&RawValue>()?;
             Ok(Cow::Borrowed(text))
         }

@@ -1,4 +1,4 @@
-//! Fills the history: one measurement of the broker every two seconds, whoever looks at it.
+//! Fills the history: one measurement of the broker every two seconds, whether or not a page is open.
 
 use crate::{
     api::answered,

@@ -39,7 +39,7 @@ pyroxene_common::interface! {
 }
 
 pyroxene_common::interface! {
-    /// Whoever `call_back` calls.
+    /// The object that `call_back` calls.
     #[name = "pyroxene.Listener"]
     #[version = 1]
     pub trait Listener in listener {

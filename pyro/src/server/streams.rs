@@ -2,7 +2,7 @@
 //!
 //! A stream belongs to all connections of a host, as in Pyro: a client whose connection was lost goes on over
 //! another one. So each stream has a task. It waits for an item only while somebody asks for one, and hands it
-//! to whoever asked last: a client that gives up waiting and asks again misses nothing.
+//! to the connection that asked last: a client that gives up waiting and asks again misses nothing.
 
 use super::random_uuid;
 use crate::{PyValue, exception::PyException};
@@ -98,7 +98,7 @@ impl StreamUser {
     }
 }
 
-/// Somebody asks for an item. The answer `None` is the end of the stream.
+/// A request for an item. The answer `None` is the end of the stream.
 #[derive(Debug)]
 struct ItemRequest {
     answer: oneshot::Sender<Option<PyroItem>>,

@@ -154,7 +154,7 @@ impl PeerCallbacks {
         Ok((id, answer))
     }
 
-    /// Passes an answer on. Whoever waited for it may be gone.
+    /// Passes an answer to the caller that waits for it. That caller may be gone.
     fn answer(&self, id: u64, answer: Answer) {
         let waiting = self.lock().waiting.remove(&id);
         if let Some(waiting) = waiting {
@@ -205,7 +205,7 @@ impl PeerCallbacks {
         };
         self.is_lost.cancel();
         for waiting in waiting.into_values() {
-            // Whoever waited may be gone.
+            // The caller that waited may be gone.
             let _ = waiting.send(Err(AttemptError::MaybeRan(reason.clone())));
         }
     }

@@ -12,7 +12,7 @@ pub(super) struct SessionOpenings {
 }
 
 impl SessionOpenings {
-    /// Begins one: its number, and what receives the answer.
+    /// Begins a session. Returns its number, and the receiver of the answer.
     pub(super) fn begin(&mut self) -> (u64, oneshot::Receiver<Option<Refusal>>) {
         self.last += 1;
         let (answered, answer) = oneshot::channel();
@@ -20,14 +20,14 @@ impl SessionOpenings {
         (self.last, answer)
     }
 
-    /// Passes an answer on. Whoever waited for it may be gone.
+    /// Passes an answer to the caller that waits for it. That caller may be gone.
     pub(super) fn answer(&mut self, answer: SessionAnswer) {
         if let Some(waiting) = self.waiting.remove(&answer.session) {
             let _ = waiting.send(answer.refusal);
         }
     }
 
-    /// Nobody waits for the answer any more.
+    /// Forgets a session whose answer no caller waits for any more.
     pub(super) fn forget(&mut self, session: u64) {
         self.waiting.remove(&session);
     }

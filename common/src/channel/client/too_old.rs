@@ -5,7 +5,7 @@ use crate::{
     message::{Refusal, RefusalReason},
 };
 
-/// A call that needs what the peer's version of the protocol does not have.
+/// The failure of a call that needs `lack`, which the peer's version of the protocol does not have.
 pub(super) fn too_old(version: &str, lack: &str) -> AttemptError {
     AttemptError::Refused(Refusal {
         reason: RefusalReason::Overloaded,

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `StreamItems` | the call's id (8 bytes), the stream's position (1), then each item after its length (4) |
 //! | `StreamEnd` | [`StreamEnd`]: no more items will come, and how many there were |
-//! | `StreamCredit` | [`StreamCredit`]: so many more bytes and items may be sent |
+//! | `StreamCredit` | [`StreamCredit`]: the producer may send this many more bytes and items |
 //! | `StreamStop` | [`StreamStop`]: the reader wants no more items; the end is still sent |
 //!
 //! The integers are little-endian. The producer of a stream sends its items and exactly one end; the reader

@@ -21,7 +21,7 @@ use std::{
 
 /// Items that come one after the other: a parameter or the result of a method.
 ///
-/// Whoever gets one reads it as a [`futures::Stream`] of `Result<T, StreamError>`; whoever makes one wraps
+/// The receiver reads it as a [`futures::Stream`] of `Result<T, StreamError>`; its maker wraps
 /// any stream that is `Send`. A reader that is slow makes the producer wait, and one that is dropped ends it.
 ///
 /// ```

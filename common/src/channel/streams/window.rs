@@ -12,7 +12,7 @@ pub(super) const FIRST_ITEMS: usize = 1024;
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 const MAX_ITEMS: usize = 64 * 1024;
 
-/// A peer that is given more credit than this was given it by mistake.
+/// The largest sum of credit that a reader gives. A larger sum is an error of the peer.
 const MAX_CREDIT: i64 = 1 << 30;
 
 /// The credit of a producer. Bytes may be exceeded by the last item: else a large one could never be sent.

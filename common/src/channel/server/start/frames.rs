@@ -30,8 +30,8 @@ where
     B: Fn(Arc<D>, context::Context, D::Request) -> F,
     F: Future<Output = Result<D::Response, CallFailure>> + Send + 'static,
 {
-    /// Handles a frame. `memory` is given if it is a large one. Metadata is that of the next frame, whatever becomes of
-    /// that, and of no later one.
+    /// Handles a frame. `memory` is given for a large frame. Metadata belongs to the next frame, even if that fails,
+    /// and to no later one.
     pub(in crate::channel::server) fn handle(
         &mut self,
         kind: FrameKind,
