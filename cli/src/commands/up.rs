@@ -1,6 +1,7 @@
 //! `pyroxene up`: a whole broker on this machine, for as long as the command runs.
 
 mod child;
+mod flags;
 
 use crate::{
     commands::{
@@ -20,8 +21,9 @@ use crate::{
     units::duration,
 };
 use child::Child;
+use flags::{client_flags, common_flags, users_flags};
 use futures::future::{join_all, select_all};
-use pyroxene_common::{endpoint::Endpoint, signal::StopSignals, tls::ClientAuth};
+use pyroxene_common::{endpoint::Endpoint, signal::StopSignals};
 use pyroxene_store::{Store, StoreOptions, StoreUrl};
 use pyroxene_worker::MAX_THREADS;
 use serde_json::{Value, json};
@@ -215,11 +217,9 @@ impl LocalCluster {
             flags.extend(users_flags(&arguments.users));
             flags.extend(arguments.limits.flags());
             flags.extend(arguments.http.flags());
-            flags.extend(
-                arguments
-                    .pyro_balanced
-                    .then(|| "--pyro-balanced".to_owned()),
-            );
+            if arguments.pyro_balanced {
+                flags.push("--pyro-balanced".to_owned());
+            }
             self.nameservers.push(Child::spawn(
                 "nameserver",
                 &flags,
@@ -387,61 +387,6 @@ async fn waiting_tasks(url: &StoreUrl) -> Option<u64> {
     };
     let counts = timeout(COUNT_TIMEOUT, counting).await.ok()?.ok()?;
     u64::try_from(counts.queued + counts.delayed + counts.running).ok()
-}
-
-/// The flags of every child.
-fn common_flags(daemon: &DaemonArguments) -> Vec<String> {
-    let mut flags = vec![
-        "--exit-with-parent".to_owned(),
-        "--log".to_owned(),
-        daemon.log.name().to_owned(),
-        "--start-timeout".to_owned(),
-        daemon.start_timeout.to_string(),
-    ];
-    if !daemon.pyro {
-        flags.extend(["--pyro".to_owned(), "off".to_owned()]);
-    }
-    if daemon.insecure {
-        flags.push("--insecure".to_owned());
-    }
-    let tls = &daemon.tls;
-    for (flag, file) in [
-        ("--tls-cert", &tls.tls_cert),
-        ("--tls-key", &tls.tls_key),
-        ("--tls-ca", &tls.tls_ca),
-    ] {
-        if let Some(file) = file {
-            flags.extend([flag.to_owned(), file.display().to_string()]);
-        }
-    }
-    let demand = daemon.client_auth.tls_client_auth;
-    flags.extend(["--tls-client-auth".to_owned(), demand.to_string()]);
-    flags
-}
-
-/// The flags that clients need to reach these daemons.
-fn client_flags(arguments: &UpArguments) -> String {
-    let mut flags = String::new();
-    let tls = &arguments.daemon.tls;
-    if let (Some(_), Some(ca)) = (&tls.tls_cert, &tls.tls_ca) {
-        flags.push_str(&format!(" --tls-ca {}", ca.display()));
-    }
-    if arguments.users.users.is_some() {
-        flags.push_str(" --user NAME --token-file FILE");
-    } else if arguments.daemon.client_auth.tls_client_auth == ClientAuth::Required {
-        flags.push_str(" --tls-cert FILE --tls-key FILE");
-    }
-    flags
-}
-
-fn users_flags(users: &UsersArguments) -> Vec<String> {
-    let life = humantime::format_duration(users.ticket_life).to_string();
-    let mut flags = vec!["--ticket-life".to_owned(), life];
-    if let Some(file) = &users.users {
-        flags.extend(["--users".to_owned(), file.display().to_string()]);
-        flags.extend(["--certificates".to_owned(), users.certificates.to_string()]);
-    }
-    flags
 }
 
 #[cfg(test)]
