@@ -203,7 +203,7 @@ async fn rights_at_objects_of_pyro_are_those_of_the_caller_of_the_gateway() {
         ("uma", "user", "vault"),
         ("bo", "user", "vault.echo"),
         ("nina", "user", "nothing"),
-        ("oli", "observer", "vault"),
+        ("otto", "observer", "vault"),
     ] {
         broker.add_user(name, role, &[allow]).await;
     }
@@ -218,7 +218,7 @@ async fn rights_at_objects_of_pyro_are_those_of_the_caller_of_the_gateway() {
         ("bo", "multiply", r#"{"*": [6, 7]}"#, 403),
         ("nina", "multiply", r#"{"*": [6, 7]}"#, 403),
         ("nina", "generator", "{}", 403),
-        ("oli", "multiply", r#"{"*": [6, 7]}"#, 403),
+        ("otto", "multiply", r#"{"*": [6, 7]}"#, 403),
     ] {
         let path = format!("/v1/objects/vault/{method}");
         let request = http_request(&broker, "POST", &path).basic(name, &broker.keys.token(name));
