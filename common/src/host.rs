@@ -13,6 +13,7 @@ pub use invoke_dispatch::{NamedAnswer, NamedCall};
 pub use message_memory::default_message_memory;
 pub use object::{HostedObject, ServiceDispatch};
 pub use protocol::{AuthenticationReport, Protocol, ProtocolConnection, ReplayedStream};
+pub use unauthenticated::{AUTHENTICATION_TIMEOUT, MAX_UNAUTHENTICATED_BYTES};
 
 use crate::{
     access::Authenticator,

@@ -49,7 +49,8 @@ struct Callers(Mutex<HashMap<Arc<str>, Arc<Semaphore>>>);
 struct Seat {
     callers: Arc<Callers>,
     caller: Arc<str>,
-    own: Arc<Semaphore>,
+    /// `None` while it is dropped.
+    own: Option<Arc<Semaphore>>,
 }
 
 impl Callers {
@@ -82,7 +83,7 @@ impl Turns {
         Seat {
             callers: Arc::clone(&self.callers),
             caller,
-            own,
+            own: Some(own),
         }
     }
 
@@ -93,7 +94,8 @@ impl Turns {
     ) -> Result<T, RuntimeStopped> {
         let seat = self.seat(caller);
         // Neither semaphore is ever closed.
-        let own = Arc::clone(&seat.own).acquire_owned().await;
+        let own = seat.own.clone().ok_or(RuntimeStopped)?;
+        let own = own.acquire_owned().await;
         let one_of_all = Arc::clone(&self.all).acquire_owned().await;
         let permits = own.and_then(|own| Ok((own, one_of_all?)));
         let permits = permits.map_err(|_| RuntimeStopped)?;
@@ -112,8 +114,10 @@ impl Turns {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut callers = self.callers.lock();
-        // The map's, and this one.
-        if Arc::strong_count(&self.own) <= 2 {
+        self.own = None;
+        let others = callers.get(&self.caller).map_or(0, Arc::strong_count);
+        // The map's own.
+        if others == 1 {
             callers.remove(&self.caller);
         }
     }

@@ -198,11 +198,11 @@ impl Caller {
         }
     }
 
-    /// The name by which it takes turns with other callers: that of its identity, or its address without one.
+    /// The name by which it takes turns with other callers: that of its identity, or its host without one.
     pub fn turn_name(&self) -> &str {
         match &self.identity {
             Some(identity) => &identity.name,
-            None => &self.address,
+            None => self.host(),
         }
     }
 

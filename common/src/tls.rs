@@ -22,8 +22,8 @@ mod stream;
 pub use client::TlsClient;
 pub use failure::TlsFailure;
 pub use holder::CertificateHolder;
-pub use metered::MeteredSocket;
-pub(crate) use metered::{ReadAllowance, ReadLimit};
+pub(crate) use metered::ReadAllowance;
+pub use metered::{MeteredSocket, ReadLimit};
 pub use pem::{KeyPairFiles, TlsFileError};
 #[cfg(feature = "serve")]
 pub use server::{ClientAuth, TlsServer};

@@ -107,6 +107,7 @@ async fn read(gateway: &GatewayState, request: Request, limit: usize) -> Result<
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
+    drop(parts);
     let units = announced.unwrap_or(limit) / BODY_UNIT;
     let memory = match u32::try_from(units) {
         // The number of connections bounds them.

@@ -9,8 +9,17 @@ use crate::{
 };
 use axum::Router;
 use pyroxene_client::CallerAccess;
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
+use pyroxene_common::{
+    host::{AUTHENTICATION_TIMEOUT, MAX_UNAUTHENTICATED_BYTES},
+    net::Socket,
+    tls::MeteredSocket,
+};
+use std::{fmt, future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Notify, Semaphore},
+    time::{sleep, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The most connections of a port of its own.
@@ -78,10 +87,11 @@ impl Gateway {
             match accepted {
                 Ok((socket, peer)) => {
                     let (router, drain) = (self.router.clone(), drain.child_token());
+                    let requires_login = self.state.requires_login();
                     connections.spawn(async move {
                         // Small answers must not wait for the acknowledgement of earlier ones.
                         let _ = socket.set_nodelay(true);
-                        connection::serve(router, socket, plain(peer), drain).await;
+                        serve_plain(router, socket, peer, requires_login, drain).await;
                         drop(slot);
                     });
                 }
@@ -101,15 +111,46 @@ impl Gateway {
     }
 }
 
-/// A connection without TLS.
-fn plain(peer: SocketAddr) -> ConnectionInfo {
+/// Serves a connection without TLS. One whose client has to log in may send as little before it does, and stay for as
+/// short a time, as on the name server's own port.
+async fn serve_plain(
+    router: Router,
+    socket: TcpStream,
+    peer: SocketAddr,
+    requires_login: bool,
+    drain: CancellationToken,
+) {
+    let socket = MeteredSocket::new(Socket::Tcp(socket), MAX_UNAUTHENTICATED_BYTES);
+    let (limit, authenticated) = (socket.limit().clone(), Arc::new(Notify::new()));
+    let report = {
+        let authenticated = Arc::clone(&authenticated);
+        move || {
+            limit.lift();
+            authenticated.notify_one();
+        }
+    };
+    if !requires_login {
+        report();
+    }
     let is_local = peer.ip().to_canonical().is_loopback();
-    ConnectionInfo {
+    let info = ConnectionInfo {
         is_private: is_local,
         is_local,
         peer: peer.to_string().into(),
         is_encrypted: false,
         certificate: None,
-        authenticated: Arc::new(|| {}),
+        authenticated: Arc::new(report),
+    };
+    let time_is_up = async {
+        if timeout(AUTHENTICATION_TIMEOUT, authenticated.notified())
+            .await
+            .is_ok()
+        {
+            pending().await
+        }
+    };
+    tokio::select! {
+        () = connection::serve(router, socket, info, drain) => {}
+        () = time_is_up => tracing::debug!(%peer, "an unauthenticated HTTP connection timed out"),
     }
 }

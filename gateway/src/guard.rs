@@ -32,6 +32,9 @@ const HEADERS: [(HeaderName, &str); 5] = [
     ),
 ];
 
+/// The most headers of a request. In HTTP/2 a header can be one byte on the wire, and many more in memory.
+const MAX_HEADER_COUNT: usize = 100;
+
 /// Refuses foreign pages, and adds the headers that every answer has.
 pub(crate) async fn guard(
     State(gateway): State<GatewayState>,
@@ -40,9 +43,18 @@ pub(crate) async fn guard(
 ) -> Response {
     let (uri, headers) = (request.uri(), request.headers());
     let checked = check(&gateway.config().hosts, uri, headers, request.version());
+    let checked = checked.map_err(|detail| Problem::new(ProblemKind::Forbidden, detail));
+    let count = headers.len();
+    let checked = checked.and_then(|()| match count > MAX_HEADER_COUNT {
+        true => {
+            let detail = format!("the request has more than {MAX_HEADER_COUNT} headers");
+            Err(Problem::bad_request(detail))
+        }
+        false => Ok(()),
+    });
     let mut response = match checked {
         Ok(()) => next.run(request).await,
-        Err(detail) => Problem::new(ProblemKind::Forbidden, detail).into_response(),
+        Err(problem) => problem.into_response(),
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {

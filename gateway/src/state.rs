@@ -72,6 +72,11 @@ impl GatewayState {
         })
     }
 
+    /// Whether callers have to log in, as far as that is known yet.
+    pub(crate) fn requires_login(&self) -> bool {
+        self.0.callers.get().is_none_or(Callers::requires_login)
+    }
+
     pub(crate) fn config(&self) -> &GatewayConfig {
         &self.0.config
     }

@@ -18,10 +18,15 @@ pub async fn apart<T: Send + 'static>(
     size: usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    match size <= SMALL {
+    match is_small(size) {
         true => Ok(work()),
         false => offload(caller, work).await.map_err(io::Error::other),
     }
+}
+
+/// Whether something of this size is worked on at once.
+pub fn is_small(size: usize) -> bool {
+    size <= SMALL
 }
 
 /// The size of values together, or a little more than is small.

@@ -55,6 +55,16 @@ pub struct PyroTarget {
     pub rights: Option<CallerRights>,
 }
 
+impl PyroTarget {
+    /// The name by which its values take turns with others.
+    fn turn_name(&self) -> &str {
+        match &self.rights {
+            Some(rights) => &rights.identity.name,
+            None => &self.uri.object,
+        }
+    }
+}
+
 /// The rights of a caller at a Pyro object, which does not know them: a program in Python sees the process that
 /// calls it, and no ticket.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use crate::{
     PyValue,
-    apart::apart,
+    apart::{apart, size_of},
     exception::PyException,
     serializer::{Invocation, Serializer},
     transport::{TransportError, read_message, write_message},
@@ -157,7 +157,9 @@ impl PyroConnection {
         positional: Vec<PyValue>,
         named: PyValue,
     ) -> Result<PyroResult, PyroClientError> {
-        let call = self.invocation(object, method, positional, named, 0)?;
+        let call = self
+            .invocation(object, method, positional, named, 0)
+            .await?;
         let (answer, value) = exchange(&mut self.stream, &call).await?;
         let header = answer.header;
         if header.kind != Kind::Result.number() || header.sequence != self.sequence {
@@ -206,7 +208,8 @@ impl PyroConnection {
     /// The connection is lost.
     pub async fn close_stream(&mut self, id: &str) -> Result<(), PyroClientError> {
         let id = vec![PyValue::str(id)];
-        let call = self.invocation(DAEMON, "close_stream", id, no_arguments(), FLAG_ONEWAY)?;
+        let call = self.invocation(DAEMON, "close_stream", id, no_arguments(), FLAG_ONEWAY);
+        let call = call.await?;
         write_message(&mut self.stream, &call).await.map_err(lost)
     }
 
@@ -217,7 +220,7 @@ impl PyroConnection {
     }
 
     /// The next message, which calls a method.
-    fn invocation(
+    async fn invocation(
         &mut self,
         object: &str,
         method: &str,
@@ -231,9 +234,10 @@ impl PyroConnection {
             positional,
             named,
         };
-        let payload = SERIALIZER
-            .write_invocation(call)
-            .map_err(|error| PyroClientError::Argument(error.to_string()))?;
+        let size = size_of(call.positional.iter().chain([&call.named]));
+        let writing = move || SERIALIZER.write_invocation(call);
+        let payload = apart(object, size, writing).await.map_err(lost)?;
+        let payload = payload.map_err(|error| PyroClientError::Argument(error.to_string()))?;
         self.sequence = self.sequence.wrapping_add(1);
         let call = Message::new(Kind::Invoke, SERIALIZER.number(), self.sequence, payload);
         Ok(call.flags(flags))

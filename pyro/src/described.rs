@@ -3,7 +3,7 @@
 
 use crate::{
     PyValue,
-    apart::apart,
+    apart::{apart, is_small},
     exception::PyException,
     schema,
     server::{Members, PyroAnswer, PyroCall, PyroCaller, PyroItem, PyroItems},
@@ -98,11 +98,17 @@ impl DescribedObject {
         if let Some(items) = items {
             return Ok(PyroAnswer::Items(Arc::clone(self).items(method, items)));
         }
-        let (this, schema) = (Arc::clone(self), method.result.clone());
         let size = answer.len();
-        let reviving = move || schema::from_json(&answer, &schema, &this.description, blobs);
-        let value = apart(caller.turn_name(), size, reviving).await;
-        let value = value.map_err(stopping)?;
+        let value = match is_small(size) {
+            true => schema::from_json(&answer, &method.result, &self.description, blobs),
+            false => {
+                let (this, schema) = (Arc::clone(self), method.result.clone());
+                let reviving =
+                    move || schema::from_json(&answer, &schema, &this.description, blobs);
+                let value = apart(caller.turn_name(), size, reviving).await;
+                value.map_err(stopping)?
+            }
+        };
         let value =
             value.map_err(|error| PyException::pyro("SerializeError", error.to_string()))?;
         Ok(value.into())
@@ -122,6 +128,9 @@ impl DescribedObject {
         place: BlobPlace,
     ) -> Result<NamedCall, PyException> {
         let size = call.size();
+        if is_small(size) {
+            return self.name_arguments(method, shown, call, place);
+        }
         let caller = Arc::clone(&call.caller);
         let (this, method, shown) = (Arc::clone(self), method.clone(), shown.to_owned());
         let naming = move || this.name_arguments(&method, &shown, call, place);

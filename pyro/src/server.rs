@@ -82,7 +82,11 @@ impl PyroCaller {
     pub fn turn_name(&self) -> &str {
         match &self.identity {
             Some(identity) => &identity.name,
-            None => &self.address,
+            // Without the port: all connections of a host are one caller.
+            None => self
+                .address
+                .rsplit_once(':')
+                .map_or(&*self.address, |(host, _)| host),
         }
     }
 

@@ -1,6 +1,9 @@
 //! Whole messages over a stream.
 
-use crate::wire::{HEADER_LEN, Header, Message, WireError};
+use crate::{
+    apart::apart,
+    wire::{FLAG_COMPRESSED, HEADER_LEN, Header, Message, WireError},
+};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -46,9 +49,18 @@ pub async fn read_message(
     let first = size.min(FIRST_PIECE);
     let mut body = Vec::with_capacity(first);
     read_more(stream, &mut body, first).await?;
-    body.reserve_exact(size - first);
+    let reserved = body.try_reserve_exact(size - first);
+    reserved.map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     read_more(stream, &mut body, size - first).await?;
-    Ok(Some(Message::from_body(header, body, limit)?))
+    // What a few bytes are inflated to may be large. All compressed messages take one turn.
+    let size = match header.has(FLAG_COMPRESSED) {
+        true => usize::MAX,
+        false => 0,
+    };
+    let made = apart("compressed", size, move || {
+        Message::from_body(header, body, limit)
+    });
+    Ok(Some(made.await??))
 }
 
 async fn read_more(

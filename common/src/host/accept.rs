@@ -203,7 +203,7 @@ impl Acceptor {
             stream: ReplayedStream::new(
                 first,
                 stream,
-                ReadAllowance::new(unauthenticated::MAX_BYTES, read_limit),
+                ReadAllowance::new(unauthenticated::MAX_UNAUTHENTICATED_BYTES, read_limit),
             ),
             peer,
             certificate: holder,

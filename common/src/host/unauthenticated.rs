@@ -19,7 +19,7 @@ pub(super) const MAX_MESSAGE: usize = crate::wire::MAX_HELLO;
 /// How many bytes are read from an unauthenticated connection in total, over TLS and in other protocols. This
 /// bounds the memory for its handshake, one message of which could otherwise have 64 KiB, and for requests of
 /// HTTP.
-pub(super) const MAX_BYTES: usize = 2 * MAX_MESSAGE;
+pub const MAX_UNAUTHENTICATED_BYTES: usize = 2 * MAX_MESSAGE;
 
 /// How many bytes of unfinished messages one unauthenticated connection may make the process hold: one
 /// message, and as much again in the TLS layer.
@@ -32,7 +32,7 @@ const MAX_TOTAL_BYTES: usize = 32 << 20;
 const FILES_DIVISOR: usize = 4;
 
 /// How long a connection may stay unauthenticated, counted from its start.
-pub(super) const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(10);
+pub const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The time after which an unauthenticated connection is drained. Its client connects again if it has more
 /// calls.

@@ -3,6 +3,7 @@
 use crate::net::Socket;
 use futures::task::AtomicWaker;
 use std::{
+    future::Future,
     io::{self, IoSlice},
     pin::Pin,
     sync::{
@@ -10,12 +11,16 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
 
-/// Lifts a [`ReadAllowance`], also while another task reads. Clones are the same.
+/// Lifts the limit of received bytes, also while another task reads. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ReadLimit(Arc<LimitState>);
+pub struct ReadLimit(Arc<LimitState>);
 
 #[derive(Debug, Default)]
 struct LimitState {
@@ -26,7 +31,7 @@ struct LimitState {
 
 impl ReadLimit {
     /// Removes the limit, because the peer is authenticated.
-    pub(crate) fn lift(&self) {
+    pub fn lift(&self) {
         self.0.is_lifted.store(true, Ordering::Release);
         self.0.reader.wake();
     }
@@ -42,11 +47,20 @@ impl ReadLimit {
 pub(crate) struct ReadAllowance {
     left: usize,
     limit: ReadLimit,
+    /// Ends the wait at the limit.
+    patience: Option<Pin<Box<Sleep>>>,
 }
+
+/// How long reading waits at the limit, before it fails: credentials are checked in less time.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl ReadAllowance {
     pub(crate) fn new(bytes: usize, limit: ReadLimit) -> Self {
-        Self { left: bytes, limit }
+        Self {
+            left: bytes,
+            limit,
+            patience: None,
+        }
     }
 
     /// Reads from `stream` as far as allowed.
@@ -62,10 +76,15 @@ impl ReadAllowance {
         if self.left == 0 {
             self.limit.0.reader.register(context.waker());
             // It may have been lifted since it was asked.
-            return match self.limit.is_lifted() {
-                true => stream.poll_read(context, buffer),
-                false => Poll::Pending,
-            };
+            if self.limit.is_lifted() {
+                return stream.poll_read(context, buffer);
+            }
+            let patience = || Box::pin(sleep(PATIENCE));
+            let patience = self.patience.get_or_insert_with(patience);
+            ready!(patience.as_mut().poll(context));
+            return Poll::Ready(Err(io::Error::other(
+                "more bytes than an unauthenticated peer may send",
+            )));
         }
         let most = self.left.min(buffer.remaining());
         let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
@@ -77,7 +96,7 @@ impl ReadAllowance {
     }
 }
 
-/// A socket below TLS with a [`ReadAllowance`].
+/// A socket from which a limited number of bytes is read until its peer is authenticated.
 #[derive(Debug)]
 pub struct MeteredSocket {
     socket: Socket,
@@ -86,7 +105,7 @@ pub struct MeteredSocket {
 
 impl MeteredSocket {
     /// A socket from which at most `bytes` may be read until its limit is lifted.
-    pub(crate) fn new(socket: Socket, bytes: usize) -> Self {
+    pub fn new(socket: Socket, bytes: usize) -> Self {
         Self {
             socket,
             allowance: ReadAllowance::new(bytes, ReadLimit::default()),
@@ -104,7 +123,7 @@ impl MeteredSocket {
     }
 
     /// The limit, to be lifted later.
-    pub(crate) fn limit(&self) -> &ReadLimit {
+    pub fn limit(&self) -> &ReadLimit {
         &self.allowance.limit
     }
 }
@@ -159,7 +178,7 @@ mod tests {
         net::UnixStream,
     };
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn reading_stops_at_the_limit_until_it_is_lifted_from_elsewhere() {
         let (socket, mut peer) = UnixStream::pair().unwrap();
         let mut socket = MeteredSocket::new(Socket::Unix(socket), 6);
@@ -172,5 +191,12 @@ mod tests {
         assert!(futures::poll!(rest.as_mut()).is_pending());
         let (read, ()) = tokio::join!(rest, async { limit.lift() });
         assert_eq!(&received[..read.unwrap()], b"78");
+
+        let (socket, mut peer) = UnixStream::pair().unwrap();
+        let mut socket = MeteredSocket::new(Socket::Unix(socket), 1);
+        peer.write_all(b"12").await.unwrap();
+        assert_eq!(socket.read(&mut received).await.unwrap(), 1);
+        let refused = socket.read(&mut received).await.unwrap_err();
+        assert!(refused.to_string().contains("unauthenticated"), "{refused}");
     }
 }

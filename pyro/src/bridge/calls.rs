@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     PyValue,
+    apart::{apart, size_of},
     client::{PyroClientError, PyroConnection, PyroResult},
     exception::PyException,
     limits::MAX_BATCH,
@@ -90,8 +91,10 @@ impl<I: Interface> BridgeDispatch<I> {
         arguments: &str,
         is_repeatable: bool,
     ) -> Result<PyroResult, PyroFailure> {
-        let split = split(arguments).map_err(|sentence| PyroFailure::Other(invalid(sentence)));
-        let (positional, named) = split?;
+        let text = arguments.to_owned();
+        let split = self.apart(text.len(), move || split(&text)).await;
+        let split = split.and_then(|split| split.map_err(invalid));
+        let (positional, named) = split.map_err(PyroFailure::Other)?;
         self.call_with(method, positional, named, is_repeatable)
             .await
     }
@@ -149,7 +152,19 @@ impl<I: Interface> BridgeDispatch<I> {
             }
             PyroResult::Value(value) => value,
         };
-        form.write(&value).map(Answer::Value).map_err(invalid)
+        let size = size_of([&value]);
+        let written = self.apart(size, move || form.write(&value)).await?;
+        written.map(Answer::Value).map_err(invalid)
+    }
+
+    /// Does work on something of this size, in turns of the callers.
+    async fn apart<T: Send + 'static>(
+        &self,
+        size: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, CallFailure> {
+        let done = apart(self.pool.target().turn_name(), size, work).await;
+        done.map_err(|error| failed(error.kind(), error.to_string()))
     }
 
     /// Answers a call of `Invoke`, given as its method and the JSON of its arguments.
@@ -163,7 +178,9 @@ impl<I: Interface> BridgeDispatch<I> {
         let wanted: Map<String, Value> = serde_json::from_str(arguments).map_err(unreadable)?;
         let text = |key: &str| wanted.get(key).and_then(Value::as_str).unwrap_or_default();
         let (method, arguments) = (text("method"), text("arguments"));
-        let (called, form) = match literal::read_arguments(arguments) {
+        let literal = arguments.to_owned();
+        let reading = move || literal::read_arguments(&literal);
+        let (called, form) = match self.apart(arguments.len(), reading).await? {
             None => {
                 let called = self.call(method, arguments, invoke.repeatable);
                 (called.await, Form::Json)

@@ -4,7 +4,11 @@ use super::{
     pool::ConnectionPool,
     values::{Form, to_json},
 };
-use crate::{PyValue, limits::MAX_BATCH};
+use crate::{
+    PyValue,
+    apart::{apart, size_of},
+    limits::MAX_BATCH,
+};
 use futures::{StreamExt, stream};
 use pyroxene_common::channel::Stream;
 use serde_json::Value;
@@ -50,8 +54,15 @@ pub(super) fn remote_items(pool: Arc<ConnectionPool>, id: String, form: Form) ->
         has_ended: false,
     };
     Stream::fallible(stream::unfold(remote, move |mut remote| async move {
-        let item = remote.next().await?;
-        Some((item.and_then(|item| form.write(&item)), remote))
+        let text = match remote.next().await? {
+            Ok(item) => {
+                let (turn, size) = (remote.pool.target().turn_name(), size_of([&item]));
+                let written = apart(turn, size, move || form.write(&item)).await;
+                written.map_err(|error| error.to_string()).flatten()
+            }
+            Err(error) => Err(error),
+        };
+        Some((text, remote))
     }))
 }
 

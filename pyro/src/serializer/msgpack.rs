@@ -16,7 +16,7 @@ const DATETIME: u8 = 0x32;
 /// A little-endian integer: the days since the first of January of the year 1, which is day 1.
 const DATE: u8 = 0x33;
 
-/// Fewer bytes are copied out of their message, which would otherwise be kept as a whole.
+/// Fewer bytes, or less than half of their message, are copied: the message would otherwise be kept as a whole.
 const WORTH_SHARING: usize = 32 * 1024;
 
 /// Reads a value.
@@ -57,7 +57,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn shared(&mut self, len: usize) -> Result<Bytes, String> {
         let taken = self.bytes.slice(len)?;
-        let message = self.message.filter(|_| len >= WORTH_SHARING);
+        let is_worth = |message: &&Bytes| len >= WORTH_SHARING && len >= message.len() / 2;
+        let message = self.message.filter(is_worth);
         Ok(match message {
             Some(message) => message.slice_ref(taken),
             None => Bytes::copy_from_slice(taken),

@@ -147,7 +147,7 @@ impl Acceptor {
             }
             Some(tls) if hello::is_tls(first) => {
                 let (mut stream, holder) = tls
-                    .accept(socket, &first, unauthenticated::MAX_BYTES)
+                    .accept(socket, &first, unauthenticated::MAX_UNAUTHENTICATED_BYTES)
                     .await?;
                 stream.read_exact(&mut first).await?;
                 Ok((OpenedStream { stream, holder }, first))
