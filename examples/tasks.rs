@@ -24,7 +24,7 @@ interface! {
     #[version = 1]
     pub trait Reports in reports {
         /// A report of so many pages, a fifth of a second for each; 100 at most.
-        #[repeatable]
+        #[idempotent]
         async fn build(pages: u32) -> Result<String, String>;
     }
 }
