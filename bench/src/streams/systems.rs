@@ -179,7 +179,8 @@ async fn read_raw(mut stream: TcpStream, item: &Bytes) -> Result<ReadItems> {
         let length = reader.read_u32().await.context("the stream ended")? as usize;
         buffer.reserve(length);
         while buffer.len() < length {
-            let mut rest = (&mut buffer).limit(length - buffer.len());
+            let missing = length - buffer.len();
+            let mut rest = (&mut buffer).limit(missing);
             ensure!(
                 reader.read_buf(&mut rest).await? > 0,
                 "an item is cut short"
