@@ -129,7 +129,7 @@ pyroxene_common::interface! {
     /// Tells those who have subscribed.
     #[name = "Test.Board"]
     #[version = 1]
-    pub trait Board in board {
+    pub(crate) trait Board in board {
         /// Tells this one from now on.
         async fn subscribe(listener: Remote<Listener>);
         /// Tells all, and answers what they said, or why they did not.
@@ -143,7 +143,7 @@ pyroxene_common::interface! {
 
 /// A listener within other values.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Subscription {
+pub(crate) struct Subscription {
     name: String,
     listener: Option<Remote<Listener>>,
 }
