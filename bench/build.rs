@@ -13,10 +13,19 @@ fn main() {
         .output_type(message)
         .codec_path("tonic_prost::ProstCodec")
         .build();
+    let repeat = Method::builder()
+        .name("repeat")
+        .route_name("Repeat")
+        .input_type(message)
+        .output_type(message)
+        .server_streaming()
+        .codec_path("tonic_prost::ProstCodec")
+        .build();
     let service = Service::builder()
         .package("bench")
         .name("Echo")
         .method(echo)
+        .method(repeat)
         .build();
     Builder::new().compile(&[service]);
 }

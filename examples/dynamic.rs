@@ -18,10 +18,10 @@ interface! {
     #[version = 1]
     pub trait House in house {
         /// The temperature of a room, in degrees Celsius.
-        #[repeatable]
+        #[idempotent]
         async fn temperature(room: String) -> Result<f64, String>;
         /// The names of all rooms.
-        #[repeatable]
+        #[idempotent]
         async fn rooms() -> Vec<String>;
     }
 }

@@ -17,10 +17,10 @@ interface! {
     #[version = 1]
     pub trait Words in words {
         /// The number of words in a text.
-        #[repeatable]
+        #[idempotent]
         async fn count(text: String) -> u64;
         /// The longest word of a text. A text without words has none, which is an error.
-        #[repeatable]
+        #[idempotent]
         async fn longest(text: String) -> Result<String, String>;
     }
 }

@@ -24,7 +24,7 @@ interface! {
     #[version = 1]
     pub trait Reports in reports {
         /// A report of this number of pages, at most 100. Each page takes a fifth of a second.
-        #[repeatable]
+        #[idempotent]
         async fn build(pages: u32) -> Result<String, String>;
     }
 }

@@ -22,7 +22,7 @@ interface! {
         /// Takes articles out, and answers how many are left; or an error with the number that is there.
         async fn take(count: u32) -> Result<u32, u32>;
         /// How many articles there are.
-        #[repeatable]
+        #[idempotent]
         async fn left() -> u32;
     }
 }

@@ -32,7 +32,7 @@ interface! {
     #[version = 1]
     pub trait Safe in safe {
         /// Who the caller has proved to be.
-        #[repeatable]
+        #[idempotent]
         async fn visitor() -> Option<String>;
         /// Opens the safe.
         async fn open() -> String;

@@ -67,10 +67,10 @@ pub use pyroxene_client::{
     AllAnswers, AllInstances, Attempt, AttemptLog, CallError, CallOptions, Client, ClientConfig,
     ConnectError, Credentials, Durable, DynamicError, DynamicObject, InstanceAnswer, InvalidConfig,
     NewTask, ObjectLookup, Policy, Proxy, RemoteProxy, Response, SessionProxy, TaskError,
-    TaskHandle, Topic, TopicError,
+    TaskHandle, Topic, TopicError, context_until, context_within,
 };
 #[cfg(any(feature = "worker", feature = "nameserver"))]
-pub use pyroxene_common::tls::TlsServer;
+pub use pyroxene_common::tls::{ClientAuth, KeyPairFiles, TlsServer};
 pub use pyroxene_common::{
     Remote, Stream,
     channel::{StreamError, StreamFailure},

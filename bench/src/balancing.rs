@@ -6,6 +6,8 @@
 mod failing;
 mod joining;
 mod many;
+mod mixed;
+mod single;
 mod slow;
 
 use std::time::Duration;
@@ -25,7 +27,7 @@ pub(crate) struct BalancingBenchOptions {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "slow,failing,joining,many"
+        default_value = "slow,failing,joining,many,mixed,single"
     )]
     scenarios: Vec<BalancingScenario>,
 
@@ -37,7 +39,8 @@ pub(crate) struct BalancingBenchOptions {
     )]
     policies: Vec<Policy>,
 
-    /// Seconds of load with slow workers; `failing` takes 0.5 of it, `joining` 0.6, `many` twice as long
+    /// Seconds of load with slow workers; `failing` takes 0.5 of it, `joining` 0.6, `many` twice as long. `mixed` and
+    /// `single` measure each of their rounds for half of it
     #[arg(long, default_value_t = 6, value_parser = RangedU64ValueParser::<u64>::new().range(2..))]
     seconds: u64,
 
@@ -62,6 +65,10 @@ enum BalancingScenario {
     Joining,
     /// 64 workers and 64 clients
     Many,
+    /// One call in a hundred is slow, the others are quick
+    Mixed,
+    /// 100 clients with one call in flight each; one of four workers is 200 ms slower
+    Single,
 }
 
 /// The mean service time of a call: the time for which it keeps its permit at a healthy worker.
@@ -80,6 +87,8 @@ struct BalancingReport {
     failing: Vec<failing::FailingRow>,
     joining: Vec<joining::JoiningRow>,
     many: Vec<many::ManyRow>,
+    mixed: Vec<mixed::MixedRow>,
+    single: Vec<single::SingleRow>,
 }
 
 impl BalancingBenchOptions {
@@ -112,6 +121,12 @@ pub(crate) async fn run(options: BalancingBenchOptions) -> Result<()> {
                 BalancingScenario::Many => {
                     report.many.extend(many::measure(&options, policy).await?)
                 }
+                BalancingScenario::Mixed => {
+                    report.mixed.extend(mixed::measure(&options, policy).await?)
+                }
+                BalancingScenario::Single => report
+                    .single
+                    .extend(single::measure(&options, policy).await?),
             }
         }
     }
@@ -124,6 +139,8 @@ pub(crate) async fn run(options: BalancingBenchOptions) -> Result<()> {
         failing::render(&report.failing),
         joining::render(&report.joining),
         many::render(&report.many),
+        mixed::render(&report.mixed),
+        single::render(&report.single),
     ];
     let tables: Vec<String> = tables
         .into_iter()
@@ -136,6 +153,13 @@ pub(crate) async fn run(options: BalancingBenchOptions) -> Result<()> {
 /// Serializes a policy as its name.
 fn by_name<S: Serializer>(policy: &Policy, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(policy)
+}
+
+/// The median of these values; of an even number the lower one of the two in the middle.
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = values.len().saturating_sub(1) / 2;
+    values.get(at).copied().unwrap_or(f64::NAN)
 }
 
 /// A share as a percentage.

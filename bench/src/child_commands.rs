@@ -11,7 +11,7 @@ use crate::{
     daemon::{self, BuiltinsArguments, NameServerArguments},
     directory, footprint, large,
     process::serve_while_parent_lives,
-    rpc, tasks, timed,
+    rpc, streams, tasks, timed,
 };
 
 /// A server. It runs until its standard input closes.
@@ -39,6 +39,8 @@ pub(crate) enum ServerCommand {
         system: rpc::System,
         secrets: Option<PathBuf>,
     },
+    /// Serve streams by one system
+    Streams { system: streams::StreamSystem },
     /// Receive and send bytes over bare TCP
     Bytes,
 }
@@ -48,6 +50,7 @@ impl ServerCommand {
     pub(crate) fn is_daemon(&self) -> bool {
         match self {
             Self::Rpc { system, .. } => system.is_worker(),
+            Self::Streams { system } => system.is_worker(),
             Self::Fleet { .. } | Self::Bytes => false,
             _ => true,
         }
@@ -68,6 +71,7 @@ impl ServerCommand {
                     end,
                 } => directory::serve_fleet(nameserver, objects, first, end).await,
                 Self::Rpc { system, secrets } => system.serve(secrets).await,
+                Self::Streams { system } => system.serve().await,
                 Self::Bytes => compute::serve_bytes().await,
             }
         })
@@ -91,6 +95,8 @@ pub(crate) enum ClientCommand {
     LargeLoader(large::LoaderArguments),
     /// Make small calls at a fixed rate
     LargeProber(large::ProberArguments),
+    /// Read one stream
+    Stream(streams::StreamClientArguments),
 }
 
 impl ClientCommand {
@@ -105,6 +111,7 @@ impl ClientCommand {
             Self::LargeSingle(single) => large::run_single(single).await,
             Self::LargeLoader(loader) => large::run_loader(loader).await,
             Self::LargeProber(prober) => large::run_prober(prober).await,
+            Self::Stream(stream) => streams::run_client(stream).await,
         }
     }
 }

@@ -21,6 +21,7 @@ mod program;
 mod pyro;
 mod rpc;
 mod set_up;
+mod streams;
 mod table;
 mod tasks;
 mod timed;
@@ -59,6 +60,8 @@ enum BenchCommand {
     Footprint(footprint::FootprintBenchOptions),
     /// Large messages: the memory they take, and the latency of small calls meanwhile
     Large(large::LargeBenchOptions),
+    /// Streams of items: small ones beside tonic's, large ones beside TCP
+    Streams(streams::StreamsBenchOptions),
     /// Durable tasks from submission to end, and appends to topics, on every store
     Tasks(tasks::TaskBenchOptions),
     /// Pyro's protocol: worker and name server beside Pyro5's own
@@ -92,6 +95,7 @@ async fn run(command: BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Distributed(options) => distributed::run(options).await,
         BenchCommand::Footprint(options) => footprint::run(options).await,
         BenchCommand::Large(options) => large::run(options).await,
+        BenchCommand::Streams(options) => streams::run(options).await,
         BenchCommand::Tasks(options) => tasks::run(options).await,
         BenchCommand::Pyro(options) => pyro::run(options).await,
         BenchCommand::Serve(server) => server.run().await,

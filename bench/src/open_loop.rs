@@ -114,6 +114,12 @@ fn sample(
             Ok(before) => (Some(worker), attempts - 1, before, None),
             Err(error) => (Some(worker), attempts - 1, 0, Some(error)),
         },
+        Ok(Response {
+            worker, attempts, ..
+        }) => {
+            let error = "it answered another method".to_owned();
+            (Some(worker), attempts - 1, 0, Some(error))
+        }
         Err(error) => (None, error.attempts().len(), 0, Some(error.to_string())),
     };
     CallSample {

@@ -15,6 +15,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use serde::de::DeserializeOwned;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -180,6 +181,26 @@ pub(crate) async fn serve_while_parent_lives(
         result = server => result,
         _ = parent_gone => Ok(()),
     }
+}
+
+/// Starts this program with a hidden client command, which prints its result on standard output.
+pub(crate) fn start_client(arguments: &[String]) -> Result<Child> {
+    Command::new(this_program()?)
+        .arg("call")
+        .args(arguments)
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("cannot start a client")
+}
+
+/// Waits for the end of a client process and reads its result.
+pub(crate) async fn read_client_output<T: DeserializeOwned>(client: Child) -> Result<T> {
+    let output = client.wait_with_output().await?;
+    if !output.status.success() {
+        bail!("a client ended with {}", output.status);
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 #[cfg(test)]

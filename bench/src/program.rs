@@ -96,15 +96,17 @@ impl ResidentMemory {
         Self::parse(&status).context("the kernel does not report resident memory")
     }
 
+    /// The greatest resident memory that a process has ever had, in bytes.
+    pub(crate) fn peak(pid: u32) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))
+            .with_context(|| format!("cannot read the status of process {pid}"))?;
+        bytes_of(&status, "VmHWM:").context("the kernel does not report the peak of memory")
+    }
+
     fn parse(status: &str) -> Option<Self> {
-        let bytes = |field: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(field))?;
-            let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
-            Some(kibibytes * 1024)
-        };
         Some(Self {
-            total: bytes("VmRSS:")?,
-            anonymous: bytes("RssAnon:")?,
+            total: bytes_of(status, "VmRSS:")?,
+            anonymous: bytes_of(status, "RssAnon:")?,
         })
     }
 
@@ -117,6 +119,13 @@ impl ResidentMemory {
     pub(crate) fn anonymous_megabytes(self) -> f64 {
         self.anonymous as f64 / 1e6
     }
+}
+
+/// A field of the kernel's status of a process, in bytes.
+fn bytes_of(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 #[cfg(test)]

@@ -13,7 +13,10 @@ use anyhow::Result;
 use clap::{Args, builder::RangedU64ValueParser};
 
 use self::report::RpcRow;
-pub(crate) use self::systems::{System, pyroxene::serve_echo};
+pub(crate) use self::{
+    payload::EchoPayload,
+    systems::{System, pyroxene::serve_echo},
+};
 use crate::load::Measurement;
 
 const DEFAULT_IN_FLIGHT: [usize; 3] = [1, 64, 256];
@@ -32,8 +35,8 @@ pub(crate) struct RpcBenchOptions {
     #[arg(long, default_value_t = 1, value_parser = at_least_one())]
     rounds: usize,
 
-    /// Systems to measure, separated by commas [default: all but tarpc-inline, pyroxene-three and
-    /// pyroxene-secured]
+    /// Systems to measure, separated by commas [default: all but tarpc-inline, tonic-balanced, pyroxene-three,
+    /// pyroxene-text, pyroxene-dynamic and pyroxene-secured]
     #[arg(long, value_enum, value_delimiter = ',')]
     systems: Vec<System>,
 

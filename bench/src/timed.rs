@@ -33,6 +33,9 @@ pyroxene_common::interface! {
         /// waiting or being served when this call arrived.
         #[idempotent]
         async fn work() -> Result<u32, String>;
+        /// Answers after so many microseconds, without a permit.
+        #[idempotent]
+        async fn pause(us: u64);
     }
 }
 
@@ -169,5 +172,11 @@ impl service::Timed for TimedObject {
             sleep(queue.service_time.mul_f64(rand::random_range(0.5..1.5))).await;
         }
         Ok(before)
+    }
+
+    async fn pause(self, _: context::Context, us: u64) {
+        if us > 0 {
+            sleep(Duration::from_micros(us)).await;
+        }
     }
 }

@@ -86,12 +86,14 @@ impl<I: Interface> DirectProxy<I> {
         request_index: usize,
         request: I::Request,
     ) -> Result<I::Response, AttemptError> {
-        let hands_over = I::hands_over(request_index);
         let needs = needed_version::<I>(&request);
         let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let (encoded, inputs) = match hands_over {
-            true => StreamInputs::collect(encode),
-            false => (encode(), StreamInputs::default()),
+        let (encoded, inputs) = match I::hands_over(request_index) {
+            true => {
+                let (encoded, inputs) = StreamInputs::collect(encode);
+                (encoded, Some(inputs))
+            }
+            false => StreamInputs::collect_callbacks(encode),
         };
         let mut encoded = encoded.map_err(AttemptError::Encoding)?;
         let version = self.connection.interface_version();
@@ -105,12 +107,12 @@ impl<I: Interface> DirectProxy<I> {
             let metadata = codec::encode(&*metadata).map_err(AttemptError::Encoding)?;
             encoded = encoded.with_metadata(metadata.into());
         }
-        let response = match hands_over {
-            true => {
-                let calling = self.connection.call_streaming(&context, &encoded, &inputs);
+        let response = match &inputs {
+            Some(inputs) => {
+                let calling = self.connection.call_streaming(&context, &encoded, inputs);
                 Box::pin(calling).await?
             }
-            false => self.connection.call(&context, &encoded).await?,
+            None => self.connection.call(&context, &encoded).await?,
         };
         expect_answer::<I>(request_index, response, &self.connection)
     }

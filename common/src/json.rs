@@ -4,6 +4,9 @@
 //! `{"Hello": {"name": "Ana"}}` is a request in serde's JSON, and `{"Hello": "Hi, Ana"}` its
 //! response.
 
+mod reading;
+mod writing;
+
 use crate::{
     interface::{Interface, Method, Outcome},
     interfaces::invoke::InvokeError,
@@ -31,6 +34,12 @@ pub fn request<I: Interface>(method: &str, arguments: &str) -> Result<I::Request
             interface: I::NAME.to_owned(),
             known: I::METHODS.iter().map(|m| m.name.to_owned()).collect(),
         })?;
+    // A stream can be taken once, and so read once.
+    if !known.streams()
+        && let Some(request) = reading::request::<I>(known, arguments)
+    {
+        return Ok(request);
+    }
     let bad = |message: String| InvokeError::BadArguments { sentence: message };
     let given: BTreeMap<String, &RawValue> = serde_json::from_str(arguments)
         .map_err(|error| bad(format!("the arguments are not a JSON object: {error}")))?;
@@ -98,18 +107,14 @@ pub fn response<I: Interface>(response: &I::Response) -> Result<String, InvokeEr
     let unpresentable = |error: serde_json::Error| InvokeError::Unpresentable {
         sentence: error.to_string(),
     };
-    let text = serde_json::to_string(response).map_err(unpresentable)?;
-    let answer = only_value(&text).map_err(unpresentable)?;
+    let within = |layers: usize| writing::within(layers, response).map_err(unpresentable);
     match I::outcome(response) {
-        Outcome::Plain => Ok(answer.to_owned()),
-        Outcome::Succeeded => only_value(answer).map(str::to_owned).map_err(unpresentable),
-        Outcome::Failed(message) => {
-            let error = only_value(answer).map_err(unpresentable)?.to_owned();
-            Err(InvokeError::Failed {
-                sentence: message,
-                error,
-            })
-        }
+        Outcome::Plain => within(1),
+        Outcome::Succeeded => within(2),
+        Outcome::Failed(message) => Err(InvokeError::Failed {
+            sentence: message,
+            error: within(2)?,
+        }),
     }
 }
 
@@ -185,6 +190,26 @@ mod tests {
         assert!(matches!(made, ShopRequest::Buy { item, count: 2 } if item == "tea"));
         let made = request::<Shop>("look_around", "{}").unwrap();
         assert!(matches!(made, ShopRequest::LookAround {}));
+        let made = request::<Shop>("buy", r#" {"\u0069tem": "\u0074ea", "count": 2} "#).unwrap();
+        assert!(matches!(made, ShopRequest::Buy { item, count: 2 } if item == "tea"));
+    }
+
+    #[test]
+    fn arguments_that_fit_are_read_once() {
+        let buy = &Shop::METHODS[0];
+        let read = |arguments: &str| reading::request::<Shop>(buy, arguments).is_some();
+        assert!(read(r#"{"count": 2, "item": "tea"}"#));
+        for other in [
+            r#"{"count": 2, "item": "tea"} x"#,
+            r#"{"count": 2, "item": "tea", "item": "tea"}"#,
+            r#"{"count": 2, "item": "tea", "colour": 3}"#,
+            r#"["tea", 2]"#,
+            "null",
+            "",
+        ] {
+            assert!(!read(other), "{other}");
+            assert!(request::<Shop>("buy", other).is_err(), "{other}");
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ use pyroxene_client::{CallError, Client, ClientConfig, Proxy};
 use pyroxene_common::{Remote, values::Payload};
 use pyroxene_objects::interfaces::echo::{Echo, Listener, echo::EchoClient, listener};
 use pyroxene_worker::{Worker, WorkerBuilder};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 use tarpc::context::Context;
@@ -127,14 +129,23 @@ pyroxene_common::interface! {
     /// Tells those who have subscribed.
     #[name = "Test.Board"]
     #[version = 1]
-    pub trait Board in board {
+    pub(crate) trait Board in board {
         /// Tells this one from now on.
         async fn subscribe(listener: Remote<Listener>);
         /// Tells all, and answers what they said, or why they did not.
         async fn tell(number: u64) -> Vec<Result<u64, String>>;
+        /// The same as `subscribe` for each of these.
+        async fn enlist(subscriptions: Vec<Subscription>);
         /// Has another board tell the same listener.
         async fn pass_on(board: Remote<OtherBoard>) -> Result<(), String>;
     }
+}
+
+/// A listener within other values.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Subscription {
+    name: String,
+    listener: Option<Remote<Listener>>,
 }
 
 #[derive(Clone)]
@@ -161,6 +172,11 @@ impl Subscribers {
 impl board::Board for Subscribers {
     async fn subscribe(self, _: Context, listener: Remote<Listener>) {
         self.all.lock().unwrap().push(listener);
+    }
+
+    async fn enlist(self, _: Context, subscriptions: Vec<Subscription>) {
+        let listeners = subscriptions.into_iter().filter_map(|one| one.listener);
+        self.all.lock().unwrap().extend(listeners);
     }
 
     async fn tell(self, context: Context, number: u64) -> Vec<Result<u64, String>> {
@@ -227,6 +243,31 @@ async fn subscribers_are_told_until_they_are_gone_and_are_passed_on() {
     assert_eq!(two.tell(context(), 6).await.unwrap(), gone());
     drop((own, hearer));
     assert_eq!(one.tell(context(), 7).await.unwrap(), gone());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_callback_within_another_value_is_called_like_any_other() {
+    let broker = Broker::start().await;
+    let _one = board(&broker, "one").await;
+    let client = broker.client().await;
+    let listener = client.host(Listener, Doubles);
+    let subscriptions = vec![
+        Subscription {
+            name: "nobody".to_owned(),
+            listener: None,
+        },
+        Subscription {
+            name: "mine".to_owned(),
+            listener: Some(listener.clone()),
+        },
+    ];
+    let one = stub(&client, "one").await;
+    let context = || within(seconds(20));
+    one.enlist(context(), subscriptions).await.unwrap();
+    assert_eq!(one.tell(context(), 4).await.unwrap(), [Ok(8)]);
+    drop(listener);
+    let gone = one.tell(context(), 5).await.unwrap();
+    assert_eq!(gone, [Err("gone".to_owned())]);
 }
 
 #[tokio::test]

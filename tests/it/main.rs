@@ -36,6 +36,7 @@ mod heartbeats;
 mod http;
 mod interfaces;
 mod limits;
+mod mixture;
 mod names;
 mod network;
 mod overload;

@@ -63,6 +63,34 @@ async fn a_script_calls_and_looks_around_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_are_shown_item_by_item_and_read_from_files() {
+    let broker = Broker::start().workers(1).await;
+    std::fs::write(broker.dir().join("items.txt"), "1\n22\n333\n").unwrap();
+    let script = "/call echo count n=3\n/call echo collect items=@items.txt\n/call echo collect -\n\
+                  /call echo count n=0\n/call echo collect\n/calculate factorial 5\n";
+    let ran = broker.feed(&["shell"], script).await;
+    let collected = r#"{"items":3,"bytes":6}"#;
+    assert_eq!(lines(&ran), ["0", "1", "2", collected, "120"], "{ran:?}");
+    assert_eq!(
+        errors(&ran),
+        [
+            "line 3: cannot read standard input for argument 'items': \
+             it is where the shell reads its commands",
+            "line 5: argument 'items' is a stream: give items=- or items=@FILE",
+        ]
+    );
+    let script = "/call echo count n=1\n/call echo collect items=@items.txt\n";
+    let ran = broker.feed(&["shell", "--json"], script).await;
+    let out = lines(&ran);
+    assert_eq!(
+        out[..2],
+        [r#"{"item":0}"#, r#"{"done":true,"items":1,"worker":"w1"}"#]
+    );
+    let answer: Value = serde_json::from_str(out[2]).unwrap();
+    assert_eq!((out.len(), &answer["result"]["items"]), (3, &3.into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_script_goes_on_after_a_failure_and_ends_with_the_first_ones_code() {
     let broker = Broker::start().workers(1).await;
     let script = "/call teapot brew\n/calclate factorial 3\n/call echo fail 'no tea'\n\

@@ -13,8 +13,9 @@ use tokio::{
 
 use super::{
     ValueKind,
-    worker::{LargeMessageBroker, LargeMessageCaller, read_client_output, start_client},
+    worker::{LargeMessageBroker, LargeMessageCaller},
 };
+use crate::process::{read_client_output, start_client};
 
 /// The arguments of clients that send large messages; each client sends one after the other.
 #[derive(Args)]

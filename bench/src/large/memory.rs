@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ValueKind,
-    worker::{LargeMessageBroker, LargeMessageCaller, read_client_output, start_client},
+    worker::{LargeMessageBroker, LargeMessageCaller},
 };
+use crate::process::{read_client_output, start_client};
 
 /// The arguments of a client process that makes one call.
 #[derive(Args)]

@@ -12,18 +12,13 @@ use pyroxene_objects::interfaces::{
     calculator::{Calculator, calculator::CalculatorClient},
     echo::{Echo, echo::EchoClient},
 };
-use serde::de::DeserializeOwned;
 use tarpc::context::{self, Context};
-use tokio::process::{Child, Command};
 
 use super::{
     ValueKind,
     heartbeats::{HeartbeatRelay, LEASE},
 };
-use crate::{
-    daemon,
-    process::{ChildServer, this_program},
-};
+use crate::{daemon, process::ChildServer};
 
 /// The message limit, in bytes.
 const MAX_MESSAGE: usize = 2 << 30;
@@ -146,24 +141,4 @@ pub(super) fn context() -> Context {
     let mut context = context::current();
     context.deadline = Instant::now() + Duration::from_secs(60);
     context
-}
-
-/// Starts this program with a hidden client command, which prints its result on standard output.
-pub(super) fn start_client(arguments: &[String]) -> Result<Child> {
-    Command::new(this_program()?)
-        .arg("call")
-        .args(arguments)
-        .stdout(std::process::Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .context("cannot start a client")
-}
-
-/// Waits for the end of a client process and reads its result.
-pub(super) async fn read_client_output<T: DeserializeOwned>(client: Child) -> Result<T> {
-    let output = client.wait_with_output().await?;
-    if !output.status.success() {
-        bail!("a client ended with {}", output.status);
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
 }

@@ -15,16 +15,17 @@ const STRIDE: usize = 4096 + 1;
 pub(crate) struct EchoPayload(Bytes);
 
 impl EchoPayload {
-    /// A pattern of `length` bytes in which each position differs from its neighbours. Different seeds
-    /// give different patterns.
+    /// A pattern of `length` bytes, all of them ASCII, in which each position differs from its neighbours. Different
+    /// seeds give different patterns.
     pub(crate) fn new(length: usize, seed: usize) -> Self {
-        // The top byte of a product with 2³² divided by the golden ratio (Knuth, The Art of
-        // Computer Programming, volume 3, section 6.4, multiplicative hashing).
+        // The top five bits of a product with 2³² divided by the golden ratio (Knuth, The Art of
+        // Computer Programming, volume 3, section 6.4, multiplicative hashing), as characters that JSON does not
+        // escape: the same bytes are the text of those who send text.
         let byte = |position: usize| {
             let mixed = (position as u32)
                 .wrapping_add((seed as u32).wrapping_mul(0x85EB_CA6B))
                 .wrapping_mul(0x9E37_79B1);
-            (mixed >> 24) as u8
+            b']' + (mixed >> 27) as u8
         };
         Self((0..length).map(byte).collect())
     }

@@ -3,10 +3,12 @@
 //! A new system is one file with `serve` and `connect`, one variant of [`System`], and its arm in
 //! [`System::serve`] and in [`System::measure`].
 
+pub(crate) mod by_name;
 pub(crate) mod pyroxene;
 pub(crate) mod raw;
 pub(crate) mod secured;
 pub(crate) mod tarpc_peer;
+pub(crate) mod tonic_balanced;
 pub(crate) mod tonic_peer;
 
 use std::{net::Ipv4Addr, path::PathBuf};
@@ -35,9 +37,12 @@ pub(crate) enum System {
     Tarpc,
     TarpcInline,
     Tonic,
+    TonicBalanced,
     PyroxeneDirect,
     PyroxeneBalanced,
     PyroxeneThree,
+    PyroxeneText,
+    PyroxeneDynamic,
     PyroxeneTls,
     PyroxeneAuthorised,
     PyroxeneSecured,
@@ -96,7 +101,11 @@ impl System {
             System::TarpcInline => tarpc_peer::serve(listen().await?, HandlerMode::Inline).await,
             System::Tonic => tonic_peer::serve(listen().await?).await,
             System::PyroxeneDirect => pyroxene::serve_direct().await,
-            System::PyroxeneBalanced | System::PyroxeneThree => pyroxene::serve_balanced().await,
+            System::TonicBalanced => tonic_balanced::serve().await,
+            System::PyroxeneBalanced
+            | System::PyroxeneThree
+            | System::PyroxeneText
+            | System::PyroxeneDynamic => pyroxene::serve_balanced().await,
             System::PyroxeneTls => secured::serve_tls(&secrets()?).await,
             System::PyroxeneAuthorised => secured::serve_authorised(&secrets()?).await,
             System::PyroxeneSecured => secured::serve_secured(&secrets()?).await,
@@ -127,6 +136,10 @@ impl System {
                 let clients = tonic_peer::connect(address, in_flight).await?;
                 load_clients(clients, cell, windows).await
             }
+            System::TonicBalanced => {
+                let clients = tonic_balanced::connect(address, in_flight).await?;
+                load_clients(clients, cell, windows).await
+            }
             System::PyroxeneDirect => {
                 let clients = pyroxene::connect_direct(address, in_flight).await?;
                 load_clients(clients, cell, windows).await
@@ -137,6 +150,14 @@ impl System {
             }
             System::PyroxeneThree => {
                 let clients = pyroxene::connect_three(address, in_flight).await?;
+                load_clients(clients, cell, windows).await
+            }
+            System::PyroxeneText => {
+                let clients = by_name::connect_typed(address, in_flight).await?;
+                load_clients(clients, cell, windows).await
+            }
+            System::PyroxeneDynamic => {
+                let clients = by_name::connect(address, in_flight).await?;
                 load_clients(clients, cell, windows).await
             }
             System::PyroxeneTls => {

@@ -138,18 +138,18 @@ pub(crate) async fn run(arguments: CallArguments) -> Result<(), Failure> {
         lookup: arguments.lookup,
     };
     let found = call.find(&client).await?;
-    let signature = MethodSignature::find(found.dynamic.description(), object, method)?;
+    let signature = call.signature(&found)?;
     if arguments.all {
         let values = read_values(signature)?;
         return all::run(&found, method, values, arguments.client.json).await;
     }
     if signature.may_stream() {
-        let json = arguments.client.json;
-        let streamed = streaming::run(&found, signature, words, json).await;
-        return match streamed {
-            Ok(()) => Ok(()),
-            Err(failure) => Err(found.explain(&client, object, failure).await),
+        let output = StreamOutput {
+            json: arguments.client.json,
+            stdin: Ok(()),
+            show: &|write| write(),
         };
+        return call.stream_on(&client, &found, words, &output).await;
     }
     let called = call.make_on(&client, &found, read_values).await?;
     match arguments.client.json {
@@ -176,6 +176,19 @@ impl CompletedCall {
     }
 }
 
+/// How streams are read and shown.
+pub(crate) struct StreamOutput<'a> {
+    /// Whether output is JSON.
+    pub(crate) json: bool,
+    /// Why standard input cannot be a source of items, if it cannot.
+    pub(crate) stdin: Result<(), &'static str>,
+    /// Runs what writes to standard output.
+    pub(crate) show: &'a (dyn Fn(WriteOutput<'_>) -> Result<(), Failure> + Sync),
+}
+
+/// Something that writes to standard output.
+pub(crate) type WriteOutput<'a> = &'a mut dyn FnMut() -> Result<(), Failure>;
+
 /// A call that is to be made.
 pub(crate) struct MethodCall<'a> {
     pub(crate) object: &'a str,
@@ -186,7 +199,7 @@ pub(crate) struct MethodCall<'a> {
 
 impl MethodCall<'_> {
     /// Finds the object. The time of the call begins now.
-    async fn find(&self, client: &Client) -> Result<FoundObject, Failure> {
+    pub(crate) async fn find(&self, client: &Client) -> Result<FoundObject, Failure> {
         let deadline = Instant::now() + self.timeout;
         let context = context_until(deadline);
         match self.lookup.find(client, self.object, context).await {
@@ -202,18 +215,31 @@ impl MethodCall<'_> {
         }
     }
 
-    /// Calls the method. `read_values` reads its arguments once its parameters are known. On a terminal a
-    /// progress bar is shown.
-    pub(crate) async fn make(
+    /// The signature of the method of an object that was found.
+    pub(crate) fn signature<'a>(
         &self,
-        client: &Client,
-        read_values: impl FnOnce(MethodSignature<'_>) -> Result<arguments::ArgumentValues, Failure>,
-    ) -> Result<CompletedCall, Failure> {
-        let found = self.find(client).await?;
-        self.make_on(client, &found, read_values).await
+        found: &'a FoundObject,
+    ) -> Result<MethodSignature<'a>, Failure> {
+        MethodSignature::find(found.dynamic.description(), self.object, self.method)
     }
 
-    async fn make_on(
+    /// Calls the method, which takes or answers streams, with the words of its arguments, and shows what it answers.
+    pub(crate) async fn stream_on(
+        &self,
+        client: &Client,
+        found: &FoundObject,
+        words: &[String],
+        output: &StreamOutput<'_>,
+    ) -> Result<(), Failure> {
+        let signature = self.signature(found)?;
+        match streaming::run(found, signature, words, output).await {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(found.explain(client, self.object, failure).await),
+        }
+    }
+
+    /// Calls the method. `read_values` reads its arguments. On a terminal a progress bar is shown.
+    pub(crate) async fn make_on(
         &self,
         client: &Client,
         found: &FoundObject,
@@ -222,7 +248,7 @@ impl MethodCall<'_> {
         let (object, method) = (self.object, self.method);
         let called = async {
             let dynamic = &found.dynamic;
-            let signature = MethodSignature::find(dynamic.description(), object, method)?;
+            let signature = self.signature(found)?;
             let values = to_json(&read_values(signature)?)?;
             let began = Instant::now();
             let answered = progress::with_progress_bar(|listener| async move {
@@ -242,7 +268,7 @@ impl MethodCall<'_> {
 }
 
 /// An object that was found, and the time that its call has.
-struct FoundObject {
+pub(crate) struct FoundObject {
     dynamic: DynamicObject,
     context: tarpc::context::Context,
     deadline: Instant,

@@ -11,19 +11,23 @@ use pyroxene_common::{
 use tarpc::context;
 
 impl<I: Interface> Proxy<I> {
-    /// Begins a call of the method with this index, with the streams and callbacks of its request, if it may have any.
+    /// Begins a call of the method with this index, with the streams and callbacks of its request, if it has any.
     pub(super) fn begin_encoding<'a>(
         &self,
         context: context::Context,
         request_index: usize,
         encode: impl FnOnce() -> Result<EncodedRequest, CodecError>,
     ) -> Result<ProxyCall<'a, I>, CallError> {
-        if !I::hands_over(request_index) {
-            return self.begin_encoded(context, request_index, encode());
-        }
-        let (encoded, streams) = StreamInputs::collect(encode);
+        let (encoded, streams) = match I::hands_over(request_index) {
+            true => {
+                let (encoded, streams) = StreamInputs::collect(encode);
+                (encoded, Some(streams))
+            }
+            // A value deep within it may be a callback.
+            false => StreamInputs::collect_callbacks(encode),
+        };
         let mut call = self.begin_encoded(context, request_index, encoded)?;
-        call.streams = Some(Box::new(streams));
+        call.streams = streams.map(Box::new);
         Ok(call)
     }
 }

@@ -25,8 +25,9 @@ pub(super) fn splicing<T>(encode: impl FnOnce() -> T) -> T {
         /// Also runs when the encoder panics, so that no state remains for the next one.
         fn drop(&mut self) {
             SPLICING.set(false);
-            HAS_OUTGOING.set(false);
-            OUTGOING.take();
+            if HAS_OUTGOING.replace(false) {
+                OUTGOING.take();
+            }
         }
     }
     SPLICING.set(true);

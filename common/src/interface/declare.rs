@@ -66,6 +66,8 @@ mod attributes;
 /// A parameter or a result may be a [`Stream`](crate::Stream): `async fn lines(path: String) -> Stream<String>`,
 /// also in a `Result`.
 ///
+/// Bytes are a [`Blob`](crate::values::Blob). A `Vec<u8>` would be encoded byte by byte, which the compiler warns of.
+///
 /// Parameters and results must implement serde's traits and `schemars::JsonSchema`. The crate that declares
 /// an interface needs `tarpc` as a dependency, because the generated code refers to it.
 #[macro_export]
@@ -306,6 +308,14 @@ macro_rules! interface {
                     $version,
                 );
                 $($($crate::__interface_optional!($type $(, $parameter_since)?);)*)*
+                #[allow(unused_imports)]
+                use $crate::interface::probe::HoldsNoBytes as _;
+                $(
+                    $(let () = <$crate::interface::probe::BytesOf<$type>>::IS_SENT_WHOLE;)*
+                    let () = <$crate::interface::probe::BytesOf<
+                        $crate::__interface_result!($($result)?)
+                    >>::IS_SENT_WHOLE;
+                )*
             };
 
             impl<S> $crate::interface::Serves<S> for $name

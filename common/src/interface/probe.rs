@@ -216,3 +216,40 @@ pub trait HoldsNoCallback {
 }
 
 impl<T> HoldsNoCallback for CallbacksOf<T> {}
+
+/// Whether a type is a list of bytes, which is encoded byte by byte. A constant of the type itself hides the trait's.
+#[derive(Debug)]
+pub struct BytesOf<T>(PhantomData<T>);
+
+/// The constant that is a warning where the interface is declared.
+macro_rules! warn_of_bytes {
+    () => {
+        /// It is.
+        #[deprecated(note = "`Vec<u8>` is sent byte by byte; `Blob` is many times as fast")]
+        pub const IS_SENT_WHOLE: () = ();
+    };
+}
+
+impl BytesOf<Vec<u8>> {
+    warn_of_bytes!();
+}
+
+impl BytesOf<Option<Vec<u8>>> {
+    warn_of_bytes!();
+}
+
+impl BytesOf<Stream<Vec<u8>>> {
+    warn_of_bytes!();
+}
+
+impl<E> BytesOf<Result<Vec<u8>, E>> {
+    warn_of_bytes!();
+}
+
+/// Any other type.
+pub trait HoldsNoBytes {
+    /// It is not.
+    const IS_SENT_WHOLE: () = ();
+}
+
+impl<T> HoldsNoBytes for BytesOf<T> {}

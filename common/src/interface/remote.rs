@@ -18,9 +18,9 @@ use tarpc::ServerError;
 /// makes a proxy of it with `Client::remote`.
 ///
 /// It leads to an object by its name, to the instance at one worker, or to a callback: an object that a client hosts
-/// itself (`Client::host`), and that a worker calls over the client's connection. A callback is handed over as a
-/// parameter, of the type `Remote<I>`, `Option<Remote<I>>` or `Vec<Remote<I>>`, and in no other place. It is hosted as
-/// long as its client keeps the reference or a copy of it, and at least during the calls in which it is handed over.
+/// itself (`Client::host`), and that a worker calls over the client's connection. A callback is handed over in a
+/// parameter, also in a field of one, and in no other place. It is hosted as long as its client keeps the reference or a
+/// copy of it, and at least during the calls in which it is handed over.
 ///
 /// A reference carries no rights. A proxy of it calls with the rights of its own client.
 ///

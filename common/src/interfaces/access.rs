@@ -1,6 +1,8 @@
 //! Authentication: logins, and the tickets that they return. Every name server hosts this object under the
 //! name [`OBJECT`]. It is the only object that unauthenticated callers may call.
 
+#![allow(deprecated, reason = "a signature in a `Vec<u8>` has 64 bytes")]
+
 use crate::{
     identity::{HolderId, Identity, KeyLife, Revocation, Role, Ticket},
     limits::Limit,

@@ -30,6 +30,9 @@ pyroxene_common::interface! {
         /// Answers the payload.
         #[idempotent]
         async fn echo(payload: Blob) -> Blob;
+        /// Answers the text.
+        #[idempotent]
+        async fn text(payload: String) -> String;
         /// Never called. With it, a user may call one method of two, so that each call is checked.
         async fn other();
     }
@@ -41,6 +44,10 @@ pub(super) struct BenchEchoObject;
 
 impl service::EchoService for BenchEchoObject {
     async fn echo(self, _: context::Context, payload: Blob) -> Blob {
+        payload
+    }
+
+    async fn text(self, _: context::Context, payload: String) -> String {
         payload
     }
 
@@ -129,7 +136,7 @@ pub(super) fn callers<S: Clone>(
 }
 
 /// One caller.
-pub(crate) struct PyroxeneCaller<S>(EchoServiceClient<S>);
+pub(crate) struct PyroxeneCaller<S>(pub(super) EchoServiceClient<S>);
 
 impl EchoCaller for PyroxeneCaller<DirectProxy<EchoService>> {
     async fn echo(&mut self, payload: Bytes) -> Result<impl AsRef<[u8]>> {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use bytes::Bytes;
+use futures::stream;
 use tokio::net::TcpListener;
 use tonic::{
     Request, Response, Status,
@@ -36,7 +37,7 @@ const STREAMS: u32 = 4096;
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Message {
     #[prost(bytes = "bytes", tag = "1")]
-    payload: Bytes,
+    pub(crate) payload: Bytes,
 }
 
 struct TonicEchoService;
@@ -46,7 +47,19 @@ impl echo_server::Echo for TonicEchoService {
     async fn echo(&self, request: Request<Message>) -> Result<Response<Message>, Status> {
         Ok(Response::new(request.into_inner()))
     }
+
+    type RepeatStream = Repeated;
+
+    async fn repeat(&self, request: Request<Message>) -> Result<Response<Repeated>, Status> {
+        let item = request.into_inner();
+        Ok(Response::new(stream::repeat_with(Box::new(move || {
+            Ok(item.clone())
+        }))))
+    }
 }
+
+/// The same message again and again.
+type Repeated = stream::RepeatWith<Box<dyn FnMut() -> Result<Message, Status> + Send>>;
 
 /// Serves every connection.
 pub(crate) async fn serve(listener: TcpListener) -> Result<()> {
@@ -65,18 +78,41 @@ pub(crate) async fn serve(listener: TcpListener) -> Result<()> {
     Ok(())
 }
 
-/// Opens one connection that all callers share.
-pub(crate) async fn connect(address: SocketAddr, in_flight: usize) -> Result<Vec<TonicCaller>> {
-    let channel = Endpoint::from_shared(format!("http://{address}"))?
+fn endpoint(address: SocketAddr) -> Result<Endpoint> {
+    Ok(Endpoint::from_shared(format!("http://{address}"))?
         .tcp_nodelay(true)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .max_frame_size(FRAME)
-        .connect()
-        .await?;
-    let client = EchoClient::new(channel)
+        .max_frame_size(FRAME))
+}
+
+/// A client over one connection.
+pub(crate) type TonicClient = EchoClient<Channel>;
+
+/// Opens one connection.
+pub(crate) async fn client(address: SocketAddr) -> Result<TonicClient> {
+    Ok(over(endpoint(address)?.connect().await?))
+}
+
+fn over(channel: Channel) -> EchoClient<Channel> {
+    EchoClient::new(channel)
         .max_decoding_message_size(LARGEST_MESSAGE)
-        .max_encoding_message_size(LARGEST_MESSAGE);
+        .max_encoding_message_size(LARGEST_MESSAGE)
+}
+
+/// Opens one connection that all callers share.
+pub(crate) async fn connect(address: SocketAddr, in_flight: usize) -> Result<Vec<TonicCaller>> {
+    Ok(vec![TonicCaller(client(address).await?); in_flight])
+}
+
+/// The callers of several servers, balanced by tonic.
+pub(super) fn balanced_callers(
+    addresses: &[SocketAddr],
+    in_flight: usize,
+) -> Result<Vec<TonicCaller>> {
+    let endpoints = addresses.iter().map(|&address| endpoint(address));
+    let endpoints: Vec<Endpoint> = endpoints.collect::<Result<_>>()?;
+    let client = over(Channel::balance_list(endpoints.into_iter()));
     Ok(vec![TonicCaller(client); in_flight])
 }
 

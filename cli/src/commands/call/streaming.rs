@@ -1,8 +1,8 @@
 //! Calls of methods with streams.
 
-use super::{FoundObject, read_source, result_text};
+use super::{FoundObject, StreamOutput, read_source, result_text};
 use crate::{
-    arguments::MethodSignature,
+    arguments::{ArgumentSource, MethodSignature},
     commands::map::lines::LineInput,
     failure::Failure,
     output::{Output, milliseconds, to_json},
@@ -14,7 +14,10 @@ use pyroxene_common::{
 };
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
 use tokio::time::Instant;
 
 /// How many lines of an input are read in advance.
@@ -48,7 +51,7 @@ pub(super) async fn run(
     found: &FoundObject,
     signature: MethodSignature<'_>,
     words: &[String],
-    json: bool,
+    shown: &StreamOutput<'_>,
 ) -> Result<(), Failure> {
     let description = found.dynamic.description();
     let method = signature.method();
@@ -58,10 +61,21 @@ pub(super) async fn run(
         ..method.clone()
     };
     let plain = MethodSignature::of(description, &plain);
-    let mut values = plain.read_words(&plain_words, read_source)?;
+    let read = |source: ArgumentSource<'_>| match (&source, shown.stdin) {
+        (ArgumentSource::Stdin, Err(why)) => Err(io::Error::other(why)),
+        _ => read_source(source),
+    };
+    let mut values = plain.read_words(&plain_words, read)?;
     let unreadable = Arc::new(Mutex::new(None));
     let mut inputs = Vec::new();
     for (parameter, source) in sources {
+        if source == "-"
+            && let Err(why) = shown.stdin
+        {
+            let name = &parameter.name;
+            let sentence = format!("cannot read standard input for argument '{name}': {why}");
+            return Err(Failure::usage(sentence));
+        }
         values.insert(parameter, Value::from(inputs.len()));
         inputs.push(lines(description, method, parameter, source, &unreadable)?);
     }
@@ -83,23 +97,22 @@ pub(super) async fn run(
     let elapsed_ms = milliseconds(began.elapsed());
     let (worker, attempts) = (called.worker, called.attempts);
     if let Some(items) = called.response.items {
-        return print_items(items, &worker, json).await;
+        return print_items(items, &worker, shown).await;
     }
     let answer = called.response.answer.unwrap_or_else(|| "null".to_owned());
-    let mut output = Output::new();
-    match json {
-        true => {
-            let result = super::raw_json(&answer)?;
-            output.line(&to_json(&ResultJson {
-                result,
+    (shown.show)(&mut || {
+        let mut output = Output::new();
+        match shown.json {
+            true => output.line(&to_json(&ResultJson {
+                result: super::raw_json(&answer)?,
                 worker: &worker,
                 attempts,
                 elapsed_ms,
-            })?)?;
+            })?)?,
+            false => output.result(&result_text(&answer))?,
         }
-        false => output.result(&result_text(&answer))?,
-    }
-    output.flush()
+        output.flush()
+    })
 }
 
 fn plain_parameters(method: &MethodDescription) -> Vec<ParameterDescription> {
@@ -197,38 +210,45 @@ fn lines(
 }
 
 /// Prints items as they come. Those that are ready are written together.
-async fn print_items(items: Stream<String>, worker: &str, json: bool) -> Result<(), Failure> {
+async fn print_items(
+    items: Stream<String>,
+    worker: &str,
+    shown: &StreamOutput<'_>,
+) -> Result<(), Failure> {
     let mut chunks = items.ready_chunks(ITEMS_AT_ONCE);
     let mut count = 0;
-    while let Some(items) = chunks.next().await {
-        let mut output = Output::new();
-        for item in items {
-            let item = match item {
-                Ok(item) => item,
-                Err(error) => {
-                    output.flush()?;
-                    return Err(error.into());
+    while let Some(mut items) = chunks.next().await {
+        // Nothing comes after an error.
+        let broken = items.pop_if(|last| last.is_err());
+        count += items.len();
+        (shown.show)(&mut || {
+            let mut output = Output::new();
+            for item in items.iter().flatten() {
+                match shown.json {
+                    true => {
+                        let item = super::raw_json(item)?;
+                        output.line(&to_json(&ItemJson { item })?)?;
+                    }
+                    false => output.result(&result_text(item))?,
                 }
-            };
-            count += 1;
-            match json {
-                true => {
-                    let item = super::raw_json(&item)?;
-                    output.line(&to_json(&ItemJson { item })?)?;
-                }
-                false => output.result(&result_text(&item))?,
             }
+            output.flush()
+        })?;
+        if let Some(Err(error)) = broken {
+            return Err(error.into());
         }
-        output.flush()?;
     }
-    if json {
+    if !shown.json {
+        return Ok(());
+    }
+    let done = to_json(&DoneJson {
+        done: true,
+        items: count as u64,
+        worker,
+    })?;
+    (shown.show)(&mut || {
         let mut output = Output::new();
-        output.line(&to_json(&DoneJson {
-            done: true,
-            items: count,
-            worker,
-        })?)?;
-        output.flush()?;
-    }
-    Ok(())
+        output.line(&done)?;
+        output.flush()
+    })
 }

@@ -5,7 +5,10 @@
 
 use super::editor::Printer;
 use crate::{
-    commands::call::print_result, failure::Failure, output::print, progress::Bar,
+    commands::call::{WriteOutput, print_result},
+    failure::Failure,
+    output::print,
+    progress::Bar,
     terminal::TerminalModes,
 };
 use indicatif::ProgressBar;
@@ -75,6 +78,11 @@ impl ShellScreen {
     /// Prints the output of a command.
     pub(super) fn print(&self, text: &str) -> Result<(), Failure> {
         lock(&self.owner).with_bar_suspended(|| print(text))
+    }
+
+    /// Runs what writes the output of a command.
+    pub(super) fn write(&self, write: WriteOutput<'_>) -> Result<(), Failure> {
+        lock(&self.owner).with_bar_suspended(write)
     }
 
     /// Prints the result of a call.

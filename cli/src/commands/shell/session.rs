@@ -173,11 +173,37 @@ impl ShellSession {
             timeout: self.timeout,
             lookup: ObjectLookup::default(),
         };
-        let called = call.make(&self.client, read).await?;
+        let found = call.find(&self.client).await?;
+        if call.signature(&found)?.may_stream() {
+            let output = commands::call::StreamOutput {
+                json: self.json,
+                stdin: Err(STDIN_IS_TAKEN),
+                show: &|write| self.screen.write(write),
+            };
+            let words = stream_words(method, &asked.arguments)?;
+            return call.stream_on(&self.client, &found, words, &output).await;
+        }
+        let called = call.make_on(&self.client, &found, read).await?;
         match self.json {
             true => self.screen.print(&called.to_json()?),
             false => self.screen.print_result(&called.answered.response),
         }
+    }
+}
+
+/// Why no argument is read from standard input.
+const STDIN_IS_TAKEN: &str = "it is where the shell reads its commands";
+
+/// The arguments of a method that takes or answers streams.
+fn stream_words<'a>(
+    method: &str,
+    arguments: &'a UnparsedArguments,
+) -> Result<&'a [String], Failure> {
+    match arguments {
+        UnparsedArguments::Words(words) | UnparsedArguments::Values(words) => Ok(words),
+        UnparsedArguments::Text(_) => Err(Failure::usage(format!(
+            "{method} does not take one text; use '/call'"
+        ))),
     }
 }
 
@@ -219,7 +245,7 @@ fn as_list(signature: MethodSignature<'_>, words: &[String]) -> Option<String> {
 pub(super) fn read_file(source: ArgumentSource<'_>) -> io::Result<Vec<u8>> {
     match source {
         ArgumentSource::File(path) => fs::read(path),
-        ArgumentSource::Stdin => Err(io::Error::other("it is where the shell reads its commands")),
+        ArgumentSource::Stdin => Err(io::Error::other(STDIN_IS_TAKEN)),
     }
 }
 

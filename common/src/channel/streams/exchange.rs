@@ -30,6 +30,8 @@ pub(super) enum Exchange {
     Closed,
     /// A request.
     Request,
+    /// A request of a method without streams. Some value within it may be a callback.
+    Callbacks,
     /// An answer, or whatever is received.
     Binary,
     Json,
@@ -123,6 +125,20 @@ pub(super) fn sending_request<T>(encode: impl FnOnce() -> T) -> (T, Sent) {
     (encoded, sent)
 }
 
+/// The same for a method without streams, whose requests hand nothing over as a rule: `None` then.
+pub(super) fn sending_callbacks<T>(encode: impl FnOnce() -> T) -> (T, Option<Sent>) {
+    forget_sent();
+    let encoded = {
+        let _opened = Opened::new(&SENDING, Exchange::Callbacks);
+        encode()
+    };
+    let sent = HAS_SENT.replace(false).then(|| Sent {
+        producers: Vec::new(),
+        callbacks: SENT_CALLBACKS.take(),
+    });
+    (encoded, sent)
+}
+
 /// Runs the encoder of an answer, and returns what makes the items of the streams that it encoded.
 pub(crate) fn sending<T>(encode: impl FnOnce() -> T) -> (T, SentStreams) {
     forget_sent();
@@ -202,7 +218,7 @@ pub(super) fn send(producer: Box<dyn Producer>) -> Result<u32, String> {
 
 /// Hands over a callback that is being encoded. Returns its number.
 pub(crate) fn hand_over(callback: &Callback) -> Result<u64, String> {
-    if SENDING.get() != Exchange::Request {
+    if !matches!(SENDING.get(), Exchange::Request | Exchange::Callbacks) {
         return Err("a callback can be handed over only in the arguments of a call".to_owned());
     }
     let callback = callback.to_hand_over();

@@ -87,6 +87,8 @@ pub(super) struct ItemsFrame<'a> {
     pub(super) items: &'a [u8],
     /// How many there are.
     pub(super) count: u32,
+    /// The size of the last one, with its length.
+    pub(super) last: usize,
 }
 
 impl<'a> ItemsFrame<'a> {
@@ -97,9 +99,10 @@ impl<'a> ItemsFrame<'a> {
             .split_first_chunk::<8>()
             .ok_or_else(|| broken("is cut short"))?;
         let (position, items) = rest.split_first().ok_or_else(|| broken("is cut short"))?;
-        let (mut left, mut count) = (items, 0_u32);
+        let (mut left, mut count, mut last) = (items, 0_u32, 0);
         while !left.is_empty() {
             let (_, after) = split_item(left).ok_or_else(|| broken("ends within an item"))?;
+            last = left.len() - after.len();
             left = after;
             count = count.saturating_add(1);
         }
@@ -114,6 +117,7 @@ impl<'a> ItemsFrame<'a> {
             stream,
             items,
             count,
+            last,
         })
     }
 }
@@ -165,7 +169,7 @@ mod tests {
     fn items_are_counted_and_must_fit() {
         let body = [&STREAM.items_head()[..], &[1, 0, 0, 0, 7, 0, 0, 0, 0]].concat();
         let frame = ItemsFrame::parse(&body).unwrap();
-        assert_eq!((frame.stream, frame.count), (STREAM, 2));
+        assert_eq!((frame.stream, frame.count, frame.last), (STREAM, 2, 4));
         let sentence = |body: &[u8]| ItemsFrame::parse(body).unwrap_err().to_string();
         assert!(sentence(&body[..8]).ends_with("is cut short"));
         assert!(sentence(&body[..9]).ends_with("has none"));

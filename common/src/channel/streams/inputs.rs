@@ -1,6 +1,9 @@
 //! The streams and callbacks in the parameters of a call, at its caller.
 
-use super::{exchange::sending_request, producer::Producer};
+use super::{
+    exchange::{sending_callbacks, sending_request},
+    producer::Producer,
+};
 use crate::channel::callbacks::HostedCallback;
 use std::{
     fmt,
@@ -54,6 +57,16 @@ impl StreamInputs {
             streams: sent.producers.into_iter().map(Input::new).collect(),
             callbacks: sent.callbacks,
         };
+        (encoded, inputs)
+    }
+
+    /// The same for a method without streams: `None` if it hands over nothing.
+    pub fn collect_callbacks<T>(encode: impl FnOnce() -> T) -> (T, Option<Self>) {
+        let (encoded, sent) = sending_callbacks(encode);
+        let inputs = sent.map(|sent| Self {
+            streams: Vec::new(),
+            callbacks: sent.callbacks,
+        });
         (encoded, inputs)
     }
 

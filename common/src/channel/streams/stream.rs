@@ -152,7 +152,9 @@ impl<T: Serialize + Send + 'static> Serialize for Stream<T> {
     /// Only as a part of a request or an answer; see `exchange`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let position = match exchange::form_of_sending() {
-            Exchange::Closed | Exchange::Shape => Err("a stream cannot be sent here".to_owned()),
+            Exchange::Closed | Exchange::Callbacks | Exchange::Shape => {
+                Err("a stream cannot be sent here".to_owned())
+            }
             Exchange::Request | Exchange::Binary => exchange::send(Box::new(self.take())),
             Exchange::Json => exchange::send_json(Box::pin(to_json(self.take()))),
         };
@@ -184,7 +186,7 @@ impl<'de, T: DeserializeOwned + Send + 'static> Deserialize<'de> for Stream<T> {
         }
         let position = u32::deserialize(deserializer)?;
         let stream = match form {
-            Exchange::Closed | Exchange::Request | Exchange::Shape => {
+            Exchange::Closed | Exchange::Request | Exchange::Callbacks | Exchange::Shape => {
                 Err("a stream cannot be received here".to_owned())
             }
             Exchange::Binary => {

@@ -225,9 +225,8 @@ impl StreamTable {
             let Some(receiver) = state.receivers.get_mut(&frame.stream) else {
                 return Err(protocol("items of an unknown stream, or after its end"));
             };
-            let last = last_item(frame.items);
             let size = frame.items.len();
-            if !receiver.credit.take_received(size, frame.count, last) {
+            if !receiver.credit.take_received(size, frame.count, frame.last) {
                 return Err(protocol("a stream sent more than its reader has allowed"));
             }
             receiver.received += u64::from(frame.count);
@@ -465,17 +464,6 @@ impl TableState {
             let _ = self.outbox.push_frame(kind, body, usize::MAX);
         }
     }
-}
-
-/// The size of the last of several items, with its length.
-fn last_item(items: &[u8]) -> usize {
-    let mut rest = items;
-    let mut last = 0;
-    while let Some((_, after)) = super::frames::split_item(rest) {
-        last = rest.len() - after.len();
-        rest = after;
-    }
-    last
 }
 
 fn decode<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ConnectionLost> {
