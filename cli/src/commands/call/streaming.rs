@@ -16,9 +16,15 @@ use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 use std::{
     io,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::time::Instant;
+
+/// Whether a source is standard input, or something that would be read on after the call, such as `/dev/tty`.
+fn may_be_terminal(source: &str) -> bool {
+    source == "-" || (Path::new(source).exists() && !Path::new(source).is_file())
+}
 
 /// How many lines of an input are read in advance.
 const LINES_AHEAD: usize = 1024;
@@ -69,11 +75,15 @@ pub(super) async fn run(
     let unreadable = Arc::new(Mutex::new(None));
     let mut inputs = Vec::new();
     for (parameter, source) in sources {
-        if source == "-"
-            && let Err(why) = shown.stdin
+        if let Err(why) = shown.stdin
+            && may_be_terminal(source)
         {
             let name = &parameter.name;
-            let sentence = format!("cannot read standard input for argument '{name}': {why}");
+            let what = match source {
+                "-" => "standard input",
+                path => path,
+            };
+            let sentence = format!("cannot read {what} for argument '{name}': {why}");
             return Err(Failure::usage(sentence));
         }
         values.insert(parameter, Value::from(inputs.len()));
