@@ -11,7 +11,12 @@ pub(super) use relation::{ColumnType, Relation};
 pub(super) use value::{DatabaseRow, Value};
 
 use sqlx::{AssertSqlSafe, PgConnection, SqliteConnection};
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    future::{Future, poll_fn},
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 /// The result of a statement of the store.
 pub(super) type SqlResult<T> = Result<T, sqlx::Error>;
@@ -21,6 +26,25 @@ pub(super) type SqlResult<T> = Result<T, sqlx::Error>;
 pub(super) enum SqlConnection<'c> {
     Sqlite(&'c mut SqliteConnection),
     Postgres(&'c mut PgConnection),
+}
+
+/// How long an answer of SQLite's thread is polled for before this thread may sleep. Most statements take less time
+/// than an idle core takes to wake up.
+const SQLITE_POLL: Duration = Duration::from_micros(60);
+
+/// Waits for an answer that is expected very soon.
+async fn soon<F: Future>(answer: F) -> F::Output {
+    let mut answer = pin!(answer);
+    let began = Instant::now();
+    poll_fn(|context| {
+        let polled = answer.as_mut().poll(context);
+        if polled.is_pending() && began.elapsed() < SQLITE_POLL {
+            context.waker().wake_by_ref();
+            std::thread::yield_now();
+        }
+        polled
+    })
+    .await
 }
 
 impl SqlConnection<'_> {
@@ -37,7 +61,7 @@ impl SqlConnection<'_> {
                 let query = values
                     .iter()
                     .fold(sqlx::query(sql), |query, value| value.bind_sqlite(query));
-                let rows = query.fetch_all(&mut **connection).await?;
+                let rows = soon(query.fetch_all(&mut **connection)).await?;
                 Ok(rows.into_iter().map(DatabaseRow::Sqlite).collect())
             }
             Self::Postgres(connection) => {
@@ -71,7 +95,9 @@ impl SqlConnection<'_> {
                 let query = values
                     .iter()
                     .fold(sqlx::query(sql), |query, value| value.bind_sqlite(query));
-                Ok(query.execute(&mut **connection).await?.rows_affected())
+                Ok(soon(query.execute(&mut **connection))
+                    .await?
+                    .rows_affected())
             }
             Self::Postgres(connection) => {
                 let query = values
