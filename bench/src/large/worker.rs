@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use pyroxene_client::{Client, ClientConfig, Proxy};
 use pyroxene_common::values::{Blob, Numbers, Payload};
 use pyroxene_objects::interfaces::{
