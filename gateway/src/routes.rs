@@ -8,11 +8,12 @@ use crate::{
     guard::guard,
     problem::Problem,
     state::GatewayState,
+    trace,
 };
 use axum::{
     Router,
     http::Method,
-    middleware::from_fn_with_state,
+    middleware::{from_fn, from_fn_with_state},
     routing::{MethodRouter, get, post},
 };
 
@@ -68,6 +69,7 @@ pub(crate) fn router(gateway: &GatewayState) -> Router {
         .route("/", read!(pages::index))
         .route("/assets/{*path}", read!(pages::asset))
         .fallback(pages::other)
+        .layer(from_fn(trace::trace))
         .layer(from_fn_with_state(gateway.clone(), guard))
         .with_state(gateway.clone())
 }
