@@ -115,6 +115,7 @@ async fn carry_out(command: Command) -> Result<(), Failure> {
         Command::List(arguments) => commands::list::run(arguments).await,
         Command::Lookup(arguments) => commands::lookup::run(arguments).await,
         Command::Workers(arguments) => commands::workers::run(arguments).await,
+        Command::Clients(arguments) => commands::clients::run(arguments).await,
         Command::Top(arguments) => commands::top::run(arguments).await,
         Command::Check(arguments) => commands::check::run(arguments).await,
         Command::Events(arguments) => commands::events::run(arguments).await,

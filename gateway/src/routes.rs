@@ -2,8 +2,8 @@
 
 use crate::{
     api::{
-        access, calls, chat, events, health, metrics, nameservers, objects, openapi, pages, stats,
-        submissions, tasks, topics, workers,
+        access, calls, chat, clients, events, health, metrics, nameservers, objects, openapi,
+        pages, stats, submissions, tasks, topics, workers,
     },
     guard::guard,
     problem::Problem,
@@ -42,6 +42,7 @@ pub(crate) fn router(gateway: &GatewayState) -> Router {
         .route("/v1/workers", read!(workers::list))
         .route("/v1/workers/{worker}/drain", change!(workers::drain))
         .route("/v1/nameservers", read!(nameservers::list))
+        .route("/v1/clients", read!(clients::list))
         .route(
             "/v1/tasks",
             both(get(tasks::list), post(submissions::submit)),

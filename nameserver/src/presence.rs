@@ -1,12 +1,15 @@
 //! Presence as an object: the members that are present in each space, in memory.
 
-use crate::topics::TopicAccess;
+use crate::{topics::TopicAccess, visitors::VisitorLog};
 use parking_lot::Mutex;
 use pyroxene_common::{
     clean,
-    interfaces::presence::{
-        MAX_MEMBERS, MAX_NAME, MAX_STAY_MS, PresenceError, PresenceMember, PresenceSnapshot,
-        presence,
+    interfaces::{
+        presence::{
+            MAX_MEMBERS, MAX_NAME, MAX_STAY_MS, PresenceError, PresenceMember, PresenceSnapshot,
+            presence, room_of,
+        },
+        visitors::VisitorKind,
     },
     roster::{ClaimRefusal, Roster},
 };
@@ -20,10 +23,20 @@ const MAX_SPACES: usize = 1000;
 /// Answers the calls of the interface `Presence`. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PresenceService {
+    /// Notes who is present.
+    visitors: VisitorLog,
     spaces: Arc<Mutex<HashMap<String, Roster>>>,
 }
 
 impl PresenceService {
+    /// A service that notes who is present.
+    pub(crate) fn noting(visitors: VisitorLog) -> Self {
+        Self {
+            visitors,
+            ..Self::default()
+        }
+    }
+
     /// Runs `act` on the roster of a space. Returns the members that are present afterwards.
     fn with_roster<R>(
         &self,
@@ -58,9 +71,11 @@ impl presence::Presence for PresenceService {
     ) -> Result<PresenceSnapshot, PresenceError> {
         check_space(&space)?;
         check(&member)?;
+        let place = room_of(&space).map_or_else(|| space.clone(), |room| format!("room {room}"));
+        let name = member.name.clone();
         let now = Instant::now();
         let until = now + Duration::from_millis(member.stays_ms.min(MAX_STAY_MS));
-        self.with_roster(space, now, |roster| {
+        let claimed = self.with_roster(space, now, |roster| {
             let PresenceMember { name, session, .. } = &member;
             if joins {
                 roster.rejoin(session);
@@ -73,7 +88,11 @@ impl presence::Presence for PresenceService {
                     limit: MAX_MEMBERS as u64,
                 },
             })
-        })
+        });
+        if claimed.is_ok() {
+            self.visitors.saw(VisitorKind::Person, &name, &place);
+        }
+        claimed
     }
 
     async fn exchange(

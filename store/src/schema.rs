@@ -69,6 +69,7 @@ pub(super) const LAYOUT: Layout = Layout {
         (8, "name_servers"),
         (9, "visitors"),
         (9, "snapshots"),
+        (9, "drains"),
     ],
 };
 

@@ -250,7 +250,11 @@ impl tasks::Tasks for TasksService {
             .collect::<Result<Vec<_>, _>>()?;
         // Large tasks take long to write, and the caller's deadline allows for that.
         let patience = wait_limit(&context, u64::MAX).max(TASK_STORE_TIMEOUT);
-        self.submit_all(tasks, identity, patience).await
+        let submitted = self.submit_all(tasks, identity, patience).await;
+        if submitted.is_ok() {
+            self.0.visitors.saw_submitter(&caller);
+        }
+        submitted
     }
 
     async fn wait(

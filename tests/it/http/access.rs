@@ -4,7 +4,7 @@ use super::request;
 use crate::harness::{SecuredBroker, eventually, http::Request};
 
 /// What each path answers an admin, a user who may call `calculator` alone, and nobody.
-const PATHS: [(&str, &str, &str, [u16; 3]); 20] = [
+const PATHS: [(&str, &str, &str, [u16; 3]); 21] = [
     ("GET", "/v1/objects", "", [200, 200, 401]),
     ("GET", "/v1/objects/calculator", "", [200, 200, 401]),
     (
@@ -17,6 +17,7 @@ const PATHS: [(&str, &str, &str, [u16; 3]); 20] = [
     ("GET", "/v1/workers", "", [200, 200, 401]),
     ("POST", "/v1/workers/w9/drain", "", [404, 403, 401]),
     ("GET", "/v1/nameservers", "", [200, 200, 401]),
+    ("GET", "/v1/clients", "", [200, 200, 401]),
     (
         "POST",
         "/v1/tasks",

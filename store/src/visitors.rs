@@ -1,0 +1,78 @@
+//! Who was here: people, task clients and workers, with the times when they were seen first and last.
+
+use super::{
+    model::{StoredVisitor, StoredVisitorKind},
+    sql::{ColumnType, Relation, SqlConnection, SqlResult},
+    transaction::Transaction,
+};
+use std::collections::BTreeMap;
+
+/// How many are kept. Those that were not seen for the longest time are forgotten.
+pub(super) const MAX_VISITORS: i64 = 1000;
+
+/// Records visitors. Their first times stay, and their last times never go back.
+pub(super) async fn see(
+    transaction: &mut Transaction<'_>,
+    visitors: &[StoredVisitor],
+) -> SqlResult<Vec<()>> {
+    // One row for each, and all transactions take the rows in the same order.
+    let mut merged: BTreeMap<(i64, &str), StoredVisitor> = BTreeMap::new();
+    for visitor in visitors {
+        let key = (visitor.kind as i64, visitor.name.as_str());
+        let known = merged.entry(key).or_insert_with(|| visitor.clone());
+        if visitor.last_seen >= known.last_seen {
+            known.place.clone_from(&visitor.place);
+            known.last_seen = visitor.last_seen;
+        }
+        known.first_seen = known.first_seen.min(visitor.first_seen);
+    }
+    let mut relation = Relation::new([
+        ("kind", ColumnType::Int),
+        ("name", ColumnType::Text),
+        ("place", ColumnType::Text),
+        ("first_seen", ColumnType::Int),
+        ("last_seen", ColumnType::Int),
+    ]);
+    for ((kind, name), visitor) in &merged {
+        relation.push([
+            (*kind).into(),
+            (*name).into(),
+            visitor.place.as_str().into(),
+            visitor.first_seen.into(),
+            visitor.last_seen.into(),
+        ]);
+    }
+    let sql = |u: &str| {
+        format!(
+            "INSERT INTO visitors (kind, name, place, first_seen, last_seen) \
+             SELECT kind, name, place, first_seen, last_seen FROM {u} WHERE true \
+             ON CONFLICT (kind, name) DO UPDATE SET place = excluded.place, \
+             last_seen = CASE WHEN excluded.last_seen > visitors.last_seen \
+             THEN excluded.last_seen ELSE visitors.last_seen END"
+        )
+    };
+    transaction.sql.execute_with(&relation, &[], sql).await?;
+    let forget = "DELETE FROM visitors WHERE last_seen < (SELECT last_seen FROM visitors \
+                  ORDER BY last_seen DESC LIMIT 1 OFFSET $1)";
+    let most = [(MAX_VISITORS - 1).into()];
+    transaction.sql.execute(forget, &most).await?;
+    Ok(vec![(); visitors.len()])
+}
+
+/// All of them, those first that were seen last.
+pub(super) async fn list(sql: &mut SqlConnection<'_>) -> SqlResult<Vec<StoredVisitor>> {
+    let statement = "SELECT kind, name, place, first_seen, last_seen FROM visitors \
+                     ORDER BY last_seen DESC, kind, name LIMIT $1";
+    let rows = sql.rows(statement, &[MAX_VISITORS.into()]).await?;
+    let mut visitors = Vec::with_capacity(rows.len());
+    for row in rows {
+        visitors.push(StoredVisitor {
+            kind: StoredVisitorKind::from_number(row.int(0)?)?,
+            name: row.text(1)?,
+            place: row.text(2)?,
+            first_seen: row.int(3)?,
+            last_seen: row.int(4)?,
+        });
+    }
+    Ok(visitors)
+}
