@@ -1,19 +1,38 @@
-//! Fills the history: one measurement of the broker every two seconds, whoever looks at it.
+//! Fills the history: one measurement of the broker every two seconds, whoever looks at it. Every minute the name servers
+//! over a store keep one of their histories there, with which the next one to start goes on.
 
 use crate::{
     api::answered,
     caller::{Principal, short_context},
-    history::{History, Range, TICK},
+    history::{History, Range, TICK, pack, unpack},
     problem::Problem,
     times::now_ms,
 };
-use pyroxene_common::interfaces::figures::FigureSums;
+use pyroxene_client::{CallerAccess, SnapshotKeeper};
+use pyroxene_common::{interfaces::figures::FigureSums, offload::offload};
 use serde_json::Value;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::{
     sync::watch,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
+use tokio_util::sync::CancellationToken;
+
+/// What the history is called in the store.
+const SNAPSHOT: &str = "history";
+
+/// How often the history is kept. One name server of those over a store does it.
+const KEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long reading and writing it may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the last writing may take, when the name server ends.
+const LAST_WRITE: Duration = Duration::from_secs(1);
 
 /// The history, and the newest step as an event.
 #[derive(Debug)]
@@ -37,15 +56,62 @@ impl Recorder {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Measures forever.
-    pub(crate) async fn run(self: Arc<Self>, own: Arc<Principal>) {
+    /// Measures until `drain`.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        own: Arc<Principal>,
+        access: Arc<dyn CallerAccess>,
+        drain: CancellationToken,
+    ) {
+        if let Some(keeper) = access.snapshots() {
+            drain.run_until_cancelled(self.read_kept(keeper)).await;
+        }
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
+        let mut keep_at = Instant::now() + KEEP_INTERVAL;
+        while drain.run_until_cancelled(ticks.tick()).await.is_some() {
             if let Err(problem) = self.measure(&own).await {
                 tracing::debug!(detail = problem.detail, "cannot measure the broker");
             }
+            if let Some(keeper) = access.snapshots()
+                && Instant::now() >= keep_at
+            {
+                keep_at = Instant::now() + KEEP_INTERVAL;
+                // Another name server may have just done it.
+                let keeping = timeout(WRITE_TIMEOUT, self.keep(keeper, KEEP_INTERVAL - 5 * TICK));
+                drain.run_until_cancelled(keeping).await;
+            }
+        }
+        if let Some(keeper) = access.snapshots() {
+            let _ = timeout(LAST_WRITE, self.keep(keeper, Duration::ZERO)).await;
+        }
+    }
+
+    /// Goes on with the history that is kept.
+    async fn read_kept(&self, keeper: &dyn SnapshotKeeper) {
+        let packed = match timeout(READ_TIMEOUT, keeper.load(SNAPSHOT)).await {
+            Ok(Ok(Some(packed))) => packed,
+            Ok(Ok(None)) => return,
+            Ok(Err(error)) => return tracing::warn!(error, "the kept history cannot be read"),
+            Err(_) => return tracing::warn!("the kept history is not read: the store is slow"),
+        };
+        let unpacked = offload(move || unpack(&packed, now_ms())).await;
+        match unpacked.ok().flatten() {
+            Some(history) => *self.lock() = history,
+            None => {
+                tracing::warn!("the kept history is damaged, or from the future: it begins anew")
+            }
+        }
+    }
+
+    /// Keeps the history, unless one is kept that is younger than `min_age`.
+    async fn keep(&self, keeper: &dyn SnapshotKeeper, min_age: Duration) {
+        let bytes = self.lock().to_bytes();
+        let Ok(packed) = offload(move || pack(&bytes)).await else {
+            return;
+        };
+        if let Err(error) = keeper.save(SNAPSHOT, packed, min_age).await {
+            tracing::debug!(error, "the history cannot be kept");
         }
     }
 
@@ -62,6 +128,7 @@ impl Recorder {
         let tasks = tasks.ok().and_then(Result::ok);
         let newest = {
             let mut history = self.lock();
+            history.go_on_at(now_ms());
             history.measure(sums, &workers, tasks.as_deref());
             history.newest(now_ms())
         };
