@@ -9,6 +9,7 @@ pub(super) fn fixed() -> Map<String, Value> {
     let maybe_text = || json!({"type": ["string", "null"]});
     let count = || json!({"type": "integer", "minimum": 0});
     let list = |name: &str| json!({"type": "array", "items": {"$ref": format!("#/components/schemas/{name}")}});
+    let anything = json!({"type": "object", "additionalProperties": true});
     let state = json!({"enum": ["ready", "draining"]});
     let task_state = json!({"enum": ["queued", "running", "succeeded", "failed", "cancelled"]});
     let duration = json!({"$ref": "#/components/schemas/Duration"});
@@ -58,8 +59,8 @@ pub(super) fn fixed() -> Map<String, Value> {
                 "type": "object",
                 "properties": {
                     "interface": text(), "version": count(), "doc": text(),
-                    "methods": {"type": "array", "items": {"type": "object"}},
-                    "$defs": {"type": "object"},
+                    "methods": {"type": "array", "items": anything},
+                    "$defs": anything,
                 },
                 "required": ["interface", "version", "doc", "methods"],
             }),
@@ -70,6 +71,13 @@ pub(super) fn fixed() -> Map<String, Value> {
                 "name": text(), "endpoint": text(), "pid": count(), "host": text(), "state": state,
                 "in_flight": count(), "queue": count(), "capacity": count(), "calls": count(),
                 "objects": {"type": "array", "items": text()},
+            })),
+        ),
+        (
+            "Client",
+            object(json!({
+                "name": text(), "kind": {"enum": ["person", "task client", "worker"]},
+                "state": {"enum": ["here", "gone"]}, "place": text(), "first_seen": text(), "last_seen": text(),
             })),
         ),
         (
@@ -90,7 +98,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                 "type": "object",
                 "properties": {
                     "object": text(), "method": text(),
-                    "args": {"type": ["object", "array", "null"]},
+                    "args": {"type": ["object", "array", "null"], "additionalProperties": true, "items": {}},
                     "priority": {"type": "integer", "minimum": -2_147_483_648_i64, "maximum": 2_147_483_647},
                     "delay": duration, "deadline": duration, "backoff": duration, "run_limit": duration,
                     "max_attempts": {"type": "integer", "minimum": 1, "maximum": 1000},
@@ -137,7 +145,7 @@ pub(super) fn fixed() -> Map<String, Value> {
         (
             "Topic",
             object(
-                json!({"name": text(), "first": count(), "head": count(), "bytes": count(), "retention": {"type": "object"}}),
+                json!({"name": text(), "first": count(), "head": count(), "bytes": count(), "retention": anything}),
             ),
         ),
         (
@@ -165,7 +173,7 @@ pub(super) fn fixed() -> Map<String, Value> {
             "WhoAmI",
             object(json!({
                 "authentication": {"type": "boolean"}, "user": maybe_text(), "role": maybe_text(),
-                "allow": {"type": ["array", "null"]}, "address": text(), "limits": {"type": "object"},
+                "allow": {"type": ["array", "null"]}, "address": text(), "limits": anything,
                 "nameserver": maybe_text(), "version": text(),
             })),
         ),
@@ -203,7 +211,7 @@ pub(super) fn fixed() -> Map<String, Value> {
         ),
         (
             "Health",
-            json!({"type": "object", "properties": {"status": text(), "checks": {"type": "object"}}, "required": ["status"]}),
+            json!({"type": "object", "properties": {"status": text(), "checks": anything}, "required": ["status"]}),
         ),
     ];
     let all = all
