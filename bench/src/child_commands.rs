@@ -11,7 +11,7 @@ use crate::{
     daemon::{self, BuiltinsArguments, NameServerArguments},
     directory, footprint, large,
     process::serve_while_parent_lives,
-    rpc, tasks, timed,
+    rpc, tasks, timed, web,
 };
 
 /// A server. It runs until its standard input closes.
@@ -41,6 +41,8 @@ pub(crate) enum ServerCommand {
     },
     /// Receive and send bytes over bare TCP
     Bytes,
+    /// Echo JSON over HTTP
+    WebPeer,
 }
 
 impl ServerCommand {
@@ -48,7 +50,7 @@ impl ServerCommand {
     pub(crate) fn is_daemon(&self) -> bool {
         match self {
             Self::Rpc { system, .. } => system.is_worker(),
-            Self::Fleet { .. } | Self::Bytes => false,
+            Self::Fleet { .. } | Self::Bytes | Self::WebPeer => false,
             _ => true,
         }
     }
@@ -69,6 +71,7 @@ impl ServerCommand {
                 } => directory::serve_fleet(nameserver, objects, first, end).await,
                 Self::Rpc { system, secrets } => system.serve(secrets).await,
                 Self::Bytes => compute::serve_bytes().await,
+                Self::WebPeer => web::serve_peer().await,
             }
         })
         .await
