@@ -276,9 +276,11 @@ impl Traced {
             &["--exact", RELAY_PROCESS, "--ignored"],
         );
         let client = broker.client().await;
-        let waiting = within(seconds(20));
-        let ready = client.dynamic("relay", waiting).await;
-        ready.unwrap();
+        eventually("the relay is ready", || async {
+            let found = client.dynamic("relay", within(seconds(2))).await;
+            found.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
         Self {
             collector,
             broker,

@@ -288,11 +288,14 @@ where
     where
         T: Translation<I::Request, I::Response>,
     {
-        // Boxed, like `serve_on_pool`: a connection reserves space for small futures only.
-        if spans::are_recorded() {
-            return Box::pin(self.run_recorded(context, call)).await;
+        let is_observed = !self.worker_context.interceptors.is_empty()
+            || spans::are_recorded()
+            || tracing::enabled!(tracing::Level::DEBUG);
+        match is_observed {
+            false => self.run(context, call).await,
+            // Boxed, like `serve_on_pool`: a connection reserves space for small futures only.
+            true => Box::pin(self.run_observed(context, call)).await,
         }
-        self.dispatch_unrecorded(context, call).await
     }
 }
 
@@ -301,25 +304,8 @@ where
     I: Serves<S>,
     S: Clone + Send + Sync + 'static,
 {
-    async fn dispatch_unrecorded<T>(
-        &self,
-        context: context::Context,
-        call: T,
-    ) -> Result<T::Answer, CallFailure>
-    where
-        T: Translation<I::Request, I::Response>,
-    {
-        if !self.worker_context.interceptors.is_empty() {
-            return Box::pin(self.run_intercepted(context, call)).await;
-        }
-        if !tracing::enabled!(tracing::Level::DEBUG) {
-            return self.run(context, call).await;
-        }
-        Box::pin(self.run_logged(context, call)).await
-    }
-
-    /// Runs a call with a span, to which the calls that its method makes belong.
-    async fn run_recorded<T>(
+    /// Runs a call with a span, if its trace is recorded: the calls that its method makes belong to it.
+    async fn run_observed<T>(
         &self,
         mut context: context::Context,
         call: T,
@@ -329,7 +315,7 @@ where
     {
         let name = || format!("{}.{}", self.name, call.method());
         let Some(mut span) = Span::begin(&context.trace_context, SpanKind::Server, name) else {
-            return self.dispatch_unrecorded(context, call).await;
+            return self.run_unrecorded(context, call).await;
         };
         span.set("rpc.system", "pyroxene");
         span.set("rpc.service", &*self.name);
@@ -342,7 +328,7 @@ where
             call: Some(context),
             ..outer
         };
-        let running = scope.wrap(Box::pin(self.dispatch_unrecorded(context, call)));
+        let running = scope.wrap(Box::pin(self.run_unrecorded(context, call)));
         let answer = running.await;
         match &answer {
             Ok(_) => span.done(),
@@ -350,6 +336,23 @@ where
             Err(CallFailure::Failed(error)) => span.fail(error),
         }
         answer
+    }
+
+    async fn run_unrecorded<T>(
+        &self,
+        context: context::Context,
+        call: T,
+    ) -> Result<T::Answer, CallFailure>
+    where
+        T: Translation<I::Request, I::Response>,
+    {
+        if !self.worker_context.interceptors.is_empty() {
+            return self.run_intercepted(context, call).await;
+        }
+        match tracing::enabled!(tracing::Level::DEBUG) {
+            true => self.run_logged(context, call).await,
+            false => self.run(context, call).await,
+        }
     }
 
     /// Shows a call to the interceptors before it runs, and when it has ended.

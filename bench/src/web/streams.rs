@@ -56,7 +56,7 @@ impl LoadOperation for EchoCall {
 
 /// Open event streams. Each counts how often it has seen the text that is looked for.
 struct Streams {
-    _open: JoinSet<()>,
+    open: JoinSet<()>,
     wanted: watch::Sender<Arc<str>>,
     seen: Arc<AtomicUsize>,
 }
@@ -73,7 +73,7 @@ impl Streams {
             open.spawn(follow(stream, wanted.subscribe(), Arc::clone(&seen)));
         }
         Ok(Self {
-            _open: open,
+            open,
             wanted,
             seen,
         })
@@ -183,7 +183,7 @@ pub(super) async fn measure(
     for round in 0..options.rounds.max(1) {
         beside.push(calls_per_second(address, options.seconds).await?);
         if round == 0 {
-            ensure!(streams._open.len() == count, "a stream has ended");
+            ensure!(streams.open.len() == count, "a stream has ended");
         }
     }
     drop(streams);

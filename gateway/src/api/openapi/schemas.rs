@@ -3,6 +3,9 @@
 use super::object;
 use serde_json::{Map, Value, json};
 
+/// What a duration looks like.
+const DURATION: &str = "^[1-9][0-9]{0,5}(ms|s|m|h)$";
+
 /// The types by name.
 pub(super) fn fixed() -> Map<String, Value> {
     let text = || json!({"type": "string"});
@@ -12,11 +15,14 @@ pub(super) fn fixed() -> Map<String, Value> {
     let anything = json!({"type": "object", "additionalProperties": true});
     let state = json!({"enum": ["ready", "draining"]});
     let task_state = json!({"enum": ["queued", "running", "succeeded", "failed", "cancelled"]});
-    let duration = json!({"$ref": "#/components/schemas/Duration"});
+    let name = json!({"type": "string", "minLength": 1});
+    let key = json!({"type": ["string", "null"], "minLength": 1, "maxLength": 128});
+    // A delay is shorter than a deadline, which no schema can say.
+    let maybe_duration = |example: &str| json!({"type": ["string", "null"], "pattern": DURATION, "examples": [example]});
     let all = [
         (
             "Duration",
-            json!({"type": "string", "pattern": "^[1-9][0-9]{0,5}(ms|s|m|h)$", "examples": ["500ms", "10s", "5m"]}),
+            json!({"type": "string", "pattern": DURATION, "examples": ["500ms", "10s", "5m"]}),
         ),
         (
             "Problem",
@@ -97,12 +103,13 @@ pub(super) fn fixed() -> Map<String, Value> {
             json!({
                 "type": "object",
                 "properties": {
-                    "object": text(), "method": text(),
+                    "object": name, "method": name,
                     "args": {"type": ["object", "array", "null"], "additionalProperties": true, "items": {}},
                     "priority": {"type": "integer", "minimum": -2_147_483_648_i64, "maximum": 2_147_483_647},
-                    "delay": duration, "deadline": duration, "backoff": duration, "run_limit": duration,
-                    "max_attempts": {"type": "integer", "minimum": 1, "maximum": 1000},
-                    "key": {"type": "string", "minLength": 1, "maxLength": 128}, "worker": text(),
+                    "delay": maybe_duration("500ms"), "deadline": maybe_duration("1h"),
+                    "backoff": maybe_duration("1s"), "run_limit": maybe_duration("30m"),
+                    "max_attempts": {"type": ["integer", "null"], "minimum": 1, "maximum": 1000},
+                    "key": key, "worker": maybe_text(),
                 },
                 "required": ["object", "method"],
                 "additionalProperties": false,
@@ -152,7 +159,7 @@ pub(super) fn fixed() -> Map<String, Value> {
             "NewEntry",
             json!({
                 "type": "object",
-                "properties": {"text": text(), "json": {}, "base64": text(), "key": {"type": "string", "minLength": 1, "maxLength": 128}},
+                "properties": {"text": text(), "json": {}, "base64": text(), "key": key},
                 "oneOf": [{"required": ["text"]}, {"required": ["json"]}, {"required": ["base64"]}],
                 "additionalProperties": false,
             }),
