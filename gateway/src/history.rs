@@ -2,7 +2,8 @@
 //!
 //! A tick is 2 seconds. Each resolution has a ring of steps; all rings of a resolution move together. A subject
 //! (everything, an object, a worker) takes 15 KB, and there are at most [`MAX_SUBJECTS`]: 9 MB. Ticks are counted in Unix
-//! time, so that what one name server has measured another one can go on with ([`pack`], [`unpack`]).
+//! time, so that what one name server has measured another one can go on with ([`pack`], [`unpack`]). Within the life of
+//! one they follow the time that passes, whatever the machine's clock is set to.
 
 mod render;
 mod ring;
@@ -64,6 +65,12 @@ impl Default for History {
 }
 
 impl History {
+    /// Goes on with what another life has kept. What this one has measured so far is a gap.
+    pub(crate) fn take_up(&mut self, kept: Self) {
+        let last = self.last.take();
+        *self = Self { last, ..kept };
+    }
+
     /// Goes on at the tick of this time, if that is later than the next one: nothing was measured in between.
     pub(crate) fn go_on_at(&mut self, now_ms: u64) {
         let now = now_ms / TICK.as_millis() as u64;

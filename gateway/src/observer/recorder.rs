@@ -9,7 +9,7 @@ use crate::{
     times::now_ms,
 };
 use pyroxene_client::{CallerAccess, SnapshotKeeper};
-use pyroxene_common::{interfaces::figures::FigureSums, offload::offload};
+use pyroxene_common::{interfaces::figures::FigureSums, offload::offload, steady_clock};
 use serde_json::Value;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -63,45 +63,70 @@ impl Recorder {
         access: Arc<dyn CallerAccess>,
         drain: CancellationToken,
     ) {
-        if let Some(keeper) = access.snapshots() {
-            drain.run_until_cancelled(self.read_kept(keeper)).await;
-        }
+        let keeper = access.snapshots();
+        let mut is_read = self.is_read_in(keeper, &drain).await;
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut keep_at = Instant::now() + KEEP_INTERVAL;
         while drain.run_until_cancelled(ticks.tick()).await.is_some() {
-            if let Err(problem) = self.measure(&own).await {
+            if let Some(Err(problem)) = drain.run_until_cancelled(self.measure(&own)).await {
                 tracing::debug!(detail = problem.detail, "cannot measure the broker");
             }
-            if let Some(keeper) = access.snapshots()
-                && Instant::now() >= keep_at
-            {
-                keep_at = Instant::now() + KEEP_INTERVAL;
+            if Instant::now() < keep_at {
+                continue;
+            }
+            keep_at = Instant::now() + KEEP_INTERVAL;
+            if !is_read {
+                is_read = self.is_read_in(keeper, &drain).await;
+            } else if let Some(keeper) = keeper {
                 // Another name server may have just done it.
                 let keeping = timeout(WRITE_TIMEOUT, self.keep(keeper, KEEP_INTERVAL - 5 * TICK));
                 drain.run_until_cancelled(keeping).await;
             }
         }
-        if let Some(keeper) = access.snapshots() {
+        // What is kept is not replaced by a history that does not go on with it.
+        if is_read && let Some(keeper) = keeper {
             let _ = timeout(LAST_WRITE, self.keep(keeper, Duration::ZERO)).await;
         }
     }
 
-    /// Goes on with the history that is kept.
-    async fn read_kept(&self, keeper: &dyn SnapshotKeeper) {
+    /// Whether it is known what is kept: as [`read_kept`](Self::read_kept), unless `drain` comes first.
+    async fn is_read_in(
+        &self,
+        keeper: Option<&dyn SnapshotKeeper>,
+        drain: &CancellationToken,
+    ) -> bool {
+        let Some(keeper) = keeper else {
+            return false;
+        };
+        let read = drain.run_until_cancelled(self.read_kept(keeper)).await;
+        read.unwrap_or(false)
+    }
+
+    /// Goes on with the history that is kept. Returns false if that is not known now.
+    async fn read_kept(&self, keeper: &dyn SnapshotKeeper) -> bool {
         let packed = match timeout(READ_TIMEOUT, keeper.load(SNAPSHOT)).await {
             Ok(Ok(Some(packed))) => packed,
-            Ok(Ok(None)) => return,
-            Ok(Err(error)) => return tracing::warn!(error, "the kept history cannot be read"),
-            Err(_) => return tracing::warn!("the kept history is not read: the store is slow"),
+            Ok(Ok(None)) => return true,
+            Ok(Err(error)) => {
+                tracing::warn!(error, "the kept history cannot be read now");
+                return false;
+            }
+            Err(_) => {
+                tracing::warn!("the kept history is not read yet: the store is slow");
+                return false;
+            }
         };
-        let unpacked = offload(move || unpack(&packed, now_ms())).await;
-        match unpacked.ok().flatten() {
-            Some(history) => *self.lock() = history,
+        let Ok(unpacked) = offload(move || unpack(&packed, steady_clock::now_ms())).await else {
+            return false;
+        };
+        match unpacked {
+            Some(kept) => self.lock().take_up(kept),
             None => {
                 tracing::warn!("the kept history is damaged, or from the future: it begins anew")
             }
         }
+        true
     }
 
     /// Keeps the history, unless one is kept that is younger than `min_age`.
@@ -128,7 +153,8 @@ impl Recorder {
         let tasks = tasks.ok().and_then(Result::ok);
         let newest = {
             let mut history = self.lock();
-            history.go_on_at(now_ms());
+            // A clock that is set does not move the steps.
+            history.go_on_at(steady_clock::now_ms());
             history.measure(sums, &workers, tasks.as_deref());
             history.newest(now_ms())
         };
@@ -150,3 +176,6 @@ impl Recorder {
 pub(crate) async fn sums(own: &Principal) -> Result<FigureSums, Problem> {
     answered(own.nameserver()?.figures().read(short_context()).await)
 }
+
+#[cfg(test)]
+mod tests;
