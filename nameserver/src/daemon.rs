@@ -200,7 +200,7 @@ impl NameServer {
             store: store.clone(),
             directory: directory.clone(),
         };
-        // As for the list of workers: whoever is let in may see it.
+        // Whoever is let in may ask; the service decides whom it shows.
         let who = HostedObject::from_service::<interfaces::visitors::Visitors, _>(who)
             .policy(AccessPolicy::Roles(|_, _| true));
         objects.insert(interfaces::visitors::OBJECT.to_owned(), who);

@@ -13,7 +13,11 @@ use pyroxene_common::{
     },
     roster::{ClaimRefusal, Roster},
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 use tarpc::context::Context;
 use tokio::time::Instant;
 
@@ -71,8 +75,7 @@ impl presence::Presence for PresenceService {
     ) -> Result<PresenceSnapshot, PresenceError> {
         check_space(&space)?;
         check(&member)?;
-        let place = room_of(&space).map_or_else(|| space.clone(), |room| format!("room {room}"));
-        let name = member.name.clone();
+        let (place, name) = (place(&space), member.name.clone());
         let now = Instant::now();
         let until = now + Duration::from_millis(member.stays_ms.min(MAX_STAY_MS));
         let claimed = self.with_roster(space, now, |roster| {
@@ -111,12 +114,26 @@ impl presence::Presence for PresenceService {
         for session in &left {
             check_name("a session", session)?;
         }
+        let place = place(&space);
+        let heard: HashSet<String> = members.iter().map(|one| one.session.clone()).collect();
         let now = Instant::now();
-        self.with_roster(space, now, |roster| {
+        let present = self.with_roster(space, now, |roster| {
             roster.merge(PresenceSnapshot { members, left }, MAX_MEMBERS, now);
             Ok(())
-        })
+        })?;
+        // Who has joined long ago is still here.
+        for member in &present.members {
+            if heard.contains(&member.session) {
+                self.visitors.saw(VisitorKind::Person, &member.name, &place);
+            }
+        }
+        Ok(present)
     }
+}
+
+/// What a visitor's place is called whose room this is the space of.
+fn place(space: &str) -> String {
+    room_of(space).map_or_else(|| space.to_owned(), |room| format!("room {room}"))
 }
 
 /// Checks the name of a space and the caller's rights on it. Call it before the first await.

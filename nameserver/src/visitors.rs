@@ -5,7 +5,7 @@
 
 mod notes;
 
-use crate::directory::DirectoryService;
+use crate::{access::GATEWAY, directory::DirectoryService};
 use notes::VisitorNotes;
 use parking_lot::Mutex;
 use pyroxene_common::{
@@ -14,7 +14,7 @@ use pyroxene_common::{
         directory::directory::Directory as _,
         visitors::{MAX_VISITORS, Visitor, VisitorKind, VisitorsError, visitors},
     },
-    scope::Caller,
+    scope::{self, Caller},
 };
 use pyroxene_store::{Store, StoreError, StoredVisitor, StoredVisitorKind};
 use std::{
@@ -57,11 +57,21 @@ impl VisitorLog {
         }
     }
 
+    /// Somebody who has logged in is still here.
+    pub(crate) fn saw_again(&self, identity: &Identity) {
+        let mut notes = self.0.lock();
+        notes.saw_again(VisitorKind::Person, &identity.name, now_ms());
+    }
+
     /// A caller has submitted tasks.
     pub(crate) fn saw_submitter(&self, caller: &Caller) {
         let host = caller.host();
         match &caller.identity {
             Some(identity) => self.saw(VisitorKind::TaskClient, &identity.name, host),
+            // Whoever asks over HTTP shares one caller there, so that its address may be anybody's.
+            None if caller.name == GATEWAY => {
+                self.saw(VisitorKind::TaskClient, "unnamed over HTTP", "");
+            }
             None if caller.name.is_empty() || caller.name.starts_with(UNNAMED) => {
                 self.saw(VisitorKind::TaskClient, &format!("unnamed at {host}"), host);
             }
@@ -90,22 +100,63 @@ impl VisitorLog {
 
     /// Writes what is new.
     async fn write(&self, store: &Store) -> Result<(), StoreError> {
-        let news = self.0.lock().take_news();
-        if news.is_empty() {
+        let mut unwritten = Unwritten {
+            news: self.0.lock().take_news(),
+            log: self,
+        };
+        if unwritten.news.is_empty() {
             return Ok(());
         }
-        let rows = news.iter().map(stored).collect();
-        let written = store.see_visitors(rows).await;
-        if written.is_err() {
-            self.0.lock().give_back(&news);
-        }
-        written
+        let now = now_ms();
+        let rows = unwritten.news.iter().map(|one| stored(one, now)).collect();
+        store.see_visitors(rows).await?;
+        unwritten.news.clear();
+        Ok(())
     }
 
     /// Writes what is new for the last time.
     pub(crate) async fn write_last(&self, store: &Store) {
         if !matches!(timeout(LAST_WRITE, self.write(store)).await, Ok(Ok(()))) {
             tracing::debug!("who was here last is not kept");
+        }
+    }
+}
+
+/// News that are on their way to the store. What has not arrived when this is dropped is news again.
+struct Unwritten<'a> {
+    log: &'a VisitorLog,
+    news: Vec<Visitor>,
+}
+
+impl Drop for Unwritten<'_> {
+    fn drop(&mut self) {
+        self.log.0.lock().give_back(&self.news);
+    }
+}
+
+/// Whom a caller may see: everybody, or the workers and what is known of itself.
+#[derive(Debug)]
+enum Sight {
+    All,
+    Own(String),
+}
+
+impl Sight {
+    /// That of the call that runs on this thread. Call it before the first await.
+    fn current() -> Self {
+        match scope::current().caller.identity.as_deref() {
+            None => Self::All,
+            Some(identity) => match identity.role {
+                Role::Admin | Role::Observer => Self::All,
+                Role::User | Role::Worker => Self::Own(identity.name.clone()),
+            },
+        }
+    }
+
+    fn shows(&self, visitor: &Visitor) -> bool {
+        match self {
+            Self::All => true,
+            Self::Own(name) => visitor.kind == VisitorKind::Worker || visitor.name == *name,
         }
     }
 }
@@ -120,6 +171,7 @@ pub(crate) struct VisitorsService {
 
 impl visitors::Visitors for VisitorsService {
     async fn list(self, _: Context) -> Result<Vec<Visitor>, VisitorsError> {
+        let sight = Sight::current();
         let kept = match &self.store {
             Some(store) => read(store).await?,
             None => Vec::new(),
@@ -137,20 +189,29 @@ impl visitors::Visitors for VisitorsService {
             }
         }
         let now = now_ms();
-        let mut visitors: Vec<Visitor> = known.into_values().collect();
+        let known = known.into_values();
+        let mut visitors: Vec<Visitor> = known.filter(|one| sight.shows(one)).collect();
         for visitor in &mut visitors {
             visitor.is_here = match visitor.kind {
                 VisitorKind::Worker => workers.contains(&visitor.name),
                 VisitorKind::Person | VisitorKind::TaskClient => {
-                    now.saturating_sub(visitor.last_seen_ms) < HERE.as_millis() as u64
+                    now.abs_diff(visitor.last_seen_ms) < HERE.as_millis() as u64
                 }
             };
+            // A clock that is behind, or was ahead, has seen nobody in a time to come.
+            visitor.last_seen_ms = visitor.last_seen_ms.min(now);
+            visitor.first_seen_ms = visitor.first_seen_ms.min(visitor.last_seen_ms);
         }
         visitors.sort_by(|one, other| {
             let order = other.last_seen_ms.cmp(&one.last_seen_ms);
             order.then_with(|| (one.kind, &one.name).cmp(&(other.kind, &other.name)))
         });
-        visitors.truncate(MAX_VISITORS);
+        let mut listed: HashMap<VisitorKind, usize> = HashMap::new();
+        visitors.retain(|one| {
+            let listed = listed.entry(one.kind).or_default();
+            *listed += 1;
+            *listed <= MAX_VISITORS
+        });
         Ok(visitors)
     }
 }
@@ -187,7 +248,8 @@ fn visitor(stored: StoredVisitor) -> Visitor {
     }
 }
 
-fn stored(visitor: &Visitor) -> StoredVisitor {
+/// A visitor as the store keeps it, who was not seen after `now`.
+fn stored(visitor: &Visitor, now: u64) -> StoredVisitor {
     let ms = |time: u64| i64::try_from(time).unwrap_or(i64::MAX);
     StoredVisitor {
         kind: match visitor.kind {
@@ -197,8 +259,8 @@ fn stored(visitor: &Visitor) -> StoredVisitor {
         },
         name: visitor.name.clone(),
         place: visitor.place.clone(),
-        first_seen: ms(visitor.first_seen_ms),
-        last_seen: ms(visitor.last_seen_ms),
+        first_seen: ms(visitor.first_seen_ms.min(now)),
+        last_seen: ms(visitor.last_seen_ms.min(now)),
     }
 }
 
@@ -207,3 +269,6 @@ fn now_ms() -> u64 {
     let ms = since.map_or(0, |since| since.as_millis());
     u64::try_from(ms).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

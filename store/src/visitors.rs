@@ -5,12 +5,12 @@ use super::{
     sql::{ColumnType, Relation, SqlConnection, SqlResult},
     transaction::Transaction,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// How many are kept. Those that were not seen for the longest time are forgotten.
+/// How many of each kind are kept. Those that were not seen for the longest time are forgotten.
 pub(super) const MAX_VISITORS: i64 = 1000;
 
-/// Records visitors. Their first times stay, and their last times never go back.
+/// Records visitors. Of their first times the earliest counts, of their last times and places the latest.
 pub(super) async fn see(
     transaction: &mut Transaction<'_>,
     visitors: &[StoredVisitor],
@@ -46,23 +46,37 @@ pub(super) async fn see(
         format!(
             "INSERT INTO visitors (kind, name, place, first_seen, last_seen) \
              SELECT kind, name, place, first_seen, last_seen FROM {u} WHERE true \
-             ON CONFLICT (kind, name) DO UPDATE SET place = excluded.place, \
+             ON CONFLICT (kind, name) DO UPDATE SET \
+             place = CASE WHEN excluded.last_seen >= visitors.last_seen \
+             THEN excluded.place ELSE visitors.place END, \
+             first_seen = CASE WHEN excluded.first_seen < visitors.first_seen \
+             THEN excluded.first_seen ELSE visitors.first_seen END, \
              last_seen = CASE WHEN excluded.last_seen > visitors.last_seen \
              THEN excluded.last_seen ELSE visitors.last_seen END"
         )
     };
     transaction.sql.execute_with(&relation, &[], sql).await?;
-    let forget = "DELETE FROM visitors WHERE last_seen < (SELECT last_seen FROM visitors \
-                  ORDER BY last_seen DESC LIMIT 1 OFFSET $1)";
-    let most = [(MAX_VISITORS - 1).into()];
-    transaction.sql.execute(forget, &most).await?;
+    let kinds: BTreeSet<i64> = merged.keys().map(|(kind, _)| *kind).collect();
+    // Rows that another name server writes now are left to it: two that waited for each other would wait for ever.
+    let skip_locked = transaction.sql.locking(" FOR UPDATE SKIP LOCKED");
+    let forget = format!(
+        "DELETE FROM visitors WHERE kind = $1 AND name IN (SELECT name FROM visitors \
+         WHERE kind = $1 AND last_seen < (SELECT last_seen FROM visitors WHERE kind = $1 \
+         ORDER BY last_seen DESC LIMIT 1 OFFSET $2) ORDER BY name{skip_locked})"
+    );
+    for kind in kinds {
+        let of_kind = [kind.into(), (MAX_VISITORS - 1).into()];
+        transaction.sql.execute(forget.clone(), &of_kind).await?;
+    }
     Ok(vec![(); visitors.len()])
 }
 
 /// All of them, those first that were seen last.
 pub(super) async fn list(sql: &mut SqlConnection<'_>) -> SqlResult<Vec<StoredVisitor>> {
-    let statement = "SELECT kind, name, place, first_seen, last_seen FROM visitors \
-                     ORDER BY last_seen DESC, kind, name LIMIT $1";
+    let statement = "SELECT kind, name, place, first_seen, last_seen FROM \
+                     (SELECT kind, name, place, first_seen, last_seen, ROW_NUMBER() OVER \
+                     (PARTITION BY kind ORDER BY last_seen DESC, name) AS number FROM visitors) AS numbered \
+                     WHERE number <= $1 ORDER BY last_seen DESC, kind, name";
     let rows = sql.rows(statement, &[MAX_VISITORS.into()]).await?;
     let mut visitors = Vec::with_capacity(rows.len());
     for row in rows {

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 /// The name of the visitors object on a name server.
 pub const OBJECT: &str = "visitors";
 
-/// The most characters of the name and the place of a visitor. Longer ones are cut.
-pub const MAX_NAME: usize = 128;
+/// The most bytes of the name and the place of a visitor: all that names of workers, members and users may have. Longer
+/// ones are cut.
+pub const MAX_NAME: usize = 512;
 
-/// The most visitors that are known.
+/// The most visitors of each kind that are known.
 pub const MAX_VISITORS: usize = 1000;
 
 crate::interface! {
@@ -18,7 +19,8 @@ crate::interface! {
     #[name = "pyroxene.Visitors"]
     #[version = 1]
     pub trait Visitors in visitors {
-        /// Those that were seen last, at most 1,000, the latest first.
+        /// Those that were seen last, at most 1,000 of each kind, the latest first. Where authentication is on, admins and
+        /// observers see all of them; others see the workers, and what is known of themselves.
         #[idempotent]
         async fn list() -> Result<Vec<Visitor>, VisitorsError>;
     }

@@ -16,6 +16,9 @@ use pyroxene_common::{
 use pyroxene_store::{NewSnapshot, Store};
 use std::{sync::Arc, time::Duration};
 
+/// What every caller of such a program is called, which so has no name of its own.
+pub(crate) const GATEWAY: &str = "gateway";
+
 /// The callers of one name server.
 #[derive(Clone, Debug)]
 pub(crate) struct LocalCallers {
@@ -102,7 +105,7 @@ impl CallerAccess for LocalCallers {
     ) -> Result<CallerLogin, AccessError> {
         let caller = Caller {
             address: peer.to_owned(),
-            name: "gateway".to_owned(),
+            name: GATEWAY.to_owned(),
             ..Caller::default()
         };
         let Some(authority) = self.authority.clone() else {
@@ -136,7 +139,7 @@ impl CallerAccess for LocalCallers {
 
     fn identity(&self, credentials: &CallerCredentials) -> Option<Identity> {
         let authority = self.authority.as_ref()?;
-        match credentials {
+        let identity = match credentials {
             CallerCredentials::Token { user, token } => {
                 let key = token.parse::<Token>().ok()?.key().ok()?.id();
                 let (_, users) = authority.users.as_ref()?;
@@ -145,7 +148,10 @@ impl CallerAccess for LocalCallers {
             CallerCredentials::Certificate(holder) => {
                 authority.identity_of(&holder.name, holder.role).ok()
             }
-        }
+        }?;
+        // It is checked while it makes requests, every two seconds.
+        authority.visitors.saw_again(&identity);
+        Some(identity)
     }
 }
 

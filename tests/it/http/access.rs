@@ -71,6 +71,17 @@ async fn every_path_has_the_rights_of_its_caller() {
             assert_eq!(status, expected, "{caller:?}: {body}");
         }
     }
+    // A user does not see who else was here.
+    for (user, token, sees_root) in [("root", &root, true), ("uma", &uma, false)] {
+        let clients = request(&broker, "GET", "/v1/clients").basic(user, token);
+        let clients = clients.send().await.json();
+        let is_listed = |name: &str| {
+            let mut clients = clients.as_array().unwrap().iter();
+            clients.any(|one| one["name"] == name)
+        };
+        assert!(is_listed("uma") && is_listed("w1"), "{clients}");
+        assert_eq!(is_listed("root"), sees_root, "{clients}");
+    }
 }
 
 #[tokio::test]
