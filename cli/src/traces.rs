@@ -52,9 +52,8 @@ impl Traced {
         let outcome = carrying_out.await;
         if let Some(span) = &mut span {
             match &outcome {
-                Err(Failure { exit, message, .. }) if *exit != Exit::Done => {
-                    span.fail(&message.as_deref().unwrap_or("it failed"));
-                }
+                // The message may quote an argument.
+                Err(failure) if failure.exit != Exit::Done => span.fail(failure.kind()),
                 _ => span.done(),
             }
         }

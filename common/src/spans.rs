@@ -76,8 +76,8 @@ pub struct EndedSpan {
     pub took: Duration,
     /// What else is known of it.
     pub attributes: Vec<(&'static str, AttributeValue)>,
-    /// Why it failed.
-    pub failure: Option<String>,
+    /// Why it failed, in words that are always the same: what an object or its caller has said stays with them.
+    pub failure: Option<&'static str>,
 }
 
 /// Takes the spans of this process.
@@ -126,6 +126,18 @@ pub fn new_root() -> Context {
         // 0 means that there is none.
         trace_id: (random::<u128>() | 1).into(),
         ..Context::default()
+    }
+}
+
+/// The same trace; if nobody has recorded anything of it yet, with a span that nobody records.
+pub fn unrecorded(context: Context) -> Context {
+    match context.span_id.is_none() {
+        true => Context {
+            span_id: (random::<u64>() | 1).into(),
+            sampling_decision: SamplingDecision::Unsampled,
+            ..context
+        },
+        false => context,
     }
 }
 
@@ -221,10 +233,10 @@ impl Span {
         self.0.is_done = true;
     }
 
-    /// It has failed.
-    pub fn fail(&mut self, reason: &dyn fmt::Display) {
+    /// It has failed, in one of the ways that are known. No sentence: it may quote an argument.
+    pub fn fail(&mut self, kind: &'static str) {
         self.0.is_done = true;
-        self.0.span.failure = Some(short(&reason.to_string()));
+        self.0.span.failure = Some(kind);
     }
 }
 
@@ -246,7 +258,7 @@ impl Drop for Span {
         };
         span.took = began.elapsed();
         if !*is_done {
-            span.failure = Some("whoever waited for it has stopped waiting".to_owned());
+            span.failure = Some("whoever waited for it has stopped waiting");
         }
         sink.accept(span);
     }
@@ -340,5 +352,14 @@ mod tests {
         let root = new_root();
         assert!(!root.trace_id.is_none() && root.span_id.is_none());
         assert!(Span::begin(&root, SpanKind::Client, || unreachable!()).is_none());
+    }
+
+    #[test]
+    fn the_traceparent_of_a_new_trace_that_nobody_records_is_valid() {
+        let trace = unrecorded(new_root());
+        assert_eq!(trace.sampling_decision, SamplingDecision::Unsampled);
+        assert_eq!(parse_traceparent(&traceparent(&trace)), Some(trace));
+        let given = parse_traceparent(EXAMPLE).unwrap();
+        assert_eq!(unrecorded(given), given);
     }
 }

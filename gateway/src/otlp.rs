@@ -101,6 +101,7 @@ impl SpanExport {
             receiver,
             dropped,
             failed: 0,
+            reason: String::new(),
             said: None,
             collector: Collector::new(settings),
         };
@@ -120,6 +121,8 @@ struct Exporter {
     dropped: Arc<AtomicU64>,
     /// How many were lost because the collector did not take them.
     failed: u64,
+    /// Why it last took none.
+    reason: String,
     /// When the log last said so.
     said: Option<Instant>,
     collector: Collector,
@@ -138,8 +141,14 @@ impl Exporter {
             }
             while let Ok(span) = self.receiver.try_recv() {
                 batch.push(span);
-                if batch.len() == BATCH {
-                    self.send(std::mem::take(&mut batch)).await;
+                if batch.len() < BATCH {
+                    continue;
+                }
+                let was_taken = self.send(std::mem::take(&mut batch)).await;
+                self.say();
+                // Spans may come faster than a collector that is away loses them.
+                if !was_taken && stop.is_cancelled() {
+                    return;
                 }
             }
             if !batch.is_empty() {
@@ -163,14 +172,16 @@ impl Exporter {
         }
     }
 
-    async fn send(&mut self, batch: Vec<EndedSpan>) {
+    /// Sends a batch. Returns whether the collector has taken it.
+    async fn send(&mut self, batch: Vec<EndedSpan>) -> bool {
         let count = batch.len();
         let message = self.collector.message(batch);
         for tried in 1..=TRIES {
             match self.collector.send(&message).await {
-                Ok(()) => return,
+                Ok(()) => return true,
                 Err(failure) => {
                     tracing::debug!(failure = failure.reason, "the collector took no spans");
+                    self.reason = failure.reason;
                     if !failure.may_pass || tried == TRIES {
                         break;
                     }
@@ -179,6 +190,7 @@ impl Exporter {
             sleep(PAUSE * tried).await;
         }
         self.failed += count as u64;
+        false
     }
 
     /// Says at most once a minute that spans were lost.
@@ -192,6 +204,7 @@ impl Exporter {
         self.dropped.fetch_sub(dropped, Ordering::Relaxed);
         let (not_taken, endpoint) = (std::mem::take(&mut self.failed), self.collector.endpoint());
         self.said = Some(now);
-        tracing::warn!(dropped, not_taken, endpoint, "spans were lost");
+        let reason = std::mem::take(&mut self.reason);
+        tracing::warn!(dropped, not_taken, endpoint, reason, "spans were lost");
     }
 }

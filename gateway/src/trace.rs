@@ -8,7 +8,7 @@ use axum::{
 };
 use pyroxene_common::{
     scope::Scope,
-    spans::{Span, SpanKind, new_root, parse_traceparent, traceparent},
+    spans::{Span, SpanKind, new_root, parse_traceparent, traceparent, unrecorded},
 };
 use std::time::Duration;
 use tarpc::context::{self, Context};
@@ -38,6 +38,8 @@ pub(crate) async fn trace(request: Request, next: Next) -> Response {
         span.set("http.route", path.as_str());
         span.set("url.path", request.uri().path());
     }
+    // Whoever began it has to name a span, even one that nobody records.
+    trace = unrecorded(trace);
     let scope = Scope {
         call: Some(call(trace)),
         ..Scope::default()
@@ -47,7 +49,7 @@ pub(crate) async fn trace(request: Request, next: Next) -> Response {
     if let Some(span) = &mut span {
         span.set("http.response.status_code", i64::from(status.as_u16()));
         match status.is_server_error() {
-            true => span.fail(&status),
+            true => span.fail(status.canonical_reason().unwrap_or("a server's error")),
             false => span.done(),
         }
     }

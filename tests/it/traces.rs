@@ -108,6 +108,8 @@ fn hexadecimal(bytes: &[u8]) -> String {
 struct Collector {
     address: String,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// All messages as they came.
+    bytes: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Collector {
@@ -116,11 +118,12 @@ impl Collector {
         let collector = Self {
             address: listener.local_addr().unwrap().to_string(),
             seen: Arc::default(),
+            bytes: Arc::default(),
         };
-        let seen = Arc::clone(&collector.seen);
+        let accepting = collector.clone();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(take(socket, Arc::clone(&seen)));
+                tokio::spawn(take(socket, accepting.clone()));
             }
         });
         collector
@@ -186,7 +189,7 @@ fn tree(spans: &[Seen]) -> String {
 }
 
 /// Answers the messages of one connection.
-async fn take(socket: TcpStream, seen: Arc<Mutex<Vec<Seen>>>) {
+async fn take(socket: TcpStream, collector: Collector) {
     let mut socket = BufReader::new(socket);
     loop {
         let mut head = Vec::new();
@@ -207,7 +210,8 @@ async fn take(socket: TcpStream, seen: Arc<Mutex<Vec<Seen>>>) {
         socket.read_exact(&mut body).await.unwrap();
         let message = ExportTraceServiceRequest::decode(&*body).unwrap();
         let spans = message.resource_spans.into_iter().flat_map(spans_of);
-        seen.lock().unwrap().extend(spans);
+        collector.seen.lock().unwrap().extend(spans);
+        collector.bytes.lock().unwrap().extend(body);
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
         socket.get_mut().write_all(answer).await.unwrap();
     }
@@ -393,6 +397,63 @@ async fn a_command_begins_a_trace_of_its_own() {
     check_connected(&spans, "");
     let command = one(&spans, "pyroxene", "pyroxene call", SpanKind::Internal);
     assert_eq!(check_relayed(&spans, "pyroxene"), command.span.span_id);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_an_argument_is_in_no_span() {
+    const SECRET: &str = "hunter2";
+    let collector = Collector::start().await;
+    let environment = collector.environment();
+    let broker = Broker::start()
+        .environment(&environment)
+        .worker("w1", &["--objects", "echo"])
+        .await;
+    let addresses = broker.addresses();
+    // The object's own error quotes the one, and the worker the other, which is no number.
+    for (method, parameter) in [("fail", "message"), ("sleep", "ms")] {
+        let arguments = format!(r#"{{"{parameter}": "{SECRET}"}}"#);
+        let path = format!("/v1/objects/echo/{method}");
+        let called = Request::new(&addresses, "POST", &path)
+            .json(&arguments)
+            .header("traceparent", TRACEPARENT)
+            .send()
+            .await;
+        assert!(called.status >= 400, "{called:?}");
+        assert!(called.body.contains(SECRET), "{called:?}");
+        let task = format!(r#"{{"object": "echo", "method": "{method}", "args": {arguments}}}"#);
+        let submitted = Request::new(&addresses, "POST", "/v1/tasks")
+            .json(&task)
+            .header("traceparent", TRACEPARENT)
+            .send()
+            .await;
+        assert_eq!(submitted.status, 201, "{submitted:?}");
+        let mut environment: Vec<(&str, &str)> = environment
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
+        environment.push(("TRACEPARENT", TRACEPARENT));
+        let command = ["call", "echo", method, SECRET, "--nameserver", &addresses];
+        let ran = Ran::with(broker.dir(), &environment, &command).await;
+        assert_ne!(ran.code, Some(0), "{ran:?}");
+    }
+    let last = [
+        (NAMESERVER, "task echo.fail"),
+        (NAMESERVER, "task echo.sleep"),
+        (NAMESERVER, "echo.sleep"),
+        (WORKER, "echo.fail"),
+        ("pyroxene", "pyroxene call"),
+    ];
+    let spans = collector.wait_for(TRACE, &last).await;
+    for (name, why) in [
+        ("task echo.fail", "the object's own error"),
+        ("task echo.sleep", "bad arguments"),
+    ] {
+        let task = one(&spans, NAMESERVER, name, SpanKind::Consumer);
+        assert_eq!(task.span.status.as_ref().unwrap().message, why);
+    }
+    let bytes = collector.bytes.lock().unwrap();
+    let mut parts = bytes.windows(SECRET.len());
+    assert!(!parts.any(|part| part == SECRET.as_bytes()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

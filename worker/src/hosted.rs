@@ -332,8 +332,7 @@ where
         let answer = running.await;
         match &answer {
             Ok(_) => span.done(),
-            Err(CallFailure::Refused(refusal)) => span.fail(refusal),
-            Err(CallFailure::Failed(error)) => span.fail(error),
+            Err(failure) => span.fail(failure.kind()),
         }
         answer
     }

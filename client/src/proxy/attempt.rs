@@ -102,9 +102,9 @@ impl<I: Interface> Proxy<I> {
         };
         if let Some(span) = &mut span {
             match &outcome {
-                Ok(response) if is_error::<I>(response) => span.fail(&"the object's own error"),
+                Ok(response) if is_error::<I>(response) => span.fail("the object's own error"),
                 Ok(_) => span.done(),
-                Err(error) => span.fail(error),
+                Err(error) => span.fail(error.kind()),
             }
         }
         outcome

@@ -154,7 +154,7 @@ impl<I: Interface> Proxy<I> {
             error => error,
         };
         if let Some(span) = span {
-            span.fail(&error);
+            span.fail(error.kind());
         }
         error
     }

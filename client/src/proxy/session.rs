@@ -169,7 +169,7 @@ impl<I: Interface> SessionProxy<I> {
         let now = Instant::now();
         match (&outcome, &mut call.span) {
             (Ok(_), Some(span)) => span.done(),
-            (Err(error), Some(span)) => span.fail(error),
+            (Err(error), Some(span)) => span.fail(error.kind()),
             (_, None) => {}
         }
         match &outcome {

@@ -140,8 +140,8 @@ impl From<EndedSpan> for Span {
                 .into_iter()
                 .map(|(key, value)| attribute(key, value))
                 .collect(),
-            status: span.failure.map(|message| Status {
-                message,
+            status: span.failure.map(|kind| Status {
+                message: kind.to_owned(),
                 code: ERROR,
             }),
             flags: SAMPLED,

@@ -1,5 +1,6 @@
 //! What the environment says of the export, by the names of OpenTelemetry.
 
+use hyper::header::{HeaderName, HeaderValue};
 use std::time::Duration;
 
 /// How often spans are sent, unless `OTEL_BSP_SCHEDULE_DELAY` says otherwise.
@@ -69,14 +70,20 @@ impl Settings {
         let (authority, path) = split(endpoint.trim())?;
         let headers = set("OTEL_EXPORTER_OTLP_TRACES_HEADERS");
         let headers = headers.or_else(|| set("OTEL_EXPORTER_OTLP_HEADERS"));
-        let milliseconds = |name: &str, usual: Duration| {
-            let given = set(name).and_then(|value| value.trim().parse().ok());
-            given.map_or(usual, Duration::from_millis)
+        let milliseconds = |name: &str, usual: Duration| match set(name) {
+            None => usual,
+            Some(value) => value.trim().parse().map_or_else(
+                |_| {
+                    cannot_read(name);
+                    usual
+                },
+                Duration::from_millis,
+            ),
         };
         Ok(Some(Self {
             authority,
             path,
-            headers: pairs(&headers.unwrap_or_default()),
+            headers: checked_headers(&headers.unwrap_or_default())?,
             resource: resource(service, set),
             interval: milliseconds("OTEL_BSP_SCHEDULE_DELAY", INTERVAL),
             timeout: milliseconds("OTEL_EXPORTER_OTLP_TIMEOUT", TIMEOUT),
@@ -92,8 +99,9 @@ impl Settings {
 fn split(endpoint: &str) -> Result<(String, String), SpanExportError> {
     let Some(rest) = endpoint.strip_prefix("http://") else {
         return Err(SpanExportError(format!(
-            "spans are exported to http:// alone, and the endpoint is '{endpoint}'; a collector on this machine \
-             can send them on"
+            "spans are exported to http:// alone, and the endpoint is {endpoint}; a collector on this machine \
+             can send them on",
+            endpoint = shown(endpoint),
         )));
     };
     let (authority, path) = match rest.find('/') {
@@ -103,9 +111,10 @@ fn split(endpoint: &str) -> Result<(String, String), SpanExportError> {
     let has_port = authority
         .rsplit_once(':')
         .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    if authority.is_empty() || authority.contains('@') {
+    if authority.is_empty() || authority.contains(['@', '?', '#']) {
         return Err(SpanExportError(format!(
-            "the endpoint '{endpoint}' names no collector"
+            "the endpoint {} names no collector; a user and a secret belong in OTEL_EXPORTER_OTLP_HEADERS",
+            shown(endpoint)
         )));
     }
     let authority = match has_port {
@@ -113,6 +122,48 @@ fn split(endpoint: &str) -> Result<(String, String), SpanExportError> {
         false => format!("{authority}:80"),
     };
     Ok((authority, path.to_owned()))
+}
+
+/// An endpoint without what may be secret: a user with a password, and what follows the host.
+fn shown(endpoint: &str) -> String {
+    let (scheme, rest) = match endpoint.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), endpoint),
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("'{scheme}{host}'")
+}
+
+/// Says that the value of a variable is ignored.
+fn cannot_read(variable: &str) {
+    tracing::warn!(
+        variable,
+        "its value cannot be read, and what is usual counts"
+    );
+}
+
+/// The headers, if all of them can be sent.
+fn checked_headers(text: &str) -> Result<Vec<(String, String)>, SpanExportError> {
+    let wrong = |what: &str| {
+        Err(SpanExportError(format!(
+            "OTEL_EXPORTER_OTLP_HEADERS must be NAME=VALUE,…, and {what}"
+        )))
+    };
+    let mut parts = text.split(',').filter(|part| !part.trim().is_empty());
+    if let Some(at) = parts.position(|part| !part.contains('=')) {
+        return wrong(&format!("part {} has no '='", at + 1));
+    }
+    let headers = pairs(text);
+    for (number, (name, value)) in (1..).zip(&headers) {
+        if HeaderName::try_from(name).is_err() {
+            return wrong(&format!("the name of header {number} is none"));
+        }
+        if HeaderValue::try_from(value).is_err() {
+            return wrong(&format!("the value of '{name}' cannot be sent"));
+        }
+    }
+    Ok(headers)
 }
 
 /// `key=value` pairs between commas.
@@ -134,7 +185,15 @@ fn unescaped(value: &str) -> String {
 
 /// What is said of this process.
 fn resource(service: &str, set: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
-    let mut resource = pairs(&set("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default());
+    const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+    let attributes = set(ATTRIBUTES).unwrap_or_default();
+    let mut resource = pairs(&attributes);
+    if attributes
+        .split(',')
+        .any(|part| !part.contains('=') && !part.trim().is_empty())
+    {
+        cannot_read(ATTRIBUTES);
+    }
     if let Some(name) = set("OTEL_SERVICE_NAME") {
         resource.retain(|(key, _)| key != "service.name");
         resource.push(("service.name".to_owned(), name));
@@ -157,11 +216,19 @@ fn sampled_below(sampler: Option<&str>, argument: Option<&str>) -> u64 {
     match sampler {
         Some("always_off" | "parentbased_always_off") => 0,
         Some("traceidratio" | "parentbased_traceidratio") => {
-            let ratio = argument.and_then(|text| text.trim().parse::<f64>().ok());
+            let ratio = argument.map(|text| text.trim().parse::<f64>());
+            if matches!(&ratio, Some(read) if !read.as_ref().is_ok_and(|ratio| !ratio.is_nan())) {
+                cannot_read("OTEL_TRACES_SAMPLER_ARG");
+            }
+            let ratio = ratio.and_then(Result::ok).filter(|ratio| !ratio.is_nan());
             // A number beyond the range ends at its bounds.
             (ratio.unwrap_or(1.0).clamp(0.0, 1.0) * u64::MAX as f64) as u64
         }
-        _ => u64::MAX,
+        None | Some("always_on" | "parentbased_always_on") => u64::MAX,
+        Some(_) => {
+            cannot_read("OTEL_TRACES_SAMPLER");
+            u64::MAX
+        }
     }
 }
 
@@ -224,6 +291,33 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
         ]);
         assert!(grpc.unwrap_err().to_string().contains("http/protobuf"));
+    }
+
+    #[test]
+    fn a_secret_in_the_environment_is_in_no_sentence() {
+        for endpoint in [
+            "https://ana:hunter2@c:4318/v1?key=hunter2",
+            "http://ana:hunter2@c:4318",
+            "http:///hunter2",
+            "ana:hunter2@c",
+        ] {
+            let error = read(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint)]);
+            let sentence = error.unwrap_err().to_string();
+            assert!(!sentence.contains("hunter2"), "{sentence}");
+        }
+        for (headers, why) in [
+            ("a=b,hunter2", "part 2"),
+            ("hunter 2=x", "header 1"),
+            ("key=hunter2%0a", "'key'"),
+        ] {
+            let error = read(&[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
+                ("OTEL_EXPORTER_OTLP_HEADERS", headers),
+            ]);
+            let sentence = error.unwrap_err().to_string();
+            assert!(sentence.contains(why), "{sentence}");
+            assert!(!sentence.contains("hunter"), "{sentence}");
+        }
     }
 
     #[test]

@@ -159,18 +159,27 @@ pub(super) async fn call(
         }),
         listener: Some(listener),
     };
-    let ending = match proxy.call_once(context, &request, once).await {
-        Ok(answered) => judge_answer(answered.response),
-        Err(error) => judge_failure(&error, ends),
-    };
+    let outcome = proxy.call_once(context, &request, once).await;
+    let outcome = outcome.map(|answered| answered.response);
     if let Some(span) = &mut span {
-        match &ending {
-            AttemptEnding::Succeeded { .. } => span.done(),
-            AttemptEnding::Failed { error, .. } => span.fail(error),
-            other => span.fail(&format_args!("{other:?}")),
+        match failure_kind(&outcome) {
+            None => span.done(),
+            Some(kind) => span.fail(kind),
         }
     }
-    ending
+    match outcome {
+        Ok(response) => judge_answer(response),
+        Err(error) => judge_failure(&error, ends),
+    }
+}
+
+/// Why an attempt has failed, in words that are always the same: sentences may quote arguments.
+fn failure_kind(outcome: &Result<InvokeResponse, CallError>) -> Option<&'static str> {
+    match outcome {
+        Ok(InvokeResponse::Call(answer)) => answer.as_ref().err().map(InvokeError::kind),
+        Ok(_) => Some("another method was answered"),
+        Err(error) => Some(error.kind()),
+    }
 }
 
 /// The span of an attempt, in the trace of whoever has submitted the task.
