@@ -11,7 +11,7 @@ use crate::{
     daemon::{self, BuiltinsArguments, NameServerArguments},
     directory, footprint, large,
     process::serve_while_parent_lives,
-    rpc, streams, tasks, timed,
+    rpc, streams, tasks, timed, web,
 };
 
 /// A server. It runs until its standard input closes.
@@ -43,6 +43,8 @@ pub(crate) enum ServerCommand {
     Streams { system: streams::StreamSystem },
     /// Receive and send bytes over bare TCP
     Bytes,
+    /// Echo JSON over HTTP
+    WebPeer,
 }
 
 impl ServerCommand {
@@ -51,7 +53,7 @@ impl ServerCommand {
         match self {
             Self::Rpc { system, .. } => system.is_worker(),
             Self::Streams { system } => system.is_worker(),
-            Self::Fleet { .. } | Self::Bytes => false,
+            Self::Fleet { .. } | Self::Bytes | Self::WebPeer => false,
             _ => true,
         }
     }
@@ -73,6 +75,7 @@ impl ServerCommand {
                 Self::Rpc { system, secrets } => system.serve(secrets).await,
                 Self::Streams { system } => system.serve().await,
                 Self::Bytes => compute::serve_bytes().await,
+                Self::WebPeer => web::serve_peer().await,
             }
         })
         .await

@@ -25,6 +25,7 @@ mod streams;
 mod table;
 mod tasks;
 mod timed;
+mod web;
 
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
@@ -66,6 +67,8 @@ enum BenchCommand {
     Tasks(tasks::TaskBenchOptions),
     /// Pyro's protocol: worker and name server beside Pyro5's own
     Pyro(pyro::PyroBenchOptions),
+    /// HTTP: calls beside a hand-written handler, open dashboards, the size of the pages
+    Web(web::WebBenchOptions),
     /// Serve, for another process of this program
     #[command(subcommand, hide = true)]
     Serve(child_commands::ServerCommand),
@@ -98,6 +101,7 @@ async fn run(command: BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Streams(options) => streams::run(options).await,
         BenchCommand::Tasks(options) => tasks::run(options).await,
         BenchCommand::Pyro(options) => pyro::run(options).await,
+        BenchCommand::Web(options) => web::run(options).await,
         BenchCommand::Serve(server) => server.run().await,
         BenchCommand::Call(client) => client.run().await,
     }

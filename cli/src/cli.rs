@@ -35,6 +35,7 @@ pub(crate) enum Command {
     List(commands::list::ListArguments),
     Lookup(commands::lookup::LookupArguments),
     Workers(commands::workers::WorkersArguments),
+    Clients(commands::clients::ClientsArguments),
     Top(commands::top::TopArguments),
     Check(commands::check::CheckArguments),
     Events(commands::events::EventsArguments),

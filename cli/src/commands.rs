@@ -5,6 +5,7 @@ pub(crate) mod call;
 pub(crate) mod certs;
 pub(crate) mod chat;
 pub(crate) mod check;
+pub(crate) mod clients;
 pub(crate) mod completions;
 pub(crate) mod describe;
 pub(crate) mod distributed;

@@ -77,6 +77,9 @@ impl HttpArguments {
 /// How long the connections of a port of its own may take to end.
 const DRAIN: Duration = Duration::from_millis(500);
 
+/// How long the history may take to be kept. It takes a second at most.
+const KEEP: Duration = Duration::from_millis(1500);
+
 /// A gateway, if HTTP is on.
 #[derive(Debug, Default)]
 pub(crate) struct HttpService {
@@ -141,5 +144,8 @@ impl HttpService {
         self.serving.close();
         // What is left ends with the process.
         let _ = timeout(DRAIN, self.serving.wait()).await;
+        if let Some(gateway) = &self.gateway {
+            let _ = timeout(KEEP, gateway.kept()).await;
+        }
     }
 }

@@ -25,6 +25,7 @@ mod static_names;
 mod store;
 mod table;
 mod terminal;
+mod traces;
 mod units;
 
 use clap::error::ErrorKind;
@@ -33,6 +34,7 @@ use failure::{Exit, Failure};
 use mimalloc::MiMalloc;
 use std::{env, process::ExitCode};
 use tokio::runtime::Runtime;
+use traces::Traced;
 use tracing_subscriber::filter::LevelFilter;
 
 /// The allocator keeps large memory that was freed for a second. Requesting it from the kernel again for the
@@ -97,7 +99,8 @@ fn run(command: Command) -> Result<(), Failure> {
     };
     let runtime =
         runtime.map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
-    let outcome = runtime.block_on(carry_out(command));
+    let traced = Traced::of(&command);
+    let outcome = runtime.block_on(traced.carry_out(carry_out(command)));
     // Work that is left, such as a lookup of a host name, must not delay the end.
     runtime.shutdown_background();
     outcome
@@ -112,6 +115,7 @@ async fn carry_out(command: Command) -> Result<(), Failure> {
         Command::List(arguments) => commands::list::run(arguments).await,
         Command::Lookup(arguments) => commands::lookup::run(arguments).await,
         Command::Workers(arguments) => commands::workers::run(arguments).await,
+        Command::Clients(arguments) => commands::clients::run(arguments).await,
         Command::Top(arguments) => commands::top::run(arguments).await,
         Command::Check(arguments) => commands::check::run(arguments).await,
         Command::Events(arguments) => commands::events::run(arguments).await,

@@ -4,10 +4,11 @@
 //! that caller everywhere: at the name server by a link within the process, at workers by tickets.
 
 use crate::config::ClientConfig;
+use futures::future::BoxFuture;
 use pyroxene_common::{
     identity::Identity, interfaces::access::AccessError, tls::CertificateHolder,
 };
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// What a caller shows to prove who it is.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,6 +43,20 @@ pub struct CallerLogin {
     pub config: ClientConfig,
 }
 
+/// Keeps bytes under a name, for all name servers over one store.
+pub trait SnapshotKeeper: Send + Sync {
+    /// The bytes that are kept.
+    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<Vec<u8>>, String>>;
+
+    /// Keeps bytes, at most 16 MiB, unless those that are kept are younger than `min_age`. Answers whether it did.
+    fn save(
+        &self,
+        name: &'static str,
+        content: Vec<u8>,
+        min_age: Duration,
+    ) -> BoxFuture<'_, Result<bool, String>>;
+}
+
 /// Decides who the callers of a program in a name server's process are.
 pub trait CallerAccess: fmt::Debug + Send + Sync {
     /// Whether callers have to log in.
@@ -58,6 +73,11 @@ pub trait CallerAccess: fmt::Debug + Send + Sync {
     /// The settings of a client with all rights at the name server, for what the program itself observes. It
     /// cannot call workers where authentication is on.
     fn own(&self) -> ClientConfig;
+
+    /// Keeps what the program wants to know again in its next life; `None` where there is no store.
+    fn snapshots(&self) -> Option<&dyn SnapshotKeeper> {
+        None
+    }
 
     /// The present identity of a caller that was let in; `None` if it may not log in any more.
     fn identity(&self, credentials: &CallerCredentials) -> Option<Identity>;

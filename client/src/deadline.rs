@@ -1,12 +1,8 @@
 //! The deadline of a call, in tarpc's context.
 
-use pyroxene_common::envelope::MAX_DEADLINE;
-use rand::{RngExt, rngs::SmallRng};
-use std::{cell::RefCell, time::Duration};
-use tarpc::{
-    context::{self, Context},
-    trace,
-};
+use pyroxene_common::{envelope::MAX_DEADLINE, scope, spans};
+use std::time::Duration;
+use tarpc::context::{self, Context};
 use tokio::time::Instant;
 
 /// The deadline that `tarpc::context::current` gives to every context: this time from now.
@@ -18,7 +14,7 @@ pub(crate) const DEFAULT_DEADLINE: Duration = TARPC_DEADLINE;
 /// How old a context of `tarpc::context::current` may be when its call is made.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// A new context with this deadline.
+/// A new context with this deadline, in the trace of the method that runs here, or of this process, or in a new one.
 ///
 /// ```
 /// use pyroxene_client::context_until;
@@ -32,7 +28,11 @@ pub fn context_until(deadline: Instant) -> Context {
     context.deadline = deadline.into_std();
     // It is not taken for a context as `context::current()` makes it.
     if context.trace_context.trace_id.is_none() {
-        context.trace_context.trace_id = random_trace_id();
+        let outer = scope::outer_call().and_then(|(outer, _)| outer);
+        context.trace_context = match outer {
+            Some(outer) => outer.trace_context,
+            None => spans::current_root(),
+        };
     }
     context
 }
@@ -84,21 +84,12 @@ pub(crate) fn context_of_call(
                 context.deadline = context.deadline.min(outer.deadline);
             }
         }
-        context.trace_context.trace_id = match outer {
-            Some(outer) => outer.trace_context.trace_id,
-            None => random_trace_id(),
+        context.trace_context = match outer {
+            Some(outer) => outer.trace_context,
+            None => spans::current_root(),
         };
     }
     context
-}
-
-/// Trace ids must be unique, but need not be secret, so a fast generator suffices.
-pub(crate) fn random_trace_id() -> trace::TraceId {
-    thread_local! {
-        static RANDOM: RefCell<SmallRng> = RefCell::new(rand::make_rng());
-    }
-    let id: u128 = RANDOM.with_borrow_mut(|random| random.random());
-    (id | 1).into()
 }
 
 #[cfg(test)]

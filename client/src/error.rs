@@ -201,7 +201,22 @@ impl CallError {
         last.is_some_and(Attempt::found_another_interface)
     }
 
-    fn kind(&self) -> &'static str {
+    /// What has happened, in words that are always the same.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NotSent(_) => "not sent",
+            Self::MaybeRan(_) => "the answer was lost",
+            Self::Failed(_) => "the method panicked or failed",
+            Self::DeadlineExceeded(_) => "the deadline passed",
+            Self::Refused(_) => "refused",
+            Self::Unavailable(_) => "no instance was reached",
+            Self::SessionLost(_) => "the session is lost",
+            Self::Gone(_) => "the callback is gone",
+        }
+    }
+
+    /// The same as the end of a sentence about the call.
+    fn verb(&self) -> &'static str {
         match self {
             Self::NotSent(_) => " was not sent",
             Self::MaybeRan(_) => " may have run, but its answer was lost",
@@ -251,7 +266,7 @@ impl CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let trail = self.attempt_log();
-        write!(f, "{}.{}{}", trail.object, trail.method, self.kind())?;
+        write!(f, "{}.{}{}", trail.object, trail.method, self.verb())?;
         let is_late = matches!(self, Self::DeadlineExceeded(_));
         if is_late {
             trail.write_attempts(f)?;

@@ -59,7 +59,7 @@ mod watches;
 
 pub use all::{AllAnswers, AllInstances, InstanceAnswer};
 pub use backoff::Backoff;
-pub use callers::{CallerAccess, CallerCredentials, CallerLogin};
+pub use callers::{CallerAccess, CallerCredentials, CallerLogin, SnapshotKeeper};
 pub use client::{Client, ConnectError};
 pub use config::{ClientConfig, DEFAULT_PORT, InvalidConfig};
 pub use deadline::{context_until, context_within};

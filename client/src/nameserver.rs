@@ -23,6 +23,7 @@ use pyroxene_common::{
         presence::{self, Presence, presence::PresenceClient},
         tasks::{self, Tasks, tasks::TasksClient},
         topics::{self, Topics, topics::TopicsClient},
+        visitors::{self, Visitors, visitors::VisitorsClient},
     },
 };
 use std::{fmt, sync::Arc};
@@ -42,6 +43,7 @@ struct NameServerClientInner {
     presence: NameServerService<Presence>,
     topics: NameServerService<Topics>,
     figures: NameServerService<Figures>,
+    visitors: NameServerService<Visitors>,
 }
 
 impl fmt::Debug for NameServerClient {
@@ -84,6 +86,7 @@ impl NameServerClient {
             presence: service::<Presence>(&endpoint, presence::OBJECT, config, &login),
             topics: service::<Topics>(&endpoint, topics::OBJECT, config, &login),
             figures: service::<Figures>(&endpoint, figures::OBJECT, config, &login),
+            visitors: service::<Visitors>(&endpoint, visitors::OBJECT, config, &login),
             login,
             endpoint,
         }))
@@ -163,6 +166,11 @@ impl NameServerClient {
     /// The client of its figures of calls.
     pub fn figures(&self) -> FiguresClient<NameServerService<Figures>> {
         self.0.figures.clone().into()
+    }
+
+    /// The client of what it knows of those who were here.
+    pub fn visitors(&self) -> VisitorsClient<NameServerService<Visitors>> {
+        self.0.visitors.clone().into()
     }
 
     /// Logs in at the name server, unless this client is logged in already. The receiver has the current

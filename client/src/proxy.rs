@@ -8,6 +8,7 @@ mod hedge;
 mod metadata;
 mod once;
 mod pick;
+mod recorded;
 mod remote;
 mod session;
 mod streaming;
@@ -29,7 +30,7 @@ use pyroxene_common::{
     codec::CodecError,
     interface::{CallStub, Interface},
     message::EncodedRequest,
-    scope,
+    scope, spans,
 };
 use serde::Serialize;
 use std::{fmt, sync::Arc};
@@ -234,6 +235,7 @@ impl<I: Interface> Proxy<I> {
         let index = I::request_index(request);
         let mut call = self.begin_encoding(context, index, || EncodedRequest::new(request))?;
         call.needs = needed_version::<I>(request);
+        call.name_span(&self.object.name, request);
         Ok(call)
     }
 
@@ -264,6 +266,9 @@ impl<I: Interface> Proxy<I> {
         let inherited = outer.as_ref().and_then(|(outer, _)| outer.as_ref());
         let mut call =
             ProxyCall::new(object, context, inherited, deadline, request_index, encoded)?;
+        if spans::are_recorded() {
+            call.begin_span(object);
+        }
         let metadata = outer.as_ref().and_then(|(_, metadata)| metadata.as_deref());
         if !self.is_plain || metadata.is_some() {
             if self.options.selection.only.is_some() {

@@ -7,3 +7,4 @@ pub mod invoke;
 pub mod presence;
 pub mod tasks;
 pub mod topics;
+pub mod visitors;

@@ -13,6 +13,7 @@ pub mod offload;
 pub mod private_file;
 pub mod reload;
 pub mod signal;
+pub mod spans;
 pub mod stable_hash;
 pub mod steady_clock;
 

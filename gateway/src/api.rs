@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub(crate) mod calls;
 pub(crate) mod chat;
+pub(crate) mod clients;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod integers;

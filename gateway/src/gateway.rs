@@ -53,20 +53,26 @@ impl Gateway {
     /// Starts to answer for a name server, which says who its callers are. It can be started once. Must be
     /// called within a tokio runtime.
     pub fn start(&self, access: Arc<dyn CallerAccess>) {
-        let callers = Callers::new(access);
+        let callers = Callers::new(Arc::clone(&access));
         let recorder = Arc::clone(self.state.recorder());
-        let recording = recorder.run(Arc::clone(callers.own()));
+        let own = Arc::clone(callers.own());
         if !self.state.set_callers(callers) {
             tracing::warn!("a gateway was started twice");
             return;
         }
-        let drain = self.state.drain().clone();
-        tokio::spawn(drain.run_until_cancelled_owned(recording));
+        let recording = recorder.run(own, access, self.state.drain().clone());
+        self.state.recording().spawn(recording);
+        self.state.recording().close();
     }
 
     /// Ends event streams, and measures nothing any more. Other requests are still answered.
     pub fn begin_drain(&self) {
         self.state.drain().cancel();
+    }
+
+    /// Waits, after [`begin_drain`](Self::begin_drain), until what was measured is kept. Takes a second at most.
+    pub async fn kept(&self) {
+        self.state.recording().wait().await;
     }
 
     /// Listens on an address, for [`serve`](Self::serve).

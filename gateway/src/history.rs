@@ -1,12 +1,16 @@
 //! What the broker did in the last minutes, hours and day: series in ring buffers, without I/O and clocks.
 //!
 //! A tick is 2 seconds. Each resolution has a ring of steps; all rings of a resolution move together. A subject
-//! (everything, an object, a worker) takes 15 KB, and there are at most [`MAX_SUBJECTS`]: 9 MB.
+//! (everything, an object, a worker) takes 15 KB, and there are at most [`MAX_SUBJECTS`]: 9 MB. Ticks are counted in Unix
+//! time, so that what one name server has measured another one can go on with ([`pack`], [`unpack`]). Within the life of
+//! one they follow the time that passes, whatever the machine's clock is set to.
 
 mod render;
 mod ring;
+mod snapshot;
 
 pub(crate) use ring::Range;
+pub(crate) use snapshot::{pack, unpack};
 
 use pyroxene_common::interfaces::{
     directory::WorkerEntry,
@@ -22,6 +26,9 @@ pub(crate) const TICK: Duration = Duration::from_secs(2);
 /// The most objects and workers whose series are kept.
 const MAX_SUBJECTS: usize = 600;
 
+/// How many ticks the timer may be late.
+const JITTER: u64 = 2;
+
 /// What is measured of a subject in one tick.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Sample {
@@ -35,7 +42,7 @@ pub(crate) struct Sample {
 /// The series of one broker.
 #[derive(Debug)]
 pub(crate) struct History {
-    /// The number of ticks so far.
+    /// The number of the next tick, in Unix time if the history was told of it.
     ticks: u64,
     total: Series,
     objects: BTreeMap<String, Series>,
@@ -58,6 +65,31 @@ impl Default for History {
 }
 
 impl History {
+    /// Goes on with what another life has kept. What this one has measured so far is a gap.
+    pub(crate) fn take_up(&mut self, kept: Self) {
+        let last = self.last.take();
+        *self = Self { last, ..kept };
+    }
+
+    /// Goes on at the tick of this time, if that is later than the next one: nothing was measured in between.
+    pub(crate) fn go_on_at(&mut self, now_ms: u64) {
+        let now = now_ms / TICK.as_millis() as u64;
+        // A little earlier or later is only when the timer has fired.
+        if now <= self.ticks + JITTER {
+            return;
+        }
+        if let Some(last) = self.ticks.checked_sub(1) {
+            let subjects = self.objects.values_mut().chain(self.workers.values_mut());
+            for series in subjects.chain([&mut self.total]) {
+                series.skip(last, now);
+            }
+            if let Some(tasks) = &mut self.tasks {
+                tasks.skip(last, now);
+            }
+        }
+        self.ticks = now;
+    }
+
     /// Takes one measurement: the sums so far, the workers, and the tasks by state if there is a store.
     pub(crate) fn measure(
         &mut self,

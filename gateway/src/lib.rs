@@ -9,6 +9,7 @@
 //! - `guard` refuses foreign pages before anything else; `extract` finds out who asks, and `caller` has a client
 //!   with the rights of each caller.
 //! - `routes` is the list of paths, with a module for each subject below `api`.
+//! - `trace` continues the trace of a request, and `otlp` sends the spans of a process to a collector.
 //! - `observer` watches the broker once for all who follow its events, and `history` keeps what it measured.
 
 mod accept;
@@ -25,6 +26,7 @@ mod gateway;
 mod guard;
 mod history;
 mod observer;
+mod otlp;
 mod problem;
 mod protocol;
 mod query;
@@ -34,9 +36,11 @@ mod session;
 mod sse;
 mod state;
 mod times;
+mod trace;
 pub mod views;
 mod worker;
 
 pub use config::GatewayConfig;
 pub use gateway::Gateway;
+pub use otlp::{SpanExport, SpanExportError};
 pub use worker::{WorkerGateway, WorkerView};

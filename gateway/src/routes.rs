@@ -2,17 +2,18 @@
 
 use crate::{
     api::{
-        access, calls, chat, events, health, metrics, nameservers, objects, openapi, pages, stats,
-        submissions, tasks, topics, workers,
+        access, calls, chat, clients, events, health, metrics, nameservers, objects, openapi,
+        pages, stats, submissions, tasks, topics, workers,
     },
     guard::guard,
     problem::Problem,
     state::GatewayState,
+    trace,
 };
 use axum::{
     Router,
     http::Method,
-    middleware::from_fn_with_state,
+    middleware::{from_fn, from_fn_with_state},
     routing::{MethodRouter, get, post},
 };
 
@@ -41,6 +42,7 @@ pub(crate) fn router(gateway: &GatewayState) -> Router {
         .route("/v1/workers", read!(workers::list))
         .route("/v1/workers/{worker}/drain", change!(workers::drain))
         .route("/v1/nameservers", read!(nameservers::list))
+        .route("/v1/clients", read!(clients::list))
         .route(
             "/v1/tasks",
             both(get(tasks::list), post(submissions::submit)),
@@ -68,6 +70,7 @@ pub(crate) fn router(gateway: &GatewayState) -> Router {
         .route("/", read!(pages::index))
         .route("/assets/{*path}", read!(pages::asset))
         .fallback(pages::other)
+        .layer(from_fn(trace::trace))
         .layer(from_fn_with_state(gateway.clone(), guard))
         .with_state(gateway.clone())
 }

@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The most event streams at a time.
 const MAX_EVENT_STREAMS: usize = 4096;
@@ -30,6 +30,8 @@ struct GatewayStateInner {
     callers: OnceLock<Callers>,
     sessions: Sessions,
     recorder: Arc<Recorder>,
+    /// The task that fills the history.
+    recording: TaskTracker,
     /// The events of each caller that follows them, by the address of the caller.
     feeds: Mutex<HashMap<usize, Weak<Feed>>>,
     bodies: Arc<Semaphore>,
@@ -52,6 +54,7 @@ impl GatewayState {
             callers: OnceLock::new(),
             sessions: Sessions::default(),
             recorder: Arc::default(),
+            recording: TaskTracker::new(),
             feeds: Mutex::default(),
             drain: CancellationToken::new(),
         }))
@@ -87,6 +90,11 @@ impl GatewayState {
 
     pub(crate) fn recorder(&self) -> &Arc<Recorder> {
         &self.0.recorder
+    }
+
+    /// The task that fills the history.
+    pub(crate) fn recording(&self) -> &TaskTracker {
+        &self.0.recording
     }
 
     /// The events that a caller may see: one feed for all its streams.

@@ -5,6 +5,7 @@ use pyroxene_common::{
     interfaces::{
         directory::{Instance, ObjectEntry, WorkerEntry},
         tasks::{AttemptResult, Task, TaskAttempt, TaskState},
+        visitors::Visitor,
     },
     message::Progress,
 };
@@ -48,6 +49,18 @@ pub(crate) fn worker(worker: &WorkerEntry) -> Value {
         "capacity": worker.load.capacity,
         "calls": worker.load.calls,
         "objects": worker.objects,
+    })
+}
+
+/// Somebody who was here, as `clients --json` prints it.
+pub fn visitor(visitor: &Visitor) -> Value {
+    value!({
+        "name": visitor.name,
+        "kind": visitor.kind.name(),
+        "state": if visitor.is_here { "here" } else { "gone" },
+        "place": visitor.place,
+        "first_seen": rfc3339(visitor.first_seen_ms),
+        "last_seen": rfc3339(visitor.last_seen_ms),
     })
 }
 

@@ -17,7 +17,7 @@ mod shared_revocations;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use callers::LocalCallers;
+pub(crate) use callers::{GATEWAY, LocalCallers};
 pub(crate) use delegation::TaskSubmitter;
 pub(crate) use limits::LimitsReporter;
 pub(crate) use pyro_logins::pyro_door;
@@ -27,6 +27,7 @@ pub(crate) use shared_revocations::share as share_revocations;
 use crate::{
     limits::{ConnectionCounter, Limiter},
     users::{LoginThrottle, Users, UsersError},
+    visitors::VisitorLog,
 };
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -119,6 +120,8 @@ pub(crate) struct TicketAuthority {
     authenticator: Arc<Authenticator>,
     throttle: Mutex<LoginThrottle>,
     limiter: Arc<Limiter>,
+    /// Notes who logs in.
+    visitors: VisitorLog,
     void_tickets: watch::Sender<VoidTickets>,
 }
 
@@ -146,6 +149,7 @@ impl TicketAuthority {
         certificates: CertificatePolicy,
         ticket_life: Duration,
         limiter: Arc<Limiter>,
+        visitors: VisitorLog,
     ) -> Result<Self, UsersError> {
         let key = match &users {
             Some(path) => crate::users::domain_key(path)?,
@@ -173,6 +177,7 @@ impl TicketAuthority {
             authenticator: Arc::new(Authenticator::of_nameserver().quota(quota)),
             throttle: Mutex::default(),
             limiter,
+            visitors,
             void_tickets: watch::Sender::new(VoidTickets {
                 // A client that followed an earlier incarnation gets a full answer.
                 version: rand::random(),

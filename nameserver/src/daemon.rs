@@ -16,6 +16,7 @@ use crate::{
     tasks::{self, DispatcherHandle, TaskContext, TasksService},
     topics::{self, TopicsService, keep_retention},
     users::UsersError,
+    visitors::{VisitorLog, VisitorsService},
 };
 use pyroxene_client::{CallerAccess, Client, ClientConfig};
 use pyroxene_common::{
@@ -98,6 +99,7 @@ pub struct NameServer {
     host: Host,
     authority: Option<Arc<TicketAuthority>>,
     callers: Arc<LocalCallers>,
+    visitors: VisitorLog,
     /// Runs the background tasks, such as the expiry of leases, until it is dropped.
     background_tasks: DropGuard,
     /// Accepts connections and runs logins and leases: heartbeats are answered even if tasks, topics and JSON
@@ -147,6 +149,7 @@ impl NameServer {
             None => None,
         };
         let limiter = Arc::new(Limiter::new(user_limits, &total_limits));
+        let visitors = VisitorLog::default();
         let by_certificate = host.tls.as_ref().map(TlsServer::client_auth);
         let asks = users.is_some() || by_certificate.is_some_and(|auth| auth != ClientAuth::None);
         let authority = match asks {
@@ -155,12 +158,14 @@ impl NameServer {
                 certificates,
                 ticket_life,
                 Arc::clone(&limiter),
+                visitors.clone(),
             )?)),
             false => None,
         };
-        let tasks = store
-            .clone()
-            .map(|store| TaskContext::new(store, Arc::clone(&limiter), authority.clone()));
+        let tasks = store.clone().map(|store| {
+            let (limiter, visitors) = (Arc::clone(&limiter), visitors.clone());
+            TaskContext::new(store, limiter, authority.clone(), visitors)
+        });
         host.authenticator = authority
             .as_ref()
             .map(|authority| Arc::clone(authority.authenticator()));
@@ -180,6 +185,7 @@ impl NameServer {
             directory.share_static_names(store.clone()).await?;
             if is_shared {
                 directory.share_exclusive_names();
+                directory.share_drains(store.clone());
             }
         }
         let access = AccessService {
@@ -188,7 +194,16 @@ impl NameServer {
         };
         let figures = FiguresService::default();
         let directory = directory.count_expired(figures.expired_leases());
-        let mut objects = objects(&directory, access);
+        let mut objects = objects(&directory, access, &visitors);
+        let who = VisitorsService {
+            log: visitors.clone(),
+            store: store.clone(),
+            directory: directory.clone(),
+        };
+        // Whoever is let in may ask; the service decides whom it shows.
+        let who = HostedObject::from_service::<interfaces::visitors::Visitors, _>(who)
+            .policy(AccessPolicy::Roles(|_, _| true));
+        objects.insert(interfaces::visitors::OBJECT.to_owned(), who);
         let figures_object =
             HostedObject::from_service::<interfaces::figures::Figures, _>(figures.clone())
                 .policy(AccessPolicy::Roles(figures::may_call));
@@ -246,6 +261,7 @@ impl NameServer {
 
         let callers = Arc::new(LocalCallers {
             link: host.local(access::own_caller()),
+            store: store.clone(),
             authority: authority.clone(),
             workers: workers.clone(),
         });
@@ -271,6 +287,8 @@ impl NameServer {
             let stop = stop.clone().cancelled_owned();
             tokio::spawn(directory.clone().follow_exclusive_names(arbiter, stop));
         }
+        let seeing = visitors.clone().run(directory.clone(), store.clone());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(seeing));
         let expiry = directory.run_expiry(stop.clone().cancelled_owned());
         lease_runtime.handle().spawn(expiry);
         if let Some(authority) = authority.clone() {
@@ -293,6 +311,7 @@ impl NameServer {
             host,
             authority,
             callers,
+            visitors,
             background_tasks: stop.drop_guard(),
             _lease_runtime: lease_runtime,
         })
@@ -351,6 +370,7 @@ impl NameServer {
         }
         let drained = self.host.shutdown(drain_timeout).await;
         if let Some(store) = self.store {
+            self.visitors.write_last(&store).await;
             // Queued writes are written, and SQLite's log is copied to its file, unless the database is away.
             let closed = match timeout(CLOSE_STORE, store.close()).await {
                 Ok(closed) => closed,
@@ -399,7 +419,11 @@ fn tasks_object(service: TasksService) -> HostedObject {
 }
 
 /// The objects that every name server hosts, by name.
-fn objects(directory: &DirectoryService, access: AccessService) -> HashMap<String, HostedObject> {
+fn objects(
+    directory: &DirectoryService,
+    access: AccessService,
+    visitors: &VisitorLog,
+) -> HashMap<String, HostedObject> {
     let directory =
         HostedObject::from_service::<interfaces::directory::Directory, _>(directory.clone())
             .policy(AccessPolicy::Roles(directory::may_call))
@@ -407,9 +431,9 @@ fn objects(directory: &DirectoryService, access: AccessService) -> HashMap<Strin
     let access = HostedObject::from_service::<interfaces::access::Access, _>(access)
         .policy(AccessPolicy::Open)
         .keep_accepting_runtime();
-    let presence =
-        HostedObject::from_service::<interfaces::presence::Presence, _>(PresenceService::default())
-            .policy(AccessPolicy::Roles(topics::may_call_presence));
+    let presence = PresenceService::noting(visitors.clone());
+    let presence = HostedObject::from_service::<interfaces::presence::Presence, _>(presence)
+        .policy(AccessPolicy::Roles(topics::may_call_presence));
     HashMap::from([
         (interfaces::presence::OBJECT.to_owned(), presence),
         (interfaces::directory::OBJECT.to_owned(), directory),

@@ -59,7 +59,10 @@ use pyroxene_common::{
     message::Load,
 };
 use sessions::{DirectorySession, Sessions};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 use tokio::time::Instant;
 
 /// The directory: which workers host which objects.
@@ -167,13 +170,30 @@ impl InstanceDirectory {
     ///
     /// `UnknownWorker` if no live worker has that name.
     pub fn drain_worker(&mut self, worker: &str) -> Result<(), DirectoryError> {
+        self.drain_by_name(worker).map(drop)
+    }
+
+    /// The same. Returns the worker's name and incarnation.
+    pub(crate) fn drain_by_name(&mut self, worker: &str) -> Result<String, DirectoryError> {
         let slot = self.sessions.slot_of_worker(worker);
         let session = slot.and_then(|slot| self.sessions.get(slot));
-        match session.map(|session| session.id) {
-            Some(session) => self.drain(session),
+        match session.map(|session| (session.id, session.origin.holder())) {
+            Some((session, holder)) => self.drain(session).map(|()| holder),
             None => Err(DirectoryError::UnknownWorker {
                 worker: worker.to_owned(),
             }),
+        }
+    }
+
+    /// Marks the instances of these workers as draining, which are given by name and incarnation.
+    pub(crate) fn drain_holders(&mut self, holders: &HashSet<String>) {
+        let ready = self.sessions.by_worker_after(None).filter(|session| {
+            session.state == InstanceState::Ready && holders.contains(&session.origin.holder())
+        });
+        let sessions: Vec<SessionId> = ready.map(|session| session.id).collect();
+        for session in sessions {
+            // Each is there: nothing has changed since.
+            let _ = self.drain(session);
         }
     }
 

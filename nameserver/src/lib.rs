@@ -26,6 +26,7 @@ mod pyro;
 mod tasks;
 mod topics;
 pub mod users;
+mod visitors;
 
 pub use access::{CertificatePolicy, InvalidCertificatePolicy};
 pub use daemon::{

@@ -52,6 +52,10 @@ pub(crate) async fn share_addresses(
             // The last known addresses stay: those name servers may well be alive.
             Err(error) => tracing::debug!(%error, "cannot read addresses of other name servers"),
         }
+        match store.drained_workers().await {
+            Ok(workers) => directory.know_drained(workers),
+            Err(error) => tracing::debug!(%error, "cannot read which workers get no new calls"),
+        }
         let pause = sleep(HEARTBEAT_INTERVAL);
         if stop.run_until_cancelled(pause).await.is_none() {
             return written;

@@ -1,16 +1,23 @@
 //! Presence as an object: the members that are present in each space, in memory.
 
-use crate::topics::TopicAccess;
+use crate::{topics::TopicAccess, visitors::VisitorLog};
 use parking_lot::Mutex;
 use pyroxene_common::{
     clean,
-    interfaces::presence::{
-        MAX_MEMBERS, MAX_NAME, MAX_STAY_MS, PresenceError, PresenceMember, PresenceSnapshot,
-        presence,
+    interfaces::{
+        presence::{
+            MAX_MEMBERS, MAX_NAME, MAX_STAY_MS, PresenceError, PresenceMember, PresenceSnapshot,
+            presence, room_of,
+        },
+        visitors::VisitorKind,
     },
     roster::{ClaimRefusal, Roster},
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 use tarpc::context::Context;
 use tokio::time::Instant;
 
@@ -20,10 +27,20 @@ const MAX_SPACES: usize = 1000;
 /// Answers the calls of the interface `Presence`. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PresenceService {
+    /// Notes who is present.
+    visitors: VisitorLog,
     spaces: Arc<Mutex<HashMap<String, Roster>>>,
 }
 
 impl PresenceService {
+    /// A service that notes who is present.
+    pub(crate) fn noting(visitors: VisitorLog) -> Self {
+        Self {
+            visitors,
+            ..Self::default()
+        }
+    }
+
     /// Runs `act` on the roster of a space. Returns the members that are present afterwards.
     fn with_roster<R>(
         &self,
@@ -58,9 +75,10 @@ impl presence::Presence for PresenceService {
     ) -> Result<PresenceSnapshot, PresenceError> {
         check_space(&space)?;
         check(&member)?;
+        let (place, name) = (place(&space), member.name.clone());
         let now = Instant::now();
         let until = now + Duration::from_millis(member.stays_ms.min(MAX_STAY_MS));
-        self.with_roster(space, now, |roster| {
+        let claimed = self.with_roster(space, now, |roster| {
             let PresenceMember { name, session, .. } = &member;
             if joins {
                 roster.rejoin(session);
@@ -73,7 +91,11 @@ impl presence::Presence for PresenceService {
                     limit: MAX_MEMBERS as u64,
                 },
             })
-        })
+        });
+        if claimed.is_ok() {
+            self.visitors.saw(VisitorKind::Person, &name, &place);
+        }
+        claimed
     }
 
     async fn exchange(
@@ -92,12 +114,26 @@ impl presence::Presence for PresenceService {
         for session in &left {
             check_name("a session", session)?;
         }
+        let place = place(&space);
+        let heard: HashSet<String> = members.iter().map(|one| one.session.clone()).collect();
         let now = Instant::now();
-        self.with_roster(space, now, |roster| {
+        let present = self.with_roster(space, now, |roster| {
             roster.merge(PresenceSnapshot { members, left }, MAX_MEMBERS, now);
             Ok(())
-        })
+        })?;
+        // Who has joined long ago is still here.
+        for member in &present.members {
+            if heard.contains(&member.session) {
+                self.visitors.saw(VisitorKind::Person, &member.name, &place);
+            }
+        }
+        Ok(present)
     }
+}
+
+/// What a visitor's place is called whose room this is the space of.
+fn place(space: &str) -> String {
+    room_of(space).map_or_else(|| space.to_owned(), |room| format!("room {room}"))
 }
 
 /// Checks the name of a space and the caller's rights on it. Call it before the first await.

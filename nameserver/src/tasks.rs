@@ -46,7 +46,9 @@ pub(crate) use counters::TaskCounters;
 pub(crate) use permission::may_call;
 pub(crate) use service::TasksService;
 
-use crate::{access::TicketAuthority, directory::DirectoryService, limits::Limiter};
+use crate::{
+    access::TicketAuthority, directory::DirectoryService, limits::Limiter, visitors::VisitorLog,
+};
 use cached_counts::CachedCounts;
 use direct_capacity::DirectCapacity;
 use dispatcher::Dispatcher;
@@ -71,6 +73,8 @@ pub(crate) struct TaskContext {
     limiter: Arc<Limiter>,
     cached_counts: Arc<CachedCounts>,
     counters: Arc<TaskCounters>,
+    /// Notes who submits.
+    visitors: VisitorLog,
     /// Decides which rights a submitter has; none without authentication.
     authority: Option<Arc<TicketAuthority>>,
 }
@@ -80,6 +84,7 @@ impl TaskContext {
         store: Store,
         limiter: Arc<Limiter>,
         authority: Option<Arc<TicketAuthority>>,
+        visitors: VisitorLog,
     ) -> Self {
         Self {
             store,
@@ -89,6 +94,7 @@ impl TaskContext {
             maintenance: Arc::default(),
             lease_status: Arc::default(),
             direct_capacity: Arc::default(),
+            visitors,
             authority,
         }
     }

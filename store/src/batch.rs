@@ -4,15 +4,17 @@
 //! one list, one or two statements, and one transaction for all kinds together.
 
 use super::{
+    drains,
     error::StoreError,
     exclusive_names::{self, NameRelease},
     leases,
     model::{
         AttemptProgress, CancelOutcome, ClaimedQueue, Fence, FinishOutcome, FinishedAttempt,
-        LeaseLost, NameChangeOutcome, NameClaim, NameClaimOutcome, NewStoredEntry, RetryOutcome,
-        StartedAttempt, StoredRetention, StoredRevocation, StoredTaskId, SweepResult, TaskClaim,
+        LeaseLost, NameChangeOutcome, NameClaim, NameClaimOutcome, NewSnapshot, NewStoredEntry,
+        RetryOutcome, StartedAttempt, StoredRetention, StoredRevocation, StoredTaskId,
+        StoredVisitor, SweepResult, TaskClaim,
     },
-    peers, revocations,
+    peers, revocations, snapshots,
     sql::SqlResult,
     static_names::{self, StoredNameChange},
     tasks::{
@@ -21,7 +23,7 @@ use super::{
     },
     topics,
     transaction::Transaction,
-    transfer,
+    transfer, visitors,
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -176,6 +178,12 @@ operations! {
     Revoke revoke: StoredRevocation => (), revocations::revoke, WriteClass::Other, true;
     /// Heartbeats and removals of name servers. If this is lost, it is sent again.
     Peers peers: peers::PeerChange => Option<i64>, peers::change, WriteClass::Other, false;
+    /// Workers that get no new calls.
+    Drain drain: String => (), drains::add, WriteClass::Other, true;
+    /// Who was here. If this is lost, it is seen again, or was seen a little earlier.
+    Visitors visitors: StoredVisitor => (), visitors::see, WriteClass::Other, false;
+    /// What name servers keep beyond their lives. If this is lost, it is written again.
+    Snapshots snapshots: NewSnapshot => bool, snapshots::save, WriteClass::Other, false;
     /// Records that another store exported.
     Import import: transfer::ExportRecord => (), transfer::import, WriteClass::Other, true;
 }

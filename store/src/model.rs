@@ -188,3 +188,53 @@ pub struct StorePeer {
     /// The number of its heartbeats.
     pub heartbeats: i64,
 }
+
+/// What somebody is who was here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StoredVisitorKind {
+    /// Somebody who has logged in, or talks in a room.
+    Person = 0,
+    /// A program or a user that has submitted tasks.
+    TaskClient = 1,
+    /// A worker.
+    Worker = 2,
+}
+
+impl StoredVisitorKind {
+    pub(crate) fn from_number(number: i64) -> Result<Self, sqlx::Error> {
+        match number {
+            0 => Ok(Self::Person),
+            1 => Ok(Self::TaskClient),
+            2 => Ok(Self::Worker),
+            _ => Err(sqlx::Error::Decode(
+                format!("no kind of visitors is {number}").into(),
+            )),
+        }
+    }
+}
+
+/// Somebody who was here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredVisitor {
+    /// What it is.
+    pub kind: StoredVisitorKind,
+    /// Its name.
+    pub name: String,
+    /// Where it was seen last: an address, or a room.
+    pub place: String,
+    /// When it was seen first.
+    pub first_seen: UnixMillis,
+    /// When it was seen last.
+    pub last_seen: UnixMillis,
+}
+
+/// Bytes to keep under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSnapshot {
+    /// The name.
+    pub name: String,
+    /// The bytes: 16 MiB at most.
+    pub content: Vec<u8>,
+    /// How old the present ones must be to be replaced, in milliseconds.
+    pub min_age: i64,
+}

@@ -6,7 +6,7 @@ use super::{error::StoreError, sql::SqlConnection};
 use crate::database::postgres::Layout;
 
 /// The statements that lead to version 1, 2, …, for SQLite and for PostgreSQL.
-const MIGRATIONS: [(&str, &str); 8] = [
+const MIGRATIONS: [(&str, &str); 9] = [
     (
         include_str!("schema/sqlite_1.sql"),
         include_str!("schema/postgres_1.sql"),
@@ -39,6 +39,10 @@ const MIGRATIONS: [(&str, &str); 8] = [
         include_str!("schema/sqlite_8.sql"),
         include_str!("schema/postgres_8.sql"),
     ),
+    (
+        include_str!("schema/sqlite_9.sql"),
+        include_str!("schema/postgres_9.sql"),
+    ),
 ];
 
 /// The version that this program works with.
@@ -63,6 +67,9 @@ pub(super) const LAYOUT: Layout = Layout {
         (4, "clock_steps"),
         (6, "task_usage"),
         (8, "name_servers"),
+        (9, "visitors"),
+        (9, "snapshots"),
+        (9, "drains"),
     ],
 };
 

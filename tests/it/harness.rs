@@ -21,7 +21,7 @@ mod wait;
 mod wiretap;
 
 pub(crate) use broker::{Broker, OBJECTS, Plan, Terms};
-pub(crate) use command::{Ran, start_command, start_command_with};
+pub(crate) use command::{Ran, start_command, start_command_with, start_program};
 pub(crate) use keys::{Keys, write_private};
 pub(crate) use load::Load;
 pub(crate) use process::Process;

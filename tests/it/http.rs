@@ -3,8 +3,11 @@
 mod access;
 mod browsers;
 mod calls;
+mod clients;
 mod events;
 mod figures;
+mod generated_client;
+mod listening;
 mod streams;
 mod tasks;
 

@@ -54,4 +54,5 @@ mod streams;
 mod tasks;
 mod terminal;
 mod topics;
+mod traces;
 mod wire;

@@ -54,6 +54,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
             "private_file",
             "reload",
             "signal",
+            "spans",
             "stable_hash",
             "steady_clock",
         ],

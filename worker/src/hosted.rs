@@ -18,6 +18,7 @@ use pyroxene_common::{
     interface::{Interface, Outcome, Serves, decode_request},
     message::{Refusal, RefusalReason},
     scope::{self, Scope},
+    spans::{self, Span, SpanKind},
 };
 use std::{io, marker::PhantomData, sync::Arc};
 use tarpc::{ServerError, context};
@@ -287,14 +288,14 @@ where
     where
         T: Translation<I::Request, I::Response>,
     {
-        // Boxed, like `serve_on_pool`: a connection reserves space for small futures only.
-        if !self.worker_context.interceptors.is_empty() {
-            return Box::pin(self.run_intercepted(context, call)).await;
+        let is_observed = !self.worker_context.interceptors.is_empty()
+            || spans::are_recorded()
+            || tracing::enabled!(tracing::Level::DEBUG);
+        match is_observed {
+            false => self.run(context, call).await,
+            // Boxed, like `serve_on_pool`: a connection reserves space for small futures only.
+            true => Box::pin(self.run_observed(context, call)).await,
         }
-        if !tracing::enabled!(tracing::Level::DEBUG) {
-            return self.run(context, call).await;
-        }
-        Box::pin(self.run_logged(context, call)).await
     }
 }
 
@@ -303,6 +304,56 @@ where
     I: Serves<S>,
     S: Clone + Send + Sync + 'static,
 {
+    /// Runs a call with a span, if its trace is recorded: the calls that its method makes belong to it.
+    async fn run_observed<T>(
+        &self,
+        mut context: context::Context,
+        call: T,
+    ) -> Result<T::Answer, CallFailure>
+    where
+        T: Translation<I::Request, I::Response>,
+    {
+        let name = || format!("{}.{}", self.name, call.method());
+        let Some(mut span) = Span::begin(&context.trace_context, SpanKind::Server, name) else {
+            return self.run_unrecorded(context, call).await;
+        };
+        span.set("rpc.system", "pyroxene");
+        span.set("rpc.service", &*self.name);
+        span.set("rpc.method", call.method());
+        span.set("pyroxene.worker", &*self.worker_context.worker);
+        let outer = scope::current();
+        span.set("client.address", &*outer.caller.address);
+        context.trace_context = span.context();
+        let scope = Scope {
+            call: Some(context),
+            ..outer
+        };
+        let running = scope.wrap(Box::pin(self.run_unrecorded(context, call)));
+        let answer = running.await;
+        match &answer {
+            Ok(_) => span.done(),
+            Err(failure) => span.fail(failure.kind()),
+        }
+        answer
+    }
+
+    async fn run_unrecorded<T>(
+        &self,
+        context: context::Context,
+        call: T,
+    ) -> Result<T::Answer, CallFailure>
+    where
+        T: Translation<I::Request, I::Response>,
+    {
+        if !self.worker_context.interceptors.is_empty() {
+            return self.run_intercepted(context, call).await;
+        }
+        match tracing::enabled!(tracing::Level::DEBUG) {
+            true => self.run_logged(context, call).await,
+            false => self.run(context, call).await,
+        }
+    }
+
     /// Shows a call to the interceptors before it runs, and when it has ended.
     async fn run_intercepted<T>(
         &self,

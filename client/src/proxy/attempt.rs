@@ -8,6 +8,7 @@ use pyroxene_common::{
     message::EncodedRequest,
 };
 use std::sync::Arc;
+use tarpc::context::Context;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -40,7 +41,10 @@ impl<I: Interface> Proxy<I> {
                 (self.attempt(&call, &reached).await, reached.instance)
             };
             match outcome {
-                Ok(response) => return Ok((response, instance, call.attempts.count() + 1)),
+                Ok(response) => {
+                    call.answered();
+                    return Ok((response, instance, call.attempts.count() + 1));
+                }
                 Err(error) => self.after_failure(&mut call, instance, error)?,
             }
         }
@@ -72,16 +76,45 @@ impl<I: Interface> Proxy<I> {
         call: &ProxyCall<'_, I>,
         reached: &ConnectedInstance<I::Response>,
     ) -> Result<I::Response, AttemptError> {
-        if tracing::enabled!(tracing::Level::DEBUG) {
-            return Box::pin(self.attempt_logged(call, reached)).await;
+        if call.span.is_some() {
+            return Box::pin(self.attempt_recorded(call, reached)).await;
         }
-        self.attempt_unlogged(call, reached).await
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            return Box::pin(self.attempt_logged(call, reached, &call.context)).await;
+        }
+        self.attempt_unlogged(call, reached, &call.context).await
+    }
+
+    /// An attempt with a span of its own, to which what happens at the instance belongs.
+    async fn attempt_recorded(
+        &self,
+        call: &ProxyCall<'_, I>,
+        reached: &ConnectedInstance<I::Response>,
+    ) -> Result<I::Response, AttemptError> {
+        let mut span = self.attempt_span(call, &reached.instance);
+        let mut context = call.context;
+        if let Some(span) = &span {
+            context.trace_context = span.context();
+        }
+        let outcome = match tracing::enabled!(tracing::Level::DEBUG) {
+            true => self.attempt_logged(call, reached, &context).await,
+            false => self.attempt_unlogged(call, reached, &context).await,
+        };
+        if let Some(span) = &mut span {
+            match &outcome {
+                Ok(response) if is_error::<I>(response) => span.fail("the object's own error"),
+                Ok(_) => span.done(),
+                Err(error) => span.fail(error.kind()),
+            }
+        }
+        outcome
     }
 
     async fn attempt_logged(
         &self,
         call: &ProxyCall<'_, I>,
         reached: &ConnectedInstance<I::Response>,
+        context: &Context,
     ) -> Result<I::Response, AttemptError> {
         let span = tracing::debug_span!(
             "call",
@@ -92,7 +125,7 @@ impl<I: Interface> Proxy<I> {
             trace = %call.context.trace_context.trace_id,
         );
         async {
-            let outcome = self.attempt_unlogged(call, reached).await;
+            let outcome = self.attempt_unlogged(call, reached, context).await;
             match &outcome {
                 Ok(_) => tracing::debug!("answered"),
                 Err(error) => tracing::debug!(%error, "no answer"),
@@ -107,10 +140,11 @@ impl<I: Interface> Proxy<I> {
         &self,
         call: &ProxyCall<'_, I>,
         reached: &ConnectedInstance<I::Response>,
+        context: &Context,
     ) -> Result<I::Response, AttemptError> {
         let instance = &reached.instance;
         let counted = instance.begin_call(call.now);
-        let outcome = call.call_on(reached).await;
+        let outcome = call.call_on(reached, context).await;
         drop(counted);
         let now = Instant::now();
         match &outcome {
@@ -126,34 +160,41 @@ impl<I: Interface> ProxyCall<'_, I> {
     async fn call_on(
         &self,
         reached: &ConnectedInstance<I::Response>,
+        context: &Context,
     ) -> Result<I::Response, AttemptError> {
         if is_older::<I>(reached.connection.interface_version()) {
-            return Box::pin(self.call_older_on(reached)).await;
+            return Box::pin(self.call_older_on(reached, context)).await;
         }
-        self.call_encoded_on(&self.encoded, reached).await
+        self.call_encoded_on(&self.encoded, reached, context).await
     }
 
     async fn call_older_on(
         &self,
         reached: &ConnectedInstance<I::Response>,
+        context: &Context,
     ) -> Result<I::Response, AttemptError> {
         let encoded = self.encoded_for(reached.connection.interface_version())?;
-        self.call_encoded_on(&encoded, reached).await
+        self.call_encoded_on(&encoded, reached, context).await
     }
 
     async fn call_encoded_on(
         &self,
         encoded: &EncodedRequest,
         reached: &ConnectedInstance<I::Response>,
+        context: &Context,
     ) -> Result<I::Response, AttemptError> {
         let connection = &reached.connection;
         let response = match &self.streams {
             None => {
                 connection
-                    .call_with_progress(&self.context, encoded, self.listener)
+                    .call_with_progress(context, encoded, self.listener)
                     .await?
             }
-            Some(streams) => self.call_streaming_on(encoded, streams, connection).await?,
+            Some(streams) => {
+                let calling = connection.call_streaming(context, encoded, streams);
+                // Boxed, so that the futures of other calls stay small.
+                Box::pin(calling).await?
+            }
         };
         expect_answer::<I>(self.request_index, response, connection)
     }

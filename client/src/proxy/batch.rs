@@ -56,7 +56,10 @@ impl<I: Interface> Proxy<I> {
                 },
             };
             match sent {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    call.answered();
+                    return Ok(());
+                }
                 Err(error) => self.after_failure(&mut call, instance, error)?,
             }
         }
@@ -110,6 +113,7 @@ impl<I: Interface> Proxy<I> {
             let counted = instance.begin_call(call.now);
             let outcomes = connection.call_batch(&call.context, &encoded).await;
             drop(counted);
+            call.answered();
             let checked = requests.iter().zip(outcomes).map(|(request, outcome)| {
                 expect_answer::<I>(I::request_index(request), outcome?, &connection)
             });

@@ -15,6 +15,7 @@ use pyroxene_common::{
     interface::Interface,
     message::EncodedRequest,
     metadata::Metadata,
+    spans::Span,
 };
 use std::{sync::Arc, time::Duration};
 use tarpc::context;
@@ -58,6 +59,8 @@ pub(super) struct ProxyCall<'a, I: Interface> {
     pub(super) losses: Losses,
     /// The streams of its parameters, if the method has streams.
     pub(super) streams: Option<Box<StreamInputs>>,
+    /// What is recorded of it, if its trace is.
+    pub(super) span: Option<Span>,
     /// The number of attempts that were sent. Only the deadline bounds the others: connections that failed or
     /// were refused, and calls whose last byte never left.
     sent: usize,
@@ -105,6 +108,7 @@ impl<I: Interface> ProxyCall<'_, I> {
             attempts: AttemptRecorder::default(),
             losses: Losses::default(),
             streams: None,
+            span: None,
             sent: 0,
             rounds: 0,
         })
@@ -135,6 +139,7 @@ impl<I: Interface> Proxy<I> {
         reason: Option<String>,
     ) -> CallError {
         let attempts = std::mem::take(&mut call.attempts);
+        let span = call.span.as_mut();
         let error = kind(Box::new(AttemptLog {
             object: self.object.name.clone(),
             method: call.method.to_owned(),
@@ -143,11 +148,15 @@ impl<I: Interface> Proxy<I> {
             unlisted: attempts.unlisted,
             problem: None,
         }));
-        match error {
+        let error = match error {
             // `Unavailable` promises that the call has not run.
             CallError::Unavailable(trail) if trail.may_have_run() => CallError::MaybeRan(trail),
             error => error,
+        };
+        if let Some(span) = span {
+            span.fail(error.kind());
         }
+        error
     }
 
     /// Decides whether another attempt follows.

@@ -167,6 +167,11 @@ impl<I: Interface> SessionProxy<I> {
         };
         drop(counted);
         let now = Instant::now();
+        match (&outcome, &mut call.span) {
+            (Ok(_), Some(span)) => span.done(),
+            (Err(error), Some(span)) => span.fail(error.kind()),
+            (_, None) => {}
+        }
         match &outcome {
             Ok(_) => instance.succeeded(now - call.now, now),
             // That says nothing of the instance: it was idle for too long.

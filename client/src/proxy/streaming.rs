@@ -3,10 +3,7 @@
 use super::{Proxy, call::ProxyCall};
 use crate::error::CallError;
 use pyroxene_common::{
-    channel::{AttemptError, ClientConnection, StreamInputs},
-    codec::CodecError,
-    interface::Interface,
-    message::EncodedRequest,
+    channel::StreamInputs, codec::CodecError, interface::Interface, message::EncodedRequest,
 };
 use tarpc::context;
 
@@ -33,16 +30,6 @@ impl<I: Interface> Proxy<I> {
 }
 
 impl<I: Interface> ProxyCall<'_, I> {
-    /// One attempt. Boxed, so that the futures of other calls stay small.
-    pub(super) async fn call_streaming_on(
-        &self,
-        encoded: &EncodedRequest,
-        streams: &StreamInputs,
-        connection: &ClientConnection<I::Response>,
-    ) -> Result<I::Response, AttemptError> {
-        Box::pin(connection.call_streaming(&self.context, encoded, streams)).await
-    }
-
     /// Whether items of its parameters may have been sent, so that it cannot be made again.
     pub(super) fn has_sent_items(&self) -> bool {
         self.streams

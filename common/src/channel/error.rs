@@ -104,6 +104,19 @@ pub enum Unauthenticated {
 }
 
 impl AttemptError {
+    /// What has happened, in words that are always the same.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NotSent(_) => "not sent",
+            Self::MaybeRan(_) => "the answer was lost",
+            Self::Refused(_) | Self::Unauthenticated(_) => "refused",
+            Self::DeadlineExceeded { .. } => "the deadline passed",
+            Self::TooLarge { .. } => "the request is too large",
+            Self::Encoding(_) => "the request cannot be encoded",
+            Self::Failed(error) => failure_kind(error),
+        }
+    }
+
     /// The message of a refusal whose reason is the caller's identity, so that another worker would refuse as well.
     pub fn refusal_of_caller(&self) -> Option<String> {
         match self {
@@ -123,4 +136,23 @@ pub enum CallFailure {
     Refused(Refusal),
     /// It started, and failed with an error that is not of its own error type.
     Failed(ServerError),
+}
+
+impl CallFailure {
+    /// What has happened, in words that are always the same.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Failed(error) => failure_kind(error),
+        }
+    }
+}
+
+/// A panic and what a method says has no kind of its own.
+fn failure_kind(error: &ServerError) -> &'static str {
+    match error.kind {
+        io::ErrorKind::TimedOut => "the deadline passed",
+        io::ErrorKind::InvalidData => "the request cannot be decoded",
+        _ => "the method panicked or failed",
+    }
 }

@@ -84,3 +84,16 @@ pub enum InvokeError {
         sentence: String,
     },
 }
+
+impl InvokeError {
+    /// What has happened, in words that are always the same.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::UnknownMethod { .. } => "unknown method",
+            Self::BadArguments { .. } => "bad arguments",
+            Self::NotRepeatable { .. } => "not safe to repeat",
+            Self::Failed { .. } => "the object's own error",
+            Self::Unpresentable { .. } => "the answer cannot be shown as JSON",
+        }
+    }
+}

@@ -1,9 +1,9 @@
 // Domain: the name servers with their store, and who I am here: user, rights, limits; logging in and out.
 
 import { html, useEffect, useState } from "../lib/html.js";
-import { post } from "../lib/api.js";
+import { get, post } from "../lib/api.js";
 import { command } from "../lib/command.js";
-import { bytes, count, duration, list } from "../lib/format.js";
+import { ago, bytes, count, duration, fullTime, list, time } from "../lib/format.js";
 import { readDomain, reconnect } from "../lib/live.js";
 import { ActionButton, Command, Notice, PageHead, ProblemNotice, Section, TableBox } from "../parts/basics.js";
 import { State } from "../parts/marks.js";
@@ -19,7 +19,7 @@ export function Domain({ live }) {
     return () => clearInterval(timer);
   }, []);
   return html`<${PageHead} title="Domain" lead="The name servers that share one store, and who you are to them." />
-    <${NameServers} live=${live} /><${Store} live=${live} /><${WhoAmI} live=${live} /><${Machines} live=${live} />`;
+    <${NameServers} live=${live} /><${Store} live=${live} /><${Clients} live=${live} /><${WhoAmI} live=${live} /><${Machines} live=${live} />`;
 }
 
 function NameServers({ live }) {
@@ -30,6 +30,29 @@ function NameServers({ live }) {
       <td class="numeric">${count(server.workers)}</td><td class="numeric">${count(server.objects)}</td><td class="numeric">${count(server.instances)}</td><td class="numeric">${duration(server.uptime_ms)}</td></tr>`)}
       ${live.nameservers.length === 0 && html`<tr><td colspan="7" class="muted">${live.loaded ? "This name server does not say." : "The list is on its way…"}</td></tr>`}</tbody></${TableBox}>
     <p class="hint">Any number of them may share one store, on any machine: each answers everything, and clients go on when one ends.</p><${Command} line=${command("ping")} /></${Section}>`;
+}
+
+/** How many are shown before one asks for all. */
+const FIRST = 20;
+
+function Clients({ live }) {
+  const [clients, setClients] = useState(null);
+  const [problem, setProblem] = useState(null);
+  const [all, setAll] = useState(false);
+  useEffect(() => {
+    const read = () => live.connection === "live" && get("/v1/clients").then((found) => (setClients(found), setProblem(null)), setProblem);
+    read();
+    const timer = setInterval(read, AGAIN);
+    return () => clearInterval(timer);
+  }, [live.connection]);
+  const shown = all ? clients || [] : (clients || []).slice(0, FIRST);
+  return html`<${Section} title="Who was here" tight><${ProblemNotice} problem=${problem} what="It is not known" /><${TableBox} label="Who was here">
+    <thead><tr><th scope="col">Name</th><th scope="col">Kind</th><th scope="col">State</th><th scope="col">Seen first</th><th scope="col">Seen last</th><th scope="col">Where</th></tr></thead>
+    <tbody>${shown.map((one) => html`<tr key=${`${one.kind} ${one.name}`}><td class="name">${one.name}</td><td>${one.kind}</td>
+      <td><${State} state=${one.state === "here" ? "good" : "note"}>${one.state}</${State}></td><td title=${fullTime(one.first_seen)}>${time(one.first_seen)}</td><td title=${fullTime(one.last_seen)}>${ago(one.last_seen)}</td><td class="name">${one.place || "–"}</td></tr>`)}
+      ${shown.length === 0 && html`<tr><td colspan="6" class="muted">${clients ? "Nobody yet." : "The list is on its way…"}</td></tr>`}</tbody></${TableBox}>
+    ${!all && (clients || []).length > FIRST && html`<p class="hint"><button type="button" onClick=${() => setAll(true)}>Show all ${count(clients.length)}</button></p>`}
+    <p class="hint">People, programs that submitted tasks, and workers. With a store this outlives the name server.</p><${Command} line=${command("clients")} /></${Section}>`;
 }
 
 const STORES = { ok: "Works: tasks, topics and chat are kept there.", none: "There is none: this name server was started with no store." };

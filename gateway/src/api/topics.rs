@@ -21,7 +21,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::{Stream, StreamExt, stream};
 use pyroxene_common::interfaces::topics::{Entries, MAX_ENTRIES, NewEntry, TopicEntry};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json as value, value::RawValue};
 use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
@@ -52,14 +52,19 @@ pub(crate) async fn list(Caller(caller): Caller, uri: Uri) -> Result<Response, P
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewEntryJson<'a> {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     text: Option<String>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "given")]
     json: Option<&'a RawValue>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     base64: Option<String>,
     #[serde(default)]
     key: Option<String>,
+}
+
+/// A value that stands there, also if it is null.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
 }
 
 pub(crate) async fn append(

@@ -3,6 +3,7 @@
 use crate::problem::{Problem, ProblemKind};
 use pyroxene_client::{
     CallerCredentials, CallerLogin, Client, ClientConfig, DynamicObject, NameServerClient, Policy,
+    context_within,
 };
 use pyroxene_common::{
     identity::Identity,
@@ -190,7 +191,5 @@ pub(crate) fn short_context() -> context::Context {
 
 /// The context of a call that may take some time.
 pub(crate) fn context_of(timeout: Duration) -> context::Context {
-    let mut context = context::current();
-    context.deadline = (Instant::now() + timeout).into_std();
-    context
+    context_within(timeout)
 }

@@ -100,6 +100,13 @@ impl Accumulator {
     }
 }
 
+/// The steps without a measurement between two ticks, at most all of a range.
+fn skipped(range: Range, last: u64, next: u64) -> std::ops::Range<u64> {
+    let end = next / range.ticks();
+    let first = last / range.ticks() + 1;
+    first.max(end.saturating_sub(range.steps() as u64))..end
+}
+
 /// The place of a step in a ring.
 fn place(step: u64, steps: usize) -> usize {
     usize::try_from(step % steps.max(1) as u64).unwrap_or(0)
@@ -138,6 +145,16 @@ impl Ring {
         }
     }
 
+    /// Forgets what has no measurement: the steps after that of tick `last`, before that of tick `next`.
+    fn skip(&mut self, last: u64, next: u64) {
+        for step in skipped(self.range, last, next) {
+            let place = place(step, self.steps.len());
+            if let Some(slot) = self.steps.get_mut(place) {
+                *slot = NOTHING;
+            }
+        }
+    }
+
     fn at(&self, step: u64) -> [f32; VALUES] {
         let place = place(step, self.steps.len());
         self.steps.get(place).copied().unwrap_or(NOTHING)
@@ -154,6 +171,33 @@ impl Series {
         for ring in &mut self.0 {
             ring.push(tick, sample);
         }
+    }
+
+    /// Nothing is measured between two ticks.
+    pub(super) fn skip(&mut self, last: u64, next: u64) {
+        for ring in &mut self.0 {
+            ring.skip(last, next);
+        }
+    }
+
+    /// Every value, in the order of the places in the rings.
+    pub(super) fn all(&self) -> impl Iterator<Item = f32> {
+        let steps = self.0.iter().flat_map(|ring| &ring.steps);
+        steps.flatten().copied()
+    }
+
+    /// A series with all these values; `None` if they are too few.
+    pub(super) fn read(values: &mut impl Iterator<Item = f32>) -> Option<Self> {
+        let mut series = Self::new();
+        for slot in series
+            .0
+            .iter_mut()
+            .flat_map(|ring| &mut ring.steps)
+            .flatten()
+        {
+            *slot = values.next()?;
+        }
+        Some(series)
     }
 
     /// Whether no resolution has a measurement any more.
@@ -202,6 +246,32 @@ impl TaskSeries {
                 *slot = TaskState::ALL.map(count);
             }
         }
+    }
+
+    /// Nothing is measured between two ticks.
+    pub(super) fn skip(&mut self, last: u64, next: u64) {
+        for (range, steps) in Range::ALL.into_iter().zip(&mut self.0) {
+            for step in skipped(range, last, next) {
+                let place = place(step, steps.len());
+                if let Some(slot) = steps.get_mut(place) {
+                    *slot = [f32::NAN; 5];
+                }
+            }
+        }
+    }
+
+    /// Every value, in the order of the places in the rings.
+    pub(super) fn all(&self) -> impl Iterator<Item = f32> {
+        self.0.iter().flatten().flatten().copied()
+    }
+
+    /// A series with all these values; `None` if they are too few.
+    pub(super) fn read(values: &mut impl Iterator<Item = f32>) -> Option<Self> {
+        let mut series = Self::new();
+        for slot in series.0.iter_mut().flatten().flatten() {
+            *slot = values.next()?;
+        }
+        Some(series)
     }
 
     pub(super) fn values(&self, range: Range, last: u64, state: usize) -> Vec<f32> {

@@ -104,3 +104,92 @@ fn the_number_of_subjects_is_bounded() {
     history.measure(sums(0, 0), &workers, None);
     assert_eq!(history.workers.len(), MAX_SUBJECTS / 2);
 }
+
+/// A time at which many ticks have passed.
+const START_MS: u64 = 1_800_000_000_000;
+
+fn ms(tick: u64) -> u64 {
+    START_MS + tick * 2000
+}
+
+/// A history of five ticks.
+fn kept() -> History {
+    let mut history = History::default();
+    for tick in 0..5 {
+        history.go_on_at(ms(tick));
+        history.measure(
+            sums(tick * 4, 0),
+            &[worker("w1", 7)],
+            Some(&[(TaskState::Queued, 9)]),
+        );
+    }
+    history
+}
+
+#[test]
+fn another_life_goes_on_where_the_last_one_has_ended() {
+    let packed = pack(&kept().to_bytes());
+    let mut history = unpack(&packed, ms(10)).unwrap();
+    history.go_on_at(ms(10));
+    history.measure(sums(3, 0), &[worker("w1", 1)], None);
+    let stats = history.stats(Range::Minutes, ms(10));
+    let of = |list: &Value| list.as_array().unwrap()[139..].to_vec();
+    let in_flight = of(&stats["workers"]["w1"]["in_flight"]);
+    assert_eq!(
+        serde_json::to_string(&in_flight).unwrap(),
+        "[7,7,7,7,7,null,null,null,null,null,1]"
+    );
+    assert_eq!(
+        of(&stats["total"]["calls"])[1..5],
+        [2, 2, 2, 2].map(Value::from)
+    );
+    assert_eq!(of(&stats["tasks"]["queued"])[4], 9);
+    assert_eq!(of(&stats["tasks"]["queued"])[5], Value::Null);
+    let hour = history.stats(Range::Hour, ms(10));
+    assert_eq!(hour["workers"]["w1"]["in_flight"][178], 7);
+}
+
+#[test]
+fn what_was_measured_longer_ago_than_a_range_is_gone_from_it() {
+    let packed = pack(&kept().to_bytes());
+    let mut history = unpack(&packed, ms(1_000)).unwrap();
+    history.go_on_at(ms(1_000));
+    history.measure(sums(0, 0), &[], None);
+    let minutes = history.stats(Range::Minutes, ms(1_000));
+    let in_flight = minutes["workers"]["w1"]["in_flight"].as_array().unwrap();
+    assert!(in_flight.iter().all(Value::is_null), "{in_flight:?}");
+    let day = history.stats(Range::Day, ms(1_000));
+    let in_flight = day["workers"]["w1"]["in_flight"].as_array().unwrap();
+    assert_eq!(in_flight.iter().filter(|value| !value.is_null()).count(), 1);
+}
+
+#[test]
+fn damaged_bytes_and_those_of_a_time_to_come_are_not_read() {
+    let bytes = kept().to_bytes();
+    let packed = pack(&bytes);
+    assert!(unpack(&packed, ms(4) - 120_000).is_none());
+    assert!(unpack(&packed[..packed.len() / 2], ms(10)).is_none());
+    assert!(unpack(&pack(&bytes[..bytes.len() - 1]), ms(10)).is_none());
+    let longer = [&bytes[..], &[0]].concat();
+    assert!(unpack(&pack(&longer), ms(10)).is_none());
+    assert!(unpack(&pack(b"PXH2"), ms(10)).is_none());
+    assert!(unpack(b"", ms(10)).is_none());
+}
+
+#[test]
+fn a_full_history_is_smaller_than_what_a_store_keeps() {
+    let mut history = History::default();
+    let workers: Vec<_> = (0..1000).map(|n| worker(&format!("w{n}"), 0)).collect();
+    let mut many = sums(0, 0);
+    for n in 0..1000 {
+        many.methods.push(MethodFigures {
+            object: format!("o{n}"),
+            ..MethodFigures::default()
+        });
+    }
+    history.measure(many.clone(), &workers, Some(&[]));
+    history.measure(many, &workers, Some(&[]));
+    let bytes = history.to_bytes();
+    assert!(bytes.len() < 16 << 20, "{}", bytes.len());
+    assert!(unpack(&pack(&bytes), ms(0)).is_some());
+}

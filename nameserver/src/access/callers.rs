@@ -2,7 +2,10 @@
 //! have over a connection of its own.
 
 use super::{TicketAuthority, own_caller};
-use pyroxene_client::{CallerAccess, CallerCredentials, CallerLogin, ClientConfig, TicketSource};
+use futures::future::BoxFuture;
+use pyroxene_client::{
+    CallerAccess, CallerCredentials, CallerLogin, ClientConfig, SnapshotKeeper, TicketSource,
+};
 use pyroxene_common::{
     identity::{HolderId, HolderKey, Identity, LoginProof, Token},
     interfaces::access::{AccessError, LoginTicket},
@@ -10,12 +13,18 @@ use pyroxene_common::{
     scope::Caller,
     tls::TlsClient,
 };
-use std::sync::Arc;
+use pyroxene_store::{NewSnapshot, Store};
+use std::{sync::Arc, time::Duration};
+
+/// What every caller of such a program is called, which so has no name of its own.
+pub(crate) const GATEWAY: &str = "gateway";
 
 /// The callers of one name server.
 #[derive(Clone, Debug)]
 pub(crate) struct LocalCallers {
     pub(crate) link: LocalLink,
+    /// Keeps what the callers' program keeps beyond its life.
+    pub(crate) store: Option<Store>,
     pub(crate) authority: Option<Arc<TicketAuthority>>,
     /// The settings for connections to workers that use TLS.
     pub(crate) workers: Option<TlsClient>,
@@ -46,7 +55,45 @@ impl LocalCallers {
     }
 }
 
+impl SnapshotKeeper for LocalCallers {
+    fn load(&self, name: &'static str) -> BoxFuture<'_, Result<Option<Vec<u8>>, String>> {
+        Box::pin(async move {
+            match &self.store {
+                Some(store) => store
+                    .snapshot(name)
+                    .await
+                    .map_err(|error| error.to_string()),
+                None => Ok(None),
+            }
+        })
+    }
+
+    fn save(
+        &self,
+        name: &'static str,
+        content: Vec<u8>,
+        min_age: Duration,
+    ) -> BoxFuture<'_, Result<bool, String>> {
+        Box::pin(async move {
+            let Some(store) = &self.store else {
+                return Ok(false);
+            };
+            let snapshot = NewSnapshot {
+                name: name.to_owned(),
+                content,
+                min_age: i64::try_from(min_age.as_millis()).unwrap_or(i64::MAX),
+            };
+            let saved = store.save_snapshot(snapshot).await;
+            saved.map_err(|error| error.to_string())
+        })
+    }
+}
+
 impl CallerAccess for LocalCallers {
+    fn snapshots(&self) -> Option<&dyn SnapshotKeeper> {
+        self.store.as_ref().map(|_| self as _)
+    }
+
     fn requires_login(&self) -> bool {
         self.authority.is_some()
     }
@@ -58,7 +105,7 @@ impl CallerAccess for LocalCallers {
     ) -> Result<CallerLogin, AccessError> {
         let caller = Caller {
             address: peer.to_owned(),
-            name: "gateway".to_owned(),
+            name: GATEWAY.to_owned(),
             ..Caller::default()
         };
         let Some(authority) = self.authority.clone() else {
@@ -92,7 +139,7 @@ impl CallerAccess for LocalCallers {
 
     fn identity(&self, credentials: &CallerCredentials) -> Option<Identity> {
         let authority = self.authority.as_ref()?;
-        match credentials {
+        let identity = match credentials {
             CallerCredentials::Token { user, token } => {
                 let key = token.parse::<Token>().ok()?.key().ok()?.id();
                 let (_, users) = authority.users.as_ref()?;
@@ -101,7 +148,10 @@ impl CallerAccess for LocalCallers {
             CallerCredentials::Certificate(holder) => {
                 authority.identity_of(&holder.name, holder.role).ok()
             }
-        }
+        }?;
+        // It is checked while it makes requests, every two seconds.
+        authority.visitors.saw_again(&identity);
+        Some(identity)
     }
 }
 

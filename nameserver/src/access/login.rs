@@ -56,6 +56,7 @@ impl TicketAuthority {
             return Err(wait.map_or(AccessError::WrongToken, too_many_attempts));
         };
         tracing::info!(user = %shown, peer, "logged in");
+        self.visitors.saw_login(&identity, peer);
         self.admission(identity, holder)
     }
 
@@ -74,6 +75,7 @@ impl TicketAuthority {
             peer = caller.host(),
             "logged in by certificate"
         );
+        self.visitors.saw_login(&identity, caller.host());
         self.admission(identity, holder)
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::users::replace_domain_key;
+use crate::visitors::VisitorLog;
 use pyroxene_client::DelegateTicketIssuer;
 use pyroxene_common::{
     identity::{Addressee, Audience, HolderKey, Token},
@@ -20,7 +21,14 @@ fn authority(users: Option<&Path>) -> TicketAuthority {
 
 fn authority_that_takes(certificates: CertificatePolicy, users: Option<&Path>) -> TicketAuthority {
     let users = users.map(Path::to_owned);
-    TicketAuthority::new(users, certificates, LIFE, Arc::default()).unwrap()
+    TicketAuthority::new(
+        users,
+        certificates,
+        LIFE,
+        Arc::default(),
+        VisitorLog::default(),
+    )
+    .unwrap()
 }
 
 /// A users file after `change`.

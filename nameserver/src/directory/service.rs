@@ -60,6 +60,8 @@ pub struct DirectoryService {
     limiter: Arc<Limiter>,
     /// The address at which the name server listens, and the advertised one; unset before it listens.
     own_addresses: Arc<OnceLock<(Endpoint, Option<Endpoint>)>>,
+    /// Where it tells other name servers which workers get no new calls.
+    drains: Option<Store>,
     /// Wakes the task of the exclusive names when a name has to be claimed or released.
     names_pending: Arc<Notify>,
     /// The leases that have ended.
@@ -95,6 +97,7 @@ impl DirectoryService {
                 peers: Vec::new(),
             })),
             static_names: None,
+            drains: None,
             limiter: Arc::default(),
             own_addresses: Arc::default(),
             names_pending: Arc::default(),
@@ -164,6 +167,25 @@ impl DirectoryService {
             () = names.follow(&self) => {}
             () = shutdown => {}
         }
+    }
+
+    /// Tells other name servers by this store which workers get no new calls.
+    pub(crate) fn share_drains(&mut self, store: Store) {
+        self.drains = Some(store);
+    }
+
+    /// Marks workers as draining that another name server was asked to drain.
+    pub(crate) fn know_drained(&self, workers: Vec<String>) {
+        if workers.is_empty() {
+            return;
+        }
+        let workers = workers.into_iter().collect();
+        let draining = self.change(|directory| {
+            directory.drain_holders(&workers);
+            Ok(())
+        });
+        // It cannot fail.
+        let _: Result<(), DirectoryError> = draining;
     }
 
     /// Sets the addresses of the name servers over the same store.
@@ -310,7 +332,14 @@ impl directory::Directory for DirectoryService {
     }
 
     async fn drain_worker(self, _: Context, worker: String) -> Result<(), DirectoryError> {
-        self.change(|directory| directory.drain_worker(&worker))
+        let holder = self.change(|directory| directory.drain_by_name(&worker))?;
+        let Some(store) = &self.drains else {
+            return Ok(());
+        };
+        let told = store.drain_worker(&holder).await;
+        told.map_err(|error| DirectoryError::Unavailable {
+            sentence: format!("only this name server knows of the drain: {error}"),
+        })
     }
 
     async fn close(self, _: Context, session: SessionId) -> Result<(), DirectoryError> {

@@ -12,6 +12,7 @@ use pyroxene_common::{
         invoke::{InvokeRequest, InvokeResponse},
     },
     message::RefusalReason,
+    spans::{Span, SpanKind, new_root, parse_traceparent},
 };
 use pyroxene_store::{AttemptEnding, ClaimedTask};
 use std::{sync::Arc, time::Duration};
@@ -139,6 +140,12 @@ pub(super) async fn call(
     };
     let mut context = context::current();
     context.deadline = ends.at().into_std();
+    let trace = taken.task.trace.as_deref().and_then(parse_traceparent);
+    context.trace_context = trace.unwrap_or_else(new_root);
+    let mut span = attempt_span(&taken.task, &context.trace_context);
+    if let Some(span) = &span {
+        context.trace_context = span.context();
+    }
     let request = InvokeRequest::Call {
         method: taken.task.method.clone(),
         arguments,
@@ -152,10 +159,36 @@ pub(super) async fn call(
         }),
         listener: Some(listener),
     };
-    match proxy.call_once(context, &request, once).await {
-        Ok(answered) => judge_answer(answered.response),
+    let outcome = proxy.call_once(context, &request, once).await;
+    let outcome = outcome.map(|answered| answered.response);
+    if let Some(span) = &mut span {
+        match failure_kind(&outcome) {
+            None => span.done(),
+            Some(kind) => span.fail(kind),
+        }
+    }
+    match outcome {
+        Ok(response) => judge_answer(response),
         Err(error) => judge_failure(&error, ends),
     }
+}
+
+/// Why an attempt has failed, in words that are always the same: sentences may quote arguments.
+fn failure_kind(outcome: &Result<InvokeResponse, CallError>) -> Option<&'static str> {
+    match outcome {
+        Ok(InvokeResponse::Call(answer)) => answer.as_ref().err().map(InvokeError::kind),
+        Ok(_) => Some("another method was answered"),
+        Err(error) => Some(error.kind()),
+    }
+}
+
+/// The span of an attempt, in the trace of whoever has submitted the task.
+fn attempt_span(task: &ClaimedTask, trace: &tarpc::trace::Context) -> Option<Span> {
+    let name = || format!("task {}.{}", task.object, task.method);
+    let mut span = Span::begin(trace, SpanKind::Consumer, name)?;
+    span.set("pyroxene.task", &*task.id.to_string());
+    span.set("pyroxene.attempt", task.attempt);
+    Some(span)
 }
 
 fn failed(error: String) -> AttemptEnding {

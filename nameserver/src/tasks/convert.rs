@@ -44,6 +44,7 @@ pub(super) fn new_task(
     submission: Submission,
     submitter: &str,
     certificate_role: Option<Role>,
+    trace: Option<&str>,
 ) -> Result<store::NewStoredTask, TasksError> {
     let Submission {
         object,
@@ -104,6 +105,7 @@ pub(super) fn new_task(
         backoff: millis(backoff_ms),
         run_limit: millis(run_limit_ms.unwrap_or(DEFAULT_RUN_LIMIT_MS)),
         worker,
+        trace: trace.map(str::to_owned),
     })
 }
 
@@ -337,7 +339,7 @@ mod tests {
         let of = |change: fn(&mut Submission)| {
             let mut wrong = submission();
             change(&mut wrong);
-            new_task(wrong, "ana", None).unwrap_err().to_string()
+            new_task(wrong, "ana", None, None).unwrap_err().to_string()
         };
         assert!(of(|s| s.arguments = "[1]".to_owned()).contains("no JSON object"));
         assert!(of(|s| s.object.clear()).contains("names of an object"));
@@ -357,13 +359,13 @@ mod tests {
 
     #[test]
     fn an_empty_key_is_none_and_times_are_bounded() {
-        let task = new_task(submission(), "ana", None).unwrap();
+        let task = new_task(submission(), "ana", None, None).unwrap();
         assert_eq!(task.idempotency_key, None);
         assert_eq!(task.submitter, "ana");
         assert_eq!(task.deadline, Some(Duration::from_millis(5)));
         let mut long = submission();
         (long.delay_ms, long.deadline_ms) = (u64::MAX, None);
-        let task = new_task(long, "ana", None).unwrap();
+        let task = new_task(long, "ana", None, None).unwrap();
         assert_eq!(task.delay, Duration::from_millis(LONGEST));
     }
 

@@ -315,6 +315,7 @@ mod tests {
 
     fn claimed(id: StoredTaskId) -> ClaimedTask {
         ClaimedTask {
+            trace: None,
             id,
             object: "a".to_owned(),
             method: "run".to_owned(),

@@ -16,7 +16,7 @@ use pyroxene_common::{
         TaskState, TaskStatus, TasksError, tasks,
     },
     limits::{Limit, LimitExceeded},
-    scope,
+    scope, spans,
 };
 use pyroxene_store::{self as store, Allowance, Quota, StoreError};
 use std::{collections::HashMap, time::Duration};
@@ -241,13 +241,20 @@ impl tasks::Tasks for TasksService {
         let certificate_role = authority
             .zip(identity)
             .and_then(|(authority, caller)| authority.certificate_role(caller));
+        // Where nobody records the trace, nobody looks for the task in it.
+        let trace = (!context.trace_context.span_id.is_none())
+            .then(|| spans::traceparent(&context.trace_context));
         let tasks = tasks
             .into_iter()
-            .map(|task| convert::new_task(task, submitter, certificate_role))
+            .map(|task| convert::new_task(task, submitter, certificate_role, trace.as_deref()))
             .collect::<Result<Vec<_>, _>>()?;
         // Large tasks take long to write, and the caller's deadline allows for that.
         let patience = wait_limit(&context, u64::MAX).max(TASK_STORE_TIMEOUT);
-        self.submit_all(tasks, identity, patience).await
+        let submitted = self.submit_all(tasks, identity, patience).await;
+        if submitted.is_ok() {
+            self.0.visitors.saw_submitter(&caller);
+        }
+        submitted
     }
 
     async fn wait(

@@ -4,17 +4,18 @@ use super::{Store, check_name};
 use crate::{
     backend::StoreReader,
     batch::Request,
-    check,
+    check, drains,
     error::StoreError,
     model::{
-        NameChangeOutcome, NameChanges, NewStoredEntry, StaticName, StorePeer, StoredEntries,
-        StoredRetention, StoredRevocation, StoredTopic,
+        NameChangeOutcome, NameChanges, NewSnapshot, NewStoredEntry, StaticName, StorePeer,
+        StoredEntries, StoredRetention, StoredRevocation, StoredTopic, StoredVisitor,
     },
-    peers, revocations, schema, static_names,
+    peers, revocations, schema, snapshots, static_names,
     static_names::StoredNameChange,
     tasks::millis,
     topics,
     transfer::{self, ExportRecord, TransferError},
+    visitors,
 };
 use sqlx::Connection as _;
 use std::{
@@ -245,12 +246,67 @@ impl Store {
         read!(self, peers::list)
     }
 
+    /// Remembers, for a week, that a worker gets no new calls. `worker` is its name and incarnation.
+    pub async fn drain_worker(&self, worker: &str) -> Result<(), StoreError> {
+        check_name("the name of a worker", worker)?;
+        self.write_one(Request::Drain, worker.to_owned()).await
+    }
+
+    /// The workers that get no new calls.
+    pub async fn drained_workers(&self) -> Result<Vec<String>, StoreError> {
+        read!(self, drains::list)
+    }
+
+    /// Records who was here. Does not wait for the disk. The 1,000 that were seen last are kept.
+    pub async fn see_visitors(&self, visitors: Vec<StoredVisitor>) -> Result<(), StoreError> {
+        for visitor in &visitors {
+            check_name("the name of a visitor", &visitor.name)?;
+            check_name("the place of a visitor", &visitor.place)?;
+        }
+        if !visitors.is_empty() {
+            let bytes = visitors.len() * 100;
+            let writing = self.0.writer.write(bytes, Request::Visitors, visitors);
+            writing.await?;
+        }
+        Ok(())
+    }
+
+    /// Who was here, those first that were seen last.
+    pub async fn visitors(&self) -> Result<Vec<StoredVisitor>, StoreError> {
+        read!(self, visitors::list)
+    }
+
+    /// Keeps bytes under a name, unless those that are there are younger than the snapshot wants. Returns whether they
+    /// were written. Does not wait for the disk.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for more than 16 MiB.
+    pub async fn save_snapshot(&self, snapshot: NewSnapshot) -> Result<bool, StoreError> {
+        check_name("the name of a snapshot", &snapshot.name)?;
+        let (bytes, most) = (snapshot.content.len(), snapshots::MAX_SNAPSHOT);
+        if bytes > most {
+            let why = format!("a snapshot of {bytes} bytes exceeds the limit of {most}");
+            return Err(StoreError::Invalid(why));
+        }
+        let saving = self
+            .0
+            .writer
+            .write(bytes, Request::Snapshots, vec![snapshot]);
+        Ok(saving.await?.into_iter().any(|written| written))
+    }
+
+    /// The bytes that are kept under a name.
+    pub async fn snapshot(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        read!(self, snapshots::load, name)
+    }
+
     /// Checks the complete store. Returns all problems, one message each.
     pub async fn check(&self) -> Result<Vec<String>, StoreError> {
         read!(self, check::check)
     }
 
-    /// Writes everything but leases as JSON lines, in one consistent snapshot. Returns the number of lines.
+    /// Writes everything but leases, visitors and snapshots as JSON lines, in one consistent snapshot. Returns the number of lines.
     ///
     /// ```
     /// # use pyroxene_store::{Store, StoreOptions, StoreUrl};

@@ -115,6 +115,8 @@ pub struct ClaimedTask {
     pub certificate_role: Option<String>,
     /// The one worker that may run it.
     pub worker: Option<String>,
+    /// The trace that it belongs to.
+    pub trace: Option<String>,
     /// Which attempt this is, from 1.
     pub attempt: i64,
     /// Its priority.

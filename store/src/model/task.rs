@@ -125,6 +125,8 @@ pub struct NewStoredTask {
     pub run_limit: Duration,
     /// The one worker that may run it, or `None` if any may.
     pub worker: Option<String>,
+    /// The trace that it belongs to, as text, if somebody records one.
+    pub trace: Option<String>,
 }
 
 /// How long an attempt may take unless its task says otherwise.
@@ -147,6 +149,7 @@ impl NewStoredTask {
             backoff: Duration::from_millis(500),
             run_limit: DEFAULT_RUN_LIMIT,
             worker: None,
+            trace: None,
         }
     }
 }

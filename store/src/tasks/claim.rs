@@ -250,7 +250,7 @@ impl QueueClaim<'_> {
              worker = NULL, outcome = NULL, fraction = NULL, note = NULL FROM picked \
              WHERE tasks.id = picked_id \
              RETURNING id, method, attempt, priority, submitted, deadline, run_limit, arguments, \
-             certificate_role"
+             certificate_role, trace"
         );
         let values: [Value<'_>; 7] = [
             self.lane.object.as_str().into(),
@@ -310,6 +310,7 @@ fn read(
         method: row.text(1)?,
         submitter: submitter.to_owned(),
         certificate_role: row.optional_text(8)?,
+        trace: row.optional_text(9)?,
         attempt: row.int(2)?,
         priority: row.int(3)?,
         submitted: row.int(4)?,

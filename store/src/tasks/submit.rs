@@ -208,6 +208,7 @@ fn claimed(IdentifiedTask { id, task, .. }: &IdentifiedTask, now: UnixMillis) ->
         submitter: task.submitter.clone(),
         certificate_role: task.certificate_role.clone(),
         worker: task.worker.clone(),
+        trace: task.trace.clone(),
         attempt: 1,
         priority: i64::from(task.priority),
         submitted: now,
@@ -242,6 +243,7 @@ async fn insert(
             ("backoff", ColumnType::Int),
             ("run_limit", ColumnType::Int),
             ("certificate_role", ColumnType::Text),
+            ("trace", ColumnType::Text),
         ],
     );
     // All transactions take keys in the same order, so that no two wait for each other.
@@ -270,6 +272,7 @@ async fn insert(
             millis(task.backoff).into(),
             millis(task.run_limit).into(),
             task.certificate_role.as_deref().into(),
+            task.trace.as_deref().into(),
         ]);
     }
     let keyed = |named: &IdentifiedTask| named.task.idempotency_key.is_some();
@@ -288,12 +291,12 @@ async fn insert(
         format!(
             "INSERT INTO tasks (id, object, method, pinned, submitter, idempotency_key, priority, \
              state, due, deadline, attempt, allowed_attempts, max_attempts, losses, backoff, submitted, \
-             arguments, owner, started, run_limit, certificate_role) \
+             arguments, owner, started, run_limit, certificate_role, trace) \
              SELECT id, object, method, pinned, submitter, idempotency_key, priority, \
              CASE WHEN owner IS NOT NULL THEN {running} WHEN due > $1 THEN {delayed} ELSE {queued} END, \
              due, deadline, CASE WHEN owner IS NULL THEN 0 ELSE 1 END, max_attempts, max_attempts, 0, \
              backoff, $1, arguments, owner, CASE WHEN owner IS NOT NULL THEN $1 END, run_limit, \
-             certificate_role \
+             certificate_role, trace \
              FROM {u} WHERE true {unless_known}"
         )
     };

@@ -26,4 +26,5 @@ mod tasks;
 mod topics;
 mod transfer;
 mod usage;
+mod visitors;
 mod waiting;

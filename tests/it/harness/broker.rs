@@ -42,6 +42,8 @@ pub(crate) struct Terms {
     pub(crate) credentials: Option<Credentials>,
     /// How many mebibytes there are on the disk with the store, if it is one of its own.
     pub(crate) disk: Option<u32>,
+    /// Further variables of the environment of every daemon.
+    pub(crate) environment: Vec<(String, String)>,
     /// The machine that daemons run on, if its clock or its disk is to be bad.
     pub(crate) shim: Option<Shim>,
 }
@@ -88,6 +90,7 @@ impl Terms {
         if let Some(shim) = &self.shim {
             command.envs(shim.environment());
         }
+        command.envs(self.environment.iter().cloned());
         command
     }
 }
@@ -139,6 +142,12 @@ impl Plan {
     pub(crate) fn nameserver_flags(mut self, flags: &[&str]) -> Self {
         let flags = flags.iter().map(|&flag| flag.to_owned());
         self.nameserver_flags.extend(flags);
+        self
+    }
+
+    /// With daemons that have these variables in their environment.
+    pub(crate) fn environment(mut self, variables: &[(String, String)]) -> Self {
+        self.terms.environment.extend_from_slice(variables);
         self
     }
 

@@ -129,6 +129,18 @@ pub(crate) fn start_command_with(
     Process::start(subcommand, command, dir)
 }
 
+/// Starts another program than this one in `dir`, with these variables in its environment.
+pub(crate) fn start_program(
+    program: &Path,
+    dir: &Path,
+    environment: &[(String, String)],
+    arguments: &[&str],
+) -> Process {
+    let mut command = process::command(program, dir);
+    command.envs(environment.iter().cloned()).args(arguments);
+    Process::start("program", command, dir)
+}
+
 impl Broker {
     /// Runs a client command of the program on this broker, in its directory.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {

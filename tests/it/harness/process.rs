@@ -28,7 +28,8 @@ pub(crate) struct Process {
 pub(crate) fn command(program: &Path, dir: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PYROXENE_") {
+        let shown = name.to_string_lossy();
+        if shown.starts_with("PYROXENE_") || shown.starts_with("OTEL_") || shown == "TRACEPARENT" {
             command.env_remove(name);
         }
     }

@@ -4,7 +4,7 @@ use super::request;
 use crate::harness::{SecuredBroker, eventually, http::Request};
 
 /// What each path answers an admin, a user who may call `calculator` alone, and nobody.
-const PATHS: [(&str, &str, &str, [u16; 3]); 20] = [
+const PATHS: [(&str, &str, &str, [u16; 3]); 21] = [
     ("GET", "/v1/objects", "", [200, 200, 401]),
     ("GET", "/v1/objects/calculator", "", [200, 200, 401]),
     (
@@ -17,6 +17,7 @@ const PATHS: [(&str, &str, &str, [u16; 3]); 20] = [
     ("GET", "/v1/workers", "", [200, 200, 401]),
     ("POST", "/v1/workers/w9/drain", "", [404, 403, 401]),
     ("GET", "/v1/nameservers", "", [200, 200, 401]),
+    ("GET", "/v1/clients", "", [200, 200, 401]),
     (
         "POST",
         "/v1/tasks",
@@ -69,6 +70,17 @@ async fn every_path_has_the_rights_of_its_caller() {
             let (status, body) = send(caller.clone()).await;
             assert_eq!(status, expected, "{caller:?}: {body}");
         }
+    }
+    // A user does not see who else was here.
+    for (user, token, sees_root) in [("root", &root, true), ("uma", &uma, false)] {
+        let clients = request(&broker, "GET", "/v1/clients").basic(user, token);
+        let clients = clients.send().await.json();
+        let is_listed = |name: &str| {
+            let mut clients = clients.as_array().unwrap().iter();
+            clients.any(|one| one["name"] == name)
+        };
+        assert!(is_listed("uma") && is_listed("w1"), "{clients}");
+        assert_eq!(is_listed("root"), sees_root, "{clients}");
     }
 }
 

@@ -119,3 +119,37 @@ async fn the_description_of_the_api_has_every_object() {
         );
     }
 }
+
+/// The sum of a series of all calls over 5 minutes.
+async fn calls_in_history(broker: &Broker) -> f64 {
+    let stats = request(broker, "GET", "/v1/stats?range=5m").send().await;
+    let stats = stats.json();
+    let calls = stats["objects"]["echo"]["calls"].as_array();
+    let values = calls.into_iter().flatten();
+    values.filter_map(serde_json::Value::as_f64).sum::<f64>()
+}
+
+#[tokio::test]
+async fn the_history_outlives_the_name_server() {
+    let mut broker = Broker::start().one_store().workers(1).await;
+    for _ in 0..6 {
+        let call = request(&broker, "POST", "/v1/objects/echo/echo").json("[1]");
+        assert_eq!(call.send().await.status, 200);
+    }
+    let measured = eventually("the calls are measured", || async {
+        match calls_in_history(&broker).await {
+            calls if calls >= 3.0 => Ok(calls),
+            calls => Err(format!("{calls} calls/s")),
+        }
+    })
+    .await;
+    broker.nameserver(0).terminate().await;
+    broker.nameserver(0).restart().await;
+    eventually("the calls of the life before", || async {
+        match calls_in_history(&broker).await {
+            calls if calls >= measured => Ok(()),
+            calls => Err(format!("{calls} calls/s")),
+        }
+    })
+    .await;
+}

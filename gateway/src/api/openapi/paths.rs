@@ -135,6 +135,15 @@ pub(super) fn fixed() -> Map<String, Value> {
             ),
         ),
         (
+            "/v1/clients",
+            read(
+                "clients.list",
+                "The people, task clients and workers that were here, those first that were seen last",
+                &[],
+                list("Client"),
+            ),
+        ),
+        (
             "/v1/nameservers",
             read(
                 "nameservers.list",

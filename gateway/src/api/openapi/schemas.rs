@@ -3,19 +3,26 @@
 use super::object;
 use serde_json::{Map, Value, json};
 
+/// What a duration looks like.
+const DURATION: &str = "^[1-9][0-9]{0,5}(ms|s|m|h)$";
+
 /// The types by name.
 pub(super) fn fixed() -> Map<String, Value> {
     let text = || json!({"type": "string"});
     let maybe_text = || json!({"type": ["string", "null"]});
     let count = || json!({"type": "integer", "minimum": 0});
     let list = |name: &str| json!({"type": "array", "items": {"$ref": format!("#/components/schemas/{name}")}});
+    let anything = json!({"type": "object", "additionalProperties": true});
     let state = json!({"enum": ["ready", "draining"]});
     let task_state = json!({"enum": ["queued", "running", "succeeded", "failed", "cancelled"]});
-    let duration = json!({"$ref": "#/components/schemas/Duration"});
+    let name = json!({"type": "string", "minLength": 1});
+    let key = json!({"type": ["string", "null"], "minLength": 1, "maxLength": 128});
+    // A delay is shorter than a deadline, which no schema can say.
+    let maybe_duration = |example: &str| json!({"type": ["string", "null"], "pattern": DURATION, "examples": [example]});
     let all = [
         (
             "Duration",
-            json!({"type": "string", "pattern": "^[1-9][0-9]{0,5}(ms|s|m|h)$", "examples": ["500ms", "10s", "5m"]}),
+            json!({"type": "string", "pattern": DURATION, "examples": ["500ms", "10s", "5m"]}),
         ),
         (
             "Problem",
@@ -58,8 +65,8 @@ pub(super) fn fixed() -> Map<String, Value> {
                 "type": "object",
                 "properties": {
                     "interface": text(), "version": count(), "doc": text(),
-                    "methods": {"type": "array", "items": {"type": "object"}},
-                    "$defs": {"type": "object"},
+                    "methods": {"type": "array", "items": anything},
+                    "$defs": anything,
                 },
                 "required": ["interface", "version", "doc", "methods"],
             }),
@@ -70,6 +77,13 @@ pub(super) fn fixed() -> Map<String, Value> {
                 "name": text(), "endpoint": text(), "pid": count(), "host": text(), "state": state,
                 "in_flight": count(), "queue": count(), "capacity": count(), "calls": count(),
                 "objects": {"type": "array", "items": text()},
+            })),
+        ),
+        (
+            "Client",
+            object(json!({
+                "name": text(), "kind": {"enum": ["person", "task client", "worker"]},
+                "state": {"enum": ["here", "gone"]}, "place": text(), "first_seen": text(), "last_seen": text(),
             })),
         ),
         (
@@ -89,12 +103,13 @@ pub(super) fn fixed() -> Map<String, Value> {
             json!({
                 "type": "object",
                 "properties": {
-                    "object": text(), "method": text(),
-                    "args": {"type": ["object", "array", "null"]},
+                    "object": name, "method": name,
+                    "args": {"type": ["object", "array", "null"], "additionalProperties": true, "items": {}},
                     "priority": {"type": "integer", "minimum": -2_147_483_648_i64, "maximum": 2_147_483_647},
-                    "delay": duration, "deadline": duration, "backoff": duration, "run_limit": duration,
-                    "max_attempts": {"type": "integer", "minimum": 1, "maximum": 1000},
-                    "key": {"type": "string", "minLength": 1, "maxLength": 128}, "worker": text(),
+                    "delay": maybe_duration("500ms"), "deadline": maybe_duration("1h"),
+                    "backoff": maybe_duration("1s"), "run_limit": maybe_duration("30m"),
+                    "max_attempts": {"type": ["integer", "null"], "minimum": 1, "maximum": 1000},
+                    "key": key, "worker": maybe_text(),
                 },
                 "required": ["object", "method"],
                 "additionalProperties": false,
@@ -137,14 +152,14 @@ pub(super) fn fixed() -> Map<String, Value> {
         (
             "Topic",
             object(
-                json!({"name": text(), "first": count(), "head": count(), "bytes": count(), "retention": {"type": "object"}}),
+                json!({"name": text(), "first": count(), "head": count(), "bytes": count(), "retention": anything}),
             ),
         ),
         (
             "NewEntry",
             json!({
                 "type": "object",
-                "properties": {"text": text(), "json": {}, "base64": text(), "key": {"type": "string", "minLength": 1, "maxLength": 128}},
+                "properties": {"text": text(), "json": {}, "base64": text(), "key": key},
                 "oneOf": [{"required": ["text"]}, {"required": ["json"]}, {"required": ["base64"]}],
                 "additionalProperties": false,
             }),
@@ -165,7 +180,7 @@ pub(super) fn fixed() -> Map<String, Value> {
             "WhoAmI",
             object(json!({
                 "authentication": {"type": "boolean"}, "user": maybe_text(), "role": maybe_text(),
-                "allow": {"type": ["array", "null"]}, "address": text(), "limits": {"type": "object"},
+                "allow": {"type": ["array", "null"]}, "address": text(), "limits": anything,
                 "nameserver": maybe_text(), "version": text(),
             })),
         ),
@@ -203,7 +218,7 @@ pub(super) fn fixed() -> Map<String, Value> {
         ),
         (
             "Health",
-            json!({"type": "object", "properties": {"status": text(), "checks": {"type": "object"}}, "required": ["status"]}),
+            json!({"type": "object", "properties": {"status": text(), "checks": anything}, "required": ["status"]}),
         ),
     ];
     let all = all

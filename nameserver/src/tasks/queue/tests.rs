@@ -15,6 +15,7 @@ pub(in crate::tasks) fn taken_of(submitter: &str, priority: i64) -> OwnedTask {
 pub(in crate::tasks) fn taken(priority: i64, id: StoredTaskId) -> OwnedTask {
     OwnedTask {
         task: ClaimedTask {
+            trace: None,
             id,
             object: "o".to_owned(),
             method: "m".to_owned(),

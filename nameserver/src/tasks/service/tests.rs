@@ -1,6 +1,7 @@
 //! The answer to a call that waits for a task that another name server ends.
 
 use super::*;
+use crate::visitors::VisitorLog;
 use crate::{limits::Limiter, tasks::TaskContext};
 use pyroxene_common::{
     channel::Dispatch,
@@ -28,7 +29,8 @@ async fn whoever_waits_is_told_the_result_even_if_the_time_is_up_as_the_task_end
     let elsewhere = Store::open(&url, options).await.unwrap();
     let unlimited = LimitOverrides::default();
     let limiter = Limiter::new(unlimited.clone(), &unlimited);
-    let service = TaskContext::new(here.clone(), Arc::new(limiter), None).service();
+    let service =
+        TaskContext::new(here.clone(), Arc::new(limiter), None, VisitorLog::default()).service();
     let owner = elsewhere.lease(Duration::from_secs(60)).await.unwrap();
     for _ in 0..20 {
         let task = NewStoredTask::new("echo", "echo", b"{}".to_vec());
@@ -68,7 +70,7 @@ async fn a_call_takes_little_room_whatever_the_others_need() {
     let store = Store::open(&url, options).await.unwrap();
     let unlimited = LimitOverrides::default();
     let limiter = Arc::new(Limiter::new(unlimited.clone(), &unlimited));
-    let service = TaskContext::new(store, limiter, None).service();
+    let service = TaskContext::new(store, limiter, None, VisitorLog::default()).service();
     let service = Arc::new(ServiceDispatch::<Interface, _>::new(service));
     let call = service.dispatch(tarpc::context::current(), TasksRequest::Counts {});
     // Every call's future is moved several times before it runs.

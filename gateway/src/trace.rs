@@ -1,0 +1,77 @@
+//! The trace of a request: the one that its `traceparent` names, or a new one. What is called for it belongs to it.
+
+use axum::{
+    extract::{MatchedPath, Request},
+    http::{HeaderMap, HeaderName, HeaderValue, Method},
+    middleware::Next,
+    response::Response,
+};
+use pyroxene_common::{
+    scope::Scope,
+    spans::{Span, SpanKind, new_root, parse_traceparent, traceparent, unrecorded},
+};
+use std::time::Duration;
+use tarpc::context::{self, Context};
+use tokio::time::Instant;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The deadline of a request as such. The calls that are made for it have their own.
+const REQUEST_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Answers a request of the API in its trace. The answer has a `traceparent` too.
+pub(crate) async fn trace(request: Request, next: Next) -> Response {
+    let given = given(request.headers());
+    // What only looks, as the dashboard does all the time, begins no trace.
+    let changes = *request.method() == Method::POST;
+    if !request.uri().path().starts_with("/v1/") || (given.is_none() && !changes) {
+        return next.run(request).await;
+    }
+    let mut trace = given.unwrap_or_else(new_root);
+    let path = request.extensions().get::<MatchedPath>();
+    let path = path.map_or("/", MatchedPath::as_str).to_owned();
+    let method = request.method().clone();
+    let mut span = Span::begin(&trace, SpanKind::Server, || format!("{method} {path}"));
+    if let Some(span) = &mut span {
+        trace = span.context();
+        span.set("http.request.method", method.as_str());
+        span.set("http.route", path.as_str());
+        span.set("url.path", request.uri().path());
+    }
+    // Whoever began it has to name a span, even one that nobody records.
+    trace = unrecorded(trace);
+    let scope = Scope {
+        call: Some(call(trace)),
+        ..Scope::default()
+    };
+    let mut response = scope.wrap(Box::pin(next.run(request))).await;
+    let status = response.status();
+    if let Some(span) = &mut span {
+        span.set("http.response.status_code", i64::from(status.as_u16()));
+        match status.is_server_error() {
+            true => span.fail(status.canonical_reason().unwrap_or("a server's error")),
+            false => span.done(),
+        }
+    }
+    if let Ok(value) = HeaderValue::try_from(traceparent(&trace)) {
+        response.headers_mut().insert(TRACEPARENT, value);
+    }
+    response
+}
+
+/// The trace that a request names. Two headers name none.
+fn given(headers: &HeaderMap) -> Option<tarpc::trace::Context> {
+    let mut all = headers.get_all(TRACEPARENT).iter();
+    match (all.next(), all.next()) {
+        (Some(value), None) => parse_traceparent(value.to_str().ok()?),
+        _ => None,
+    }
+}
+
+/// The call that the calls for a request are nested in.
+fn call(trace: tarpc::trace::Context) -> Context {
+    let mut context = context::current();
+    context.deadline = (Instant::now() + REQUEST_TIME).into_std();
+    context.trace_context = trace;
+    context
+}
