@@ -1,3 +1,5 @@
+#![allow(deprecated)] // A parameter that is a list of bytes is tested.
+
 use super::*;
 use crate::{PyValue, envelope::Envelope, server::PyroItem};
 use futures::{StreamExt, TryStreamExt, stream};
