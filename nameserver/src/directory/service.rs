@@ -1,5 +1,6 @@
 //! The directory as an object: answers the interface's calls, lets watchers wait, and expires leases.
 
+mod addresses;
 mod exclusive;
 mod shared_names;
 mod watchers;
@@ -8,7 +9,7 @@ use super::{
     InstanceDirectory, Listing, Selection, SessionOwner,
     names::{check_name, check_worker_address, parse_address},
     permission::check_may_host,
-    targets::{KnownNameServers, check_pyro_target, check_target},
+    targets::check_target,
 };
 use crate::{limits::Limiter, long_poll::time_to_wait};
 pub(crate) use exclusive::NameStore;
@@ -117,33 +118,6 @@ impl DirectoryService {
         self
     }
 
-    /// Sets the address at which the name server listens, and the advertised one: no static name may lead
-    /// there.
-    pub(crate) fn set_own_addresses(&self, own: &Endpoint, advertised: Option<Endpoint>) {
-        // A name server listens once in its life.
-        let _ = self.own_addresses.set((own.clone(), advertised));
-    }
-
-    /// The known addresses of name servers.
-    fn known_nameservers(&self) -> KnownNameServers {
-        let (own, advertised) = match self.own_addresses.get() {
-            Some((own, advertised)) => (Some(own.clone()), advertised.clone()),
-            None => (None, None),
-        };
-        let shared = self.lock();
-        let peers = shared.peers.iter();
-        KnownNameServers {
-            own,
-            advertised,
-            peers: peers.filter_map(|address| address.parse().ok()).collect(),
-        }
-    }
-
-    /// Refuses the address of a Pyro object that is one of a name server.
-    pub(crate) async fn check_pyro_target(&self, target: &Endpoint) -> Result<(), DirectoryError> {
-        Box::pin(check_pyro_target(&self.known_nameservers(), target)).await
-    }
-
     /// Keeps static names in the store, and takes over those that are in it.
     ///
     /// # Errors
@@ -186,11 +160,6 @@ impl DirectoryService {
         });
         // It cannot fail.
         let _: Result<(), DirectoryError> = draining;
-    }
-
-    /// Sets the addresses of the name servers over the same store.
-    pub(crate) fn know_peers(&self, addresses: Vec<String>) {
-        self.lock().peers = addresses;
     }
 
     /// Expires leases until `shutdown` resolves.
