@@ -270,7 +270,7 @@ impl Traced {
         let environment = collector.environment();
         let broker = Broker::start()
             .environment(&environment)
-            .worker("w1", &["--objects", "echo"])
+            .worker("w1", &[])
             .await;
         let nameserver = (RELAY.to_owned(), broker.addresses());
         let relay = start_program(
@@ -406,7 +406,7 @@ async fn what_is_in_an_argument_is_in_no_span() {
     let environment = collector.environment();
     let broker = Broker::start()
         .environment(&environment)
-        .worker("w1", &["--objects", "echo"])
+        .worker("w1", &[])
         .await;
     let addresses = broker.addresses();
     // The object's own error quotes the one, and the worker the other, which is no number.

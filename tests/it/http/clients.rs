@@ -28,7 +28,7 @@ async fn seen(broker: &Broker, name: &str, kind: &str, state: &str, place: &str)
 async fn people_task_clients_and_workers_are_known_after_a_restart() {
     let mut broker = Broker::start()
         .one_store()
-        .worker("w1", &["--objects", "chat,echo"])
+        .worker("w1", &["--objects", "chat"])
         .await;
     let address = broker.worker("w1").address().to_owned();
     let joined = request(&broker, "POST", "/v1/objects/chat/join")
