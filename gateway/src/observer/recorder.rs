@@ -117,7 +117,9 @@ impl Recorder {
                 return false;
             }
         };
-        let Ok(unpacked) = offload(move || unpack(&packed, steady_clock::now_ms())).await else {
+        let Ok(unpacked) =
+            offload("history", move || unpack(&packed, steady_clock::now_ms())).await
+        else {
             return false;
         };
         match unpacked {
@@ -132,7 +134,7 @@ impl Recorder {
     /// Keeps the history, unless one is kept that is younger than `min_age`.
     async fn keep(&self, keeper: &dyn SnapshotKeeper, min_age: Duration) {
         let bytes = self.lock().to_bytes();
-        let Ok(packed) = offload(move || pack(&bytes)).await else {
+        let Ok(packed) = offload("history", move || pack(&bytes)).await else {
             return;
         };
         if let Err(error) = keeper.save(SNAPSHOT, packed, min_age).await {
