@@ -1,6 +1,6 @@
 use super::*;
 use pyroxene_client::ClientConfig;
-use pyroxene_common::interceptor::Interceptor;
+use pyroxene_common::interceptor::{InterceptedCall, Interceptor};
 use pyroxene_objects::interfaces::echo::{
     Echo as EchoInterface,
     echo::{EchoRequest, EchoResponse},
