@@ -3,6 +3,7 @@ import socket
 import sys
 
 import Pyro5.api
+import Pyro5.errors
 
 ns = Pyro5.api.locate_ns()
 tags = {"pyroxene.instance"}
@@ -14,8 +15,12 @@ for name, uri in (
     ("odd.socket", "PYRO:o@./u:/nowhere/socket"),
     ("odd.name", "PYRONAME:odd.silent"),
     ("odd.meta", "PYROMETA:odd"),
-    ("odd.name-server", "PYRO:o@%s" % ns._pyroUri.location),
 ):
     ns.register(name, uri, metadata=tags)
+try:
+    ns.register("odd.name-server", "PYRO:o@%s" % ns._pyroUri.location, metadata=tags)
+    raise AssertionError("a name leads to the name server itself")
+except Pyro5.errors.NamingError as error:
+    assert "is this name server" in str(error), error
 print("ready", flush=True)
 sys.stdin.read()
