@@ -136,7 +136,7 @@ impl Dispatcher {
         while let Some(action) = self.scheduler.next_action() {
             let store = self.shared.store.clone();
             match action {
-                Action::Start(running, task) => self.start(running, task),
+                Action::Start(running, task) => self.start(running, *task),
                 Action::Abort(running) => drop(self.sent.remove(running)),
                 Action::AbortAll => self.sent.drain().for_each(drop),
                 Action::Record(ended) => self.results.add(ended),

@@ -85,7 +85,7 @@ pub(super) enum Event {
 #[derive(Debug, PartialEq)]
 pub(super) enum Action {
     /// Send a task to a worker. [`Event::Ended`] follows.
-    Start(AttemptKey, OwnedTask),
+    Start(AttemptKey, Box<OwnedTask>),
     /// End the call of an attempt. Nothing follows.
     Abort(AttemptKey),
     /// End all calls. Nothing follows.

@@ -108,7 +108,8 @@ impl Scheduler {
                     since: now,
                 };
                 earlier.extend(self.sent.insert(running.id, sent));
-                self.actions.push_back(Action::Start(running, taken));
+                self.actions
+                    .push_back(Action::Start(running, Box::new(taken)));
             }
         }
         // A task that was taken from this name server without its notice has come back to it.
