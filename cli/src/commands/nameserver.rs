@@ -66,8 +66,8 @@ pub(crate) struct NameServerCommandArguments {
     /// port 9091 of every interface
     #[arg(long, value_name = "ADDRESS", env = "PYROXENE_PYRO_BROADCAST", num_args = 0..=1, default_missing_value = "0.0.0.0:9091")]
     pyro_broadcast: Option<SocketAddr>,
-    /// Pyro's clients reach every object through this name server, which balances each call; without this flag,
-    /// they reach only objects with the tag 'pyroxene.balanced' through it
+    /// Pyro's clients reach every object through a name server, which balances each call; without this flag,
+    /// they reach only objects with the tag 'pyroxene.balanced' so
     #[arg(long, env = "PYROXENE_PYRO_BALANCED", value_parser = YesOrNo)]
     pyro_balanced: bool,
     #[command(flatten)]

@@ -69,7 +69,8 @@ pub(crate) struct UpArguments {
     /// Refuse to start workers if there are no accounts in that database yet, instead of making empty tables
     #[arg(long, env = ACCOUNTS_MUST_EXIST_VARIABLE, value_parser = YesOrNo)]
     accounts_must_exist: bool,
-    /// Pyro's clients reach every object by way of a name server, which balances each call by itself
+    /// Pyro's clients reach every object through a name server, which balances each call; without this flag,
+    /// they reach only objects with the tag 'pyroxene.balanced' so
     #[arg(long, env = "PYROXENE_PYRO_BALANCED", value_parser = YesOrNo)]
     pyro_balanced: bool,
     /// Print the documented JSON
