@@ -17,7 +17,7 @@ mod shared_revocations;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use callers::{GATEWAY, LocalCallers};
+pub(crate) use callers::LocalCallers;
 pub(crate) use delegation::TaskSubmitter;
 pub(crate) use limits::LimitsReporter;
 pub(crate) use pyro_logins::pyro_door;

@@ -5,7 +5,7 @@
 
 mod notes;
 
-use crate::{access::GATEWAY, directory::DirectoryService};
+use crate::directory::DirectoryService;
 use notes::VisitorNotes;
 use parking_lot::Mutex;
 use pyroxene_common::{
@@ -24,6 +24,9 @@ use std::{
 };
 use tarpc::context::{self, Context};
 use tokio::time::{sleep, timeout};
+
+/// The name of every caller of a gateway: it is not the name of a program.
+pub(crate) const GATEWAY: &str = "gateway";
 
 /// How often workers are looked at, and notes are written.
 const INTERVAL: Duration = Duration::from_secs(5);

@@ -25,7 +25,7 @@ use crate::{
 const PATH: &str = "/v1/objects/echo/echo";
 
 /// 64 bytes of JSON: the one argument of `echo`.
-const BODY: &str = r#"["0123456789012345678901234567890123456789012345678901234567890"]"#;
+const BODY: &str = r#"["012345678901234567890123456789012345678901234567890123456789"]"#;
 
 /// Serves the handler that the name server is compared with.
 pub(crate) async fn serve_peer() -> Result<()> {

@@ -2,6 +2,7 @@
 //! have over a connection of its own.
 
 use super::{TicketAuthority, own_caller};
+use crate::visitors::GATEWAY;
 use futures::future::BoxFuture;
 use pyroxene_client::{
     CallerAccess, CallerCredentials, CallerLogin, ClientConfig, SnapshotKeeper, TicketSource,
@@ -15,9 +16,6 @@ use pyroxene_common::{
 };
 use pyroxene_store::{NewSnapshot, Store};
 use std::{sync::Arc, time::Duration};
-
-/// What every caller of such a program is called, which so has no name of its own.
-pub(crate) const GATEWAY: &str = "gateway";
 
 /// The callers of one name server.
 #[derive(Clone, Debug)]

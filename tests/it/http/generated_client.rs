@@ -51,12 +51,7 @@ async fn a_client_that_is_generated_from_the_description_compiles_and_calls() {
         eprintln!("SKIPPED: npm does not get openapi-typescript and openapi-fetch: {why}");
         return;
     }
-    let broker = Broker::start()
-        .worker(
-            "w1",
-            &["--objects", "calculator,text,hash,echo,counter,chat"],
-        )
-        .await;
+    let broker = Broker::start().workers(1).await;
     let description = request(&broker, "GET", "/openapi.json").send().await;
     assert_eq!(description.status, 200);
     fs::write(dir.path().join("openapi.json"), description.body).unwrap();

@@ -31,7 +31,8 @@ async fn http_at_an_address_of_its_own_is_not_on_the_name_servers_port() {
     // The port of the name server speaks its own protocol alone.
     let refused = Request::new(&broker.addresses(), "GET", "/healthz");
     let refused = tokio::spawn(async move { refused.send().await.status }).await;
-    assert!(refused.is_err(), "{refused:?}");
+    // It hangs up, or says what it speaks.
+    assert!(matches!(refused, Err(_) | Ok(400)), "{refused:?}");
     let pinged = broker.run(&["ping", "--json"]).await.json();
     assert_eq!(pinged[0]["ok"], true);
 }
@@ -41,5 +42,6 @@ async fn without_http_the_name_server_answers_no_request() {
     let broker = Broker::start().nameserver_flags(&["--http", "off"]).await;
     let refused = Request::new(&broker.addresses(), "GET", "/healthz");
     let refused = tokio::spawn(async move { refused.send().await.status }).await;
-    assert!(refused.is_err(), "{refused:?}");
+    // It hangs up, or says what it speaks.
+    assert!(matches!(refused, Err(_) | Ok(400)), "{refused:?}");
 }
