@@ -15,8 +15,9 @@ use crate::{
     uri::PyroUri,
 };
 use calls::BridgeDispatch;
+#[cfg(feature = "serve")]
+use pyroxene_common::access::denials::denied;
 use pyroxene_common::{
-    access::denials::denied,
     byte_budget::ByteBudget,
     channel::{ConnectionContext, SessionLimits, Settings, serve},
     hello::{self, HelloRefusal, RefusalCode, Welcome},
@@ -53,6 +54,12 @@ pub struct PyroTarget {
     pub repeatable: Vec<String>,
     /// Whose rights its calls have if that is another one than this process.
     pub rights: Option<CallerRights>,
+}
+
+/// The message of a denied call. Only a program that serves callers calls for others, and logs denials.
+#[cfg(not(feature = "serve"))]
+fn denied(Identity { name, role, .. }: &Identity, what: &str) -> String {
+    format!("'{name}' ({role}) may not call {what}")
 }
 
 impl PyroTarget {
