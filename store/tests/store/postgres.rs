@@ -258,11 +258,18 @@ async fn what_an_earlier_version_stored_is_counted() {
     store.submit(vec![call("calc"), large]).await.unwrap();
     store.close().await.unwrap();
     let url = url(&place);
-    execute(&url, "DROP TABLE name_servers".to_owned()).await;
-    execute(&url, "DROP TABLE task_usage".to_owned()).await;
-    execute(&url, "ALTER TABLE tasks DROP COLUMN run_limit".to_owned()).await;
-    let drop = "ALTER TABLE tasks DROP COLUMN certificate_role";
-    execute(&url, drop.to_owned()).await;
+    for table in [
+        "name_servers",
+        "task_usage",
+        "visitors",
+        "snapshots",
+        "drains",
+    ] {
+        execute(&url, format!("DROP TABLE {table}")).await;
+    }
+    for column in ["run_limit", "certificate_role", "trace"] {
+        execute(&url, format!("ALTER TABLE tasks DROP COLUMN {column}")).await;
+    }
     execute(&url, "UPDATE pyroxene_schema SET version = 5".to_owned()).await;
     let store = place.open().await;
     let (own, all) = store.usage("").await.unwrap();
