@@ -1,7 +1,9 @@
 //! A child process that cannot outlive its test.
 
 use super::{in_time, seconds};
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process, prlimit, waitid,
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -128,9 +130,12 @@ impl Process {
         self.exit().await;
     }
 
-    /// Stops its clock, so to speak: it keeps its sockets and answers nothing.
+    /// Stops its clock, so to speak: it keeps its sockets and answers nothing. Returns once all of
+    /// its threads stand still: one that runs on another processor goes on for a while.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::STOP);
+        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(self.pid), stopped).unwrap();
     }
 
     /// Ends what [`freeze`](Self::freeze) began.
