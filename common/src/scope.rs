@@ -189,13 +189,18 @@ pub struct Caller {
     pub login: LoginChallenge,
 }
 
+/// The address of a peer without the port: all connections of a host are one caller.
+pub fn host_of(address: &str) -> &str {
+    match address.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => address,
+    }
+}
+
 impl Caller {
     /// The address without the port.
     pub fn host(&self) -> &str {
-        match self.address.rsplit_once(':') {
-            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-            _ => &self.address,
-        }
+        host_of(&self.address)
     }
 
     /// The name by which it takes turns with other callers: that of its identity, or its host without one.

@@ -27,7 +27,7 @@ use futures::future::{BoxFuture, FutureExt, ready};
 use pyroxene_common::{
     channel::{BusyPoll, DEFAULT_BUSY_POLL},
     identity::Identity,
-    scope::Caller,
+    scope::{Caller, host_of},
     wire::HELLO_TIMEOUT,
 };
 use std::{fmt, io, sync::Arc};
@@ -82,11 +82,7 @@ impl PyroCaller {
     pub fn turn_name(&self) -> &str {
         match &self.identity {
             Some(identity) => &identity.name,
-            // Without the port: all connections of a host are one caller.
-            None => self
-                .address
-                .rsplit_once(':')
-                .map_or(&*self.address, |(host, _)| host),
+            None => host_of(&self.address),
         }
     }
 

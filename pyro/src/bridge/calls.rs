@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     PyValue,
-    apart::{apart, size_of},
+    apart::{apart, is_small, size_of},
     client::{PyroClientError, PyroConnection, PyroResult},
     exception::PyException,
     limits::MAX_BATCH,
@@ -91,8 +91,7 @@ impl<I: Interface> BridgeDispatch<I> {
         arguments: &str,
         is_repeatable: bool,
     ) -> Result<PyroResult, PyroFailure> {
-        let text = arguments.to_owned();
-        let split = self.apart(text.len(), move || split(&text)).await;
+        let split = self.read(arguments, split).await;
         let split = split.and_then(|split| split.map_err(invalid));
         let (positional, named) = split.map_err(PyroFailure::Other)?;
         self.call_with(method, positional, named, is_repeatable)
@@ -167,6 +166,19 @@ impl<I: Interface> BridgeDispatch<I> {
         done.map_err(|error| failed(error.kind(), error.to_string()))
     }
 
+    /// Reads a text, in turns of the callers.
+    async fn read<T: Send + 'static>(
+        &self,
+        text: &str,
+        reading: fn(&str) -> T,
+    ) -> Result<T, CallFailure> {
+        if is_small(text.len()) {
+            return Ok(reading(text));
+        }
+        let text = text.to_owned();
+        self.apart(text.len(), move || reading(&text)).await
+    }
+
     /// Answers a call of `Invoke`, given as its method and the JSON of its arguments.
     async fn invoke(&self, invoke: &Method, arguments: &str) -> Result<I::Response, CallFailure> {
         if invoke.name == "describe" {
@@ -178,9 +190,7 @@ impl<I: Interface> BridgeDispatch<I> {
         let wanted: Map<String, Value> = serde_json::from_str(arguments).map_err(unreadable)?;
         let text = |key: &str| wanted.get(key).and_then(Value::as_str).unwrap_or_default();
         let (method, arguments) = (text("method"), text("arguments"));
-        let literal = arguments.to_owned();
-        let reading = move || literal::read_arguments(&literal);
-        let (called, form) = match self.apart(arguments.len(), reading).await? {
+        let (called, form) = match self.read(arguments, literal::read_arguments).await? {
             None => {
                 let called = self.call(method, arguments, invoke.repeatable);
                 (called.await, Form::Json)
