@@ -2,7 +2,7 @@
 //! its file, all others in `errors`.
 
 mod errors;
-mod hints;
+mod problem_hints;
 mod usage;
 
 pub(crate) use errors::without_answer;
@@ -96,7 +96,7 @@ impl Failure {
     /// Adds the hint for a problem, if it is known.
     #[must_use]
     pub(crate) fn hint_at(self, problem: Option<Problem>) -> Self {
-        self.hint_if_known(problem.map(hints::hint))
+        self.hint_if_known(problem.map(problem_hints::hint))
     }
 
     /// The failure of a command that had a deadline. If the deadline has passed, what was unavailable may have

@@ -1,6 +1,6 @@
 //! The failures for errors that several commands have.
 
-use super::{Exit, Failure, hints};
+use super::{Exit, Failure, problem_hints};
 use pyroxene_certs::CertsError;
 use pyroxene_client::{CallError, DynamicError, InvalidConfig, Problem, TaskError};
 use pyroxene_common::{
@@ -138,7 +138,7 @@ impl From<TaskError> for Failure {
             TaskError::Unknown { .. } => Some("see 'pyroxene tasks list'".to_owned()),
             TaskError::MaybeSubmitted { keys, .. } => resubmit_hint(keys),
             TaskError::MaybeChanged { id, .. } => Some(format!("see 'pyroxene tasks show {id}'")),
-            _ => error.problem().map(hints::hint).map(str::to_owned),
+            _ => error.problem().map(problem_hints::hint).map(str::to_owned),
         };
         Self::new(exit, sentence).hint_if_known(hint)
     }
