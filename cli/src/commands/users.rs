@@ -76,9 +76,14 @@ struct UserAddArguments {
     /// The role, which decides which kinds of requests the user may make
     #[arg(long, value_name = "ROLE", env = "PYROXENE_USERS_ROLE", value_parser = role_parser())]
     role: Role,
-    /// The objects to which the role applies, such as 'calculator', 'accounts.query' for one method, or
-    /// 'accounts.q*'; may be given more than once [default: *, and nothing for an observer]
-    #[arg(long, value_name = "PATTERN", env = "PYROXENE_USERS_ALLOW")]
+    /// The objects to which the role applies, separated by commas, such as 'calculator', 'accounts.query' for
+    /// one method, or 'accounts.q*'; may be given more than once [default: *, and nothing for an observer]
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        env = "PYROXENE_USERS_ALLOW",
+        value_delimiter = ','
+    )]
     allow: Vec<Pattern>,
     /// A limit, such as 'tasks=1000' or 'task_bytes=1GiB'; may be given more than once [default: the limits
     /// that 'pyroxene limits' shows]

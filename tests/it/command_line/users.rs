@@ -84,13 +84,13 @@ async fn a_token_is_printed_alone_and_kept_nowhere() {
 async fn list_shows_everything_but_hashes() {
     let scene = Scene::new();
     scene.add("ana", &["--role", "admin"]).await;
-    let allow = ["--role=user", "--allow=a.q*", "--allow=calculator"];
+    let allow = ["--role=user", "--allow=a.q*,text", "--allow=calculator"];
     scene.add("bob", &allow).await;
     let ran = scene.users(&["list"]).await;
     let expected = "\
-NAME  ROLE   ALLOW            LIMITS  STATE
-ana   admin  *                        active
-bob   user   a.q* calculator          active";
+NAME  ROLE   ALLOW                 LIMITS  STATE
+ana   admin  *                             active
+bob   user   a.q* text calculator          active";
     assert_eq!(ran.out(), expected);
 
     assert!(scene.users(&["revoke", "bob"]).await.out().is_empty());
@@ -105,7 +105,7 @@ bob   user   a.q* calculator          active";
     }
     let expected = json!([
         {"name": "ana", "role": "admin", "allow": ["*"], "limits": {}, "certificate": false, "issued": null, "revoked": null},
-        {"name": "bob", "role": "user", "allow": ["a.q*", "calculator"], "limits": {}, "certificate": false, "issued": null, "revoked": null},
+        {"name": "bob", "role": "user", "allow": ["a.q*", "text", "calculator"], "limits": {}, "certificate": false, "issued": null, "revoked": null},
     ]);
     assert_eq!(listed.to_string(), expected.to_string());
 }
