@@ -1,18 +1,13 @@
 //! One connection: HTTP/1.1 or HTTP/2, until it ends or the host drains.
 
-use axum::Router;
-use hyper::{
-    Request,
-    body::Incoming,
-    service::{Service, service_fn},
-};
+use crate::guard::GuardedRouter;
+use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
-    service::TowerToHyperService,
 };
 use pyroxene_common::tls::CertificateHolder;
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +41,7 @@ pub(crate) struct ConnectionInfo {
 
 /// Serves a connection. The future ends soon after `drain`: when the requests that run are answered.
 pub(crate) async fn serve<S>(
-    router: Router,
+    router: GuardedRouter,
     stream: S,
     info: ConnectionInfo,
     drain: CancellationToken,
@@ -54,10 +49,10 @@ pub(crate) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let peer = Arc::clone(&info.peer);
-    let router = TowerToHyperService::new(router);
     let answer = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(info.clone());
-        router.call(request)
+        let answer = router.clone().answer(request);
+        async { Ok::<_, Infallible>(answer.await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

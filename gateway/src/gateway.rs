@@ -4,10 +4,10 @@ use crate::{
     caller::Callers,
     config::GatewayConfig,
     connection::{self, ConnectionInfo},
+    guard::GuardedRouter,
     routes,
     state::GatewayState,
 };
-use axum::Router;
 use pyroxene_client::CallerAccess;
 use pyroxene_common::{
     host::{AUTHENTICATION_TIMEOUT, MAX_UNAUTHENTICATED_BYTES},
@@ -33,7 +33,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub struct Gateway {
     state: GatewayState,
-    router: Router,
+    router: GuardedRouter,
 }
 
 impl fmt::Debug for Gateway {
@@ -112,7 +112,7 @@ impl Gateway {
         connections.wait().await;
     }
 
-    pub(crate) fn router(&self) -> Router {
+    pub(crate) fn router(&self) -> GuardedRouter {
         self.router.clone()
     }
 }
@@ -120,7 +120,7 @@ impl Gateway {
 /// Serves a connection without TLS. One whose client has to log in may send as little before it does, and stay for as
 /// short a time, as on the name server's own port.
 async fn serve_plain(
-    router: Router,
+    router: GuardedRouter,
     socket: TcpStream,
     peer: SocketAddr,
     requires_login: bool,

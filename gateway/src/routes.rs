@@ -5,7 +5,7 @@ use crate::{
         access, calls, chat, clients, events, health, metrics, nameservers, objects, openapi,
         pages, stats, submissions, tasks, topics, workers,
     },
-    guard::guard,
+    guard::GuardedRouter,
     problem::Problem,
     state::GatewayState,
     trace,
@@ -13,7 +13,7 @@ use crate::{
 use axum::{
     Router,
     http::Method,
-    middleware::{from_fn, from_fn_with_state},
+    middleware::from_fn,
     routing::{MethodRouter, get, post},
 };
 
@@ -31,11 +31,11 @@ macro_rules! change {
     };
 }
 
-pub(crate) fn router(gateway: &GatewayState) -> Router {
+pub(crate) fn router(gateway: &GatewayState) -> GuardedRouter {
     let both = |read: MethodRouter<GatewayState>, change: MethodRouter<GatewayState>| {
         refuse_others(read.merge(change), "GET, HEAD, POST")
     };
-    Router::new()
+    let router = Router::new()
         .route("/v1/objects", read!(objects::list))
         .route("/v1/objects/{object}", read!(objects::describe))
         .route("/v1/objects/{object}/{method}", change!(calls::call))
@@ -71,8 +71,8 @@ pub(crate) fn router(gateway: &GatewayState) -> Router {
         .route("/assets/{*path}", read!(pages::asset))
         .fallback(pages::other)
         .layer(from_fn(trace::trace))
-        .layer(from_fn_with_state(gateway.clone(), guard))
-        .with_state(gateway.clone())
+        .with_state(gateway.clone());
+    GuardedRouter::new(router, &gateway.config().hosts)
 }
 
 /// Answers the methods that a path does not have.

@@ -3,16 +3,14 @@
 use crate::{
     api::{health, metrics},
     connection::{self, ConnectionInfo},
-    guard::guard,
+    guard::GuardedRouter,
     problem::{Problem, ProblemKind},
     protocol::{claims_http, info_of},
-    state::GatewayState,
 };
 use axum::{
     Extension, Router,
     extract::State,
     http::{HeaderMap, StatusCode},
-    middleware::from_fn_with_state,
     response::Response,
     routing::get,
 };
@@ -47,7 +45,7 @@ type LookAtWorker = dyn Fn() -> WorkerView + Send + Sync;
 #[derive(Clone)]
 pub struct WorkerGateway {
     look: Arc<OnceLock<Box<LookAtWorker>>>,
-    router: Router,
+    router: GuardedRouter,
 }
 
 impl fmt::Debug for WorkerGateway {
@@ -59,7 +57,6 @@ impl fmt::Debug for WorkerGateway {
 impl Default for WorkerGateway {
     fn default() -> Self {
         let look: Arc<OnceLock<Box<LookAtWorker>>> = Arc::default();
-        let state = GatewayState::new(crate::GatewayConfig::default());
         let router = Router::new()
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(readyz))
@@ -67,9 +64,11 @@ impl Default for WorkerGateway {
             .fallback(|| async {
                 Problem::not_found("a worker has /healthz, /readyz and /metrics alone")
             })
-            .layer(from_fn_with_state(state, guard))
             .with_state(Arc::clone(&look));
-        Self { look, router }
+        Self {
+            look,
+            router: GuardedRouter::new(router, &[]),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The events of one caller: what changes in the directory and among the tasks that the caller may see.
 //!
-//! All event streams of a caller share one feed, which looks every second while there are any.
+//! All event streams of a caller share one feed, which looks every 0.75 s while there are any.
 
 use crate::{
     api::answered,
@@ -27,8 +27,8 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// How often the feed looks.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the feed looks: a change reaches all streams within a second, of which some is spent on the way.
+const LOOK: Duration = Duration::from_millis(750);
 
 /// How long a stream waits for the first look.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
