@@ -3,6 +3,14 @@
 //! A user sees the macro's errors through the compiler, so it is what these tests ask, with the libraries that they were
 //! built with. A text of the compiler's own may change with its version: of those, the part that matters is expected.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets a surprise should end"
+)]
+
 use serde::Deserialize;
 use std::{
     env, fs,
