@@ -4,14 +4,19 @@
 //! cargo test --example testing --features nameserver
 //! cargo run --example testing --features nameserver     # the same checks, as a program
 //! ```
+//!
+//! The broker is in the memory of the process, and the time is paused: where all wait, it passes at once. That needs tokio's
+//! feature `test-util`.
 
 use pyroxene::{
-    Client, NameServer, NameServerConfig, Worker, interface,
+    CallError, Client, context_within, interface,
     tarpc::context::{self, Context},
+    testing::Broker,
 };
 use std::{
     error::Error,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 interface! {
@@ -48,34 +53,6 @@ impl stock::Stock for Shelf {
     }
 }
 
-/// A broker for one test: no fixed ports, no files, no other processes. Dropping it stops all of it.
-struct Broker {
-    nameserver: NameServer,
-    workers: Vec<Worker>,
-    client: Client,
-}
-
-impl Broker {
-    async fn start() -> Result<Self, Box<dyn Error>> {
-        let config = NameServerConfig::new("127.0.0.1:0".parse()?);
-        let nameserver = NameServer::bind(config).await?;
-        let client = Client::connect(&nameserver.local_addr().to_string()).await?;
-        Ok(Self {
-            nameserver,
-            workers: Vec::new(),
-            client,
-        })
-    }
-
-    async fn host(&mut self, shelf: Shelf) -> Result<(), Box<dyn Error>> {
-        let worker = Worker::builder()
-            .nameserver(self.nameserver.local_addr().to_string())
-            .host("stock", Stock, shelf);
-        self.workers.push(worker.bind().await?);
-        Ok(())
-    }
-}
-
 /// The implementation is a plain type: its methods can be called without a broker.
 async fn a_shelf_gives_no_more_than_it_has() {
     use stock::Stock as _;
@@ -85,18 +62,26 @@ async fn a_shelf_gives_no_more_than_it_has() {
     assert_eq!(shelf.left(context::current()).await, 1);
 }
 
+/// A broker whose workers have a shelf in common, and a client. Dropping the broker stops all of it.
+async fn broker(workers: &[&str], shelf: &Shelf) -> Result<(Broker, Client), Box<dyn Error>> {
+    let mut broker = Broker::start().await?;
+    for name in workers {
+        let added = broker.worker(name, |worker| worker.host("stock", Stock, shelf.clone()));
+        added.await?;
+    }
+    let client = broker.client().await?;
+    Ok((broker, client))
+}
+
 /// Through the broker: encoding, errors, and the death of a worker.
 async fn the_stock_is_there_after_a_worker_has_died() -> Result<(), Box<dyn Error>> {
-    let mut broker = Broker::start().await?;
-    let shelf = Shelf::with(5);
-    broker.host(shelf.clone()).await?;
-    broker.host(shelf).await?;
-    let stock = broker.client.object::<Stock>("stock").await?;
+    let (mut broker, client) = broker(&["w1", "w2"], &Shelf::with(5)).await?;
+    let stock = client.object::<Stock>("stock").await?;
     let taken = stock.take(context::current(), 9).await;
     assert_eq!(taken?, Err(5));
 
-    // Dropping a worker stops it at once, as a crash would. `left` is repeatable, so it is retried.
-    broker.workers.pop();
+    // It dies without a word. `left` is idempotent, so a call that it has got is made again at the other one.
+    broker.kill("w1");
     for _ in 0..20 {
         let left = stock.left(context::current()).await;
         assert_eq!(left?, 5);
@@ -104,10 +89,43 @@ async fn the_stock_is_there_after_a_worker_has_died() -> Result<(), Box<dyn Erro
     Ok(())
 }
 
-#[tokio::main]
+/// What a caller has to expect of a method that is not idempotent.
+async fn a_take_whose_answer_comes_too_late_has_happened() -> Result<(), Box<dyn Error>> {
+    let shelf = Shelf::with(5);
+    let (broker, client) = broker(&["w1"], &shelf).await?;
+    let stock = client.object::<Stock>("stock").await?;
+    assert_eq!(stock.left(context::current()).await?, 5);
+
+    broker.delay("w1", Duration::from_secs(1)); // in each direction
+    let taken = stock
+        .take(context_within(Duration::from_millis(1500)), 2)
+        .await;
+    match taken {
+        Err(CallError::DeadlineExceeded(log)) => assert!(log.may_have_run(), "{log:?}"),
+        other => return Err(format!("it is not late: {other:?}").into()),
+    }
+    assert_eq!(*shelf.0.lock().unwrap_or_else(PoisonError::into_inner), 3);
+    Ok(())
+}
+
+/// A connection that loses what is sent is noticed, and left.
+async fn the_stock_is_there_after_a_worker_was_cut_off() -> Result<(), Box<dyn Error>> {
+    let (broker, client) = broker(&["w1", "w2"], &Shelf::with(5)).await?;
+    let stock = client.object::<Stock>("stock").await?;
+    broker.loss("w1", 1.0);
+    for _ in 0..20 {
+        let left = stock.left(context_within(Duration::from_secs(30))).await;
+        assert_eq!(left?, 5);
+    }
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() -> Result<(), Box<dyn Error>> {
     a_shelf_gives_no_more_than_it_has().await;
     the_stock_is_there_after_a_worker_has_died().await?;
+    a_take_whose_answer_comes_too_late_has_happened().await?;
+    the_stock_is_there_after_a_worker_was_cut_off().await?;
     println!("all checks passed");
     Ok(())
 }
@@ -120,9 +138,21 @@ mod tests {
         super::a_shelf_gives_no_more_than_it_has().await;
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_stock_is_there_after_a_worker_has_died() {
         let checked = super::the_stock_is_there_after_a_worker_has_died().await;
+        checked.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_take_whose_answer_comes_too_late_has_happened() {
+        let checked = super::a_take_whose_answer_comes_too_late_has_happened().await;
+        checked.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_stock_is_there_after_a_worker_was_cut_off() {
+        let checked = super::the_stock_is_there_after_a_worker_was_cut_off().await;
         checked.unwrap();
     }
 }

@@ -113,7 +113,8 @@ impl Broker {
         memory_address(self.network, NAMESERVER)
     }
 
-    /// Starts a worker. `settings` adds its objects.
+    /// Starts a worker. `settings` adds its objects. A client that knows of no other worker for them hears of it a moment
+    /// later: what it has of [`Client::weak_object`] waits for that.
     ///
     /// # Errors
     ///

@@ -34,5 +34,5 @@ pub(crate) use streams::{
 };
 pub use streams::{
     Stream, StreamCredit, StreamEnd, StreamError, StreamFailure, StreamId, StreamInputs,
-    StreamOutcome, StreamStop, answering_in_json, keep_while_streaming, reading_json,
+    StreamKeeper, StreamOutcome, StreamStop, answering_in_json, keep_while_streaming, reading_json,
 };

@@ -41,7 +41,7 @@ pub trait Interceptor: Send + Sync + 'static {
     }
 
     /// Sees how a call ended that it has let pass: also if a later interceptor has refused it, and if its caller has
-    /// stopped waiting before it was answered.
+    /// stopped waiting before it was answered. The streams of its answer may only begin then.
     fn after(&self, _call: &InterceptedCall<'_>, _end: &CallEnd<'_>) {}
 }
 

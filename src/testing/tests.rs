@@ -1,6 +1,8 @@
 //! A broker in paused time.
 
+mod counted;
 mod evolving;
+mod nested;
 mod travelling;
 
 use super::Broker;

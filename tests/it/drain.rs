@@ -1,6 +1,7 @@
 //! Daemons are asked to stop while calls are made: nobody notices.
 
-use crate::harness::{Broker, Load, eventually, in_time, ledger, seconds, turn};
+use crate::harness::{Broker, Load, eventually, in_time, ledger, seconds, turn, within};
+use futures::StreamExt;
 use ledger::{Ledger, ledger::LedgerRequest};
 use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 
@@ -86,4 +87,24 @@ async fn a_signal_that_comes_twice_at_once_is_one_request_to_stop() {
     let log = worker.process().log();
     assert!(!log.contains("a second time"), "{log}");
     load.stop().await.all_succeeded();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_asked_to_stop_sends_its_streams_to_their_ends() {
+    let mut broker = Broker::start().workers(1).await;
+    let client = broker.client().await;
+    let echo = client.object::<Echo>("echo").await.unwrap();
+    let counted = echo.count(within(seconds(30)), 100, Some(20)).await;
+    let mut counted = counted.unwrap();
+    in_time(seconds(10), "an item", counted.next())
+        .await
+        .unwrap()
+        .unwrap();
+    let worker = broker.worker("w1");
+    worker.process().ask_to_stop();
+    let rest = in_time(seconds(20), "the rest", counted.collect::<Vec<_>>()).await;
+    let rest: Result<Vec<u64>, _> = rest.into_iter().collect();
+    assert_eq!(rest.unwrap(), (1..100).collect::<Vec<_>>());
+    let status = in_time(seconds(10), "its end", worker.exit()).await;
+    assert_eq!(status.code(), Some(0), "{status}");
 }

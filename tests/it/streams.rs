@@ -1,11 +1,17 @@
 //! Streams of items between real processes.
 
-use crate::harness::{Broker, in_time, seconds, within};
-use futures::{StreamExt, stream};
+use crate::{
+    harness::{Broker, eventually, in_time, seconds, within},
+    http::request,
+};
+use futures::{StreamExt, TryStreamExt, stream};
 use pyroxene_common::{Stream, channel::StreamFailure, values::Payload};
 use pyroxene_objects::interfaces::echo::Echo;
+use pyroxene_worker::Worker;
 use serde_json::json;
-use tokio::sync::oneshot;
+use std::time::Duration;
+use tarpc::context::Context;
+use tokio::{sync::oneshot, time::sleep};
 
 #[tokio::test]
 async fn a_stream_over_a_worker_that_is_killed_says_how_many_items_arrived() {
@@ -102,4 +108,89 @@ async fn the_command_line_prints_items_and_reads_them() {
         ])
         .await;
     assert!(late.complaint(5).contains("the stream broke after"));
+}
+
+/// The metrics of a broker with one worker, once each of these lines is there.
+async fn metrics_with(broker: &Broker, wanted: &[&str]) -> String {
+    eventually("the metrics", || async {
+        let metrics = request(broker, "GET", "/metrics").send().await.body;
+        let mut missing = wanted
+            .iter()
+            .filter(|line| !metrics.lines().any(|there| there == **line));
+        match missing.next() {
+            None => Ok(metrics),
+            Some(line) => Err(format!("{line} is missing in {metrics}")),
+        }
+    })
+    .await
+}
+
+pyroxene_common::interface! {
+    /// Has a stream that breaks.
+    #[name = "Test.Brittle"]
+    #[version = 1]
+    pub(crate) trait Brittle in brittle {
+        /// Three numbers, one each 0.3 s, and an error.
+        async fn break_off() -> Stream<u64>;
+    }
+}
+
+#[derive(Clone)]
+struct Breaks;
+
+impl brittle::Brittle for Breaks {
+    async fn break_off(self, _: Context) -> Stream<u64> {
+        let items = stream::iter([Ok(0), Ok(1), Ok(2), Err("no paper")]);
+        Stream::fallible(items.then(|item| async move {
+            sleep(Duration::from_millis(300)).await;
+            item
+        }))
+    }
+}
+
+#[tokio::test]
+async fn a_stream_is_a_call_in_flight_until_it_ends_and_counts_with_its_outcome_and_time() {
+    let broker = Broker::start().workers(1).await;
+    let client = broker.client().await;
+    let echo = client.object::<Echo>("echo").await.unwrap();
+    let in_flight = |count| format!(r#"pyroxene_calls_in_flight{{worker="w1"}} {count}"#);
+    let ended = |outcome, count| {
+        let labels = format!(r#"object="echo",method="count",outcome="{outcome}""#);
+        format!("pyroxene_calls_total{{{labels}}} {count}")
+    };
+    let counted = echo.count(within(seconds(60)), 1_000_000, Some(1)).await;
+    let mut counted = counted.unwrap();
+    in_time(seconds(10), "an item", counted.next())
+        .await
+        .unwrap()
+        .unwrap();
+    metrics_with(&broker, &[&in_flight(1), &ended("ok", 0)]).await;
+    // It is no error that its reader has enough.
+    drop(counted);
+    metrics_with(
+        &broker,
+        &[&in_flight(0), &ended("ok", 1), &ended("error", 0)],
+    )
+    .await;
+
+    let _worker = Worker::builder()
+        .nameserver(broker.addresses())
+        .host("brittle", Brittle, Breaks)
+        .bind()
+        .await
+        .unwrap();
+    let brittle = client.object::<Brittle>("brittle").await.unwrap();
+    let broken = brittle.break_off(within(seconds(60))).await.unwrap();
+    let broken = broken.try_for_each(|_| async { Ok(()) }).await.unwrap_err();
+    assert!(
+        matches!(broken.failure, StreamFailure::Failed(_)),
+        "{broken}"
+    );
+    let labels = r#"object="brittle",method="break_off""#;
+    let failed = format!("pyroxene_calls_total{{{labels},outcome=\"error\"}} 1");
+    let metrics = metrics_with(&broker, &[&failed]).await;
+    let sum = format!("pyroxene_call_duration_seconds_sum{{{labels}}} ");
+    let mut sums = metrics.lines().filter_map(|line| line.strip_prefix(&*sum));
+    let took: f64 = sums.next().unwrap().parse().unwrap();
+    assert!(took >= 1.2, "it took {took} s");
 }

@@ -12,7 +12,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -36,7 +36,7 @@ pub(crate) struct WorkerMeters(Arc<Mutex<Vec<Arc<ObjectMeter>>>>);
 #[derive(Debug)]
 pub(crate) struct ObjectMeter {
     object: String,
-    methods: Vec<MethodMeter>,
+    methods: Vec<Arc<MethodMeter>>,
 }
 
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ struct MethodMeter {
 /// A call that runs. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct MeasuredCall<'a> {
-    method: Option<&'a MethodMeter>,
+    method: Option<&'a Arc<MethodMeter>>,
     began: Option<Instant>,
 }
 
@@ -65,18 +65,48 @@ impl MeasuredCall<'_> {
             method.errors.fetch_add(1, Ordering::Relaxed);
         }
     }
+
+    /// The same call, which ends with the streams of its answer.
+    pub(crate) fn detach(mut self) -> MeasuredStreams {
+        MeasuredStreams {
+            method: self.method.take().cloned(),
+            began: self.began,
+            has_failed: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Drop for MeasuredCall<'_> {
     fn drop(&mut self) {
-        let Some(method) = self.method else { return };
-        method.ended.fetch_add(1, Ordering::Relaxed);
-        if let Some(began) = self.began {
-            let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-            method.latency_sum_us.fetch_add(took, Ordering::Relaxed);
-            if let Some(bucket) = method.latency.get(bucket_of_us(took)) {
-                bucket.fetch_add(1, Ordering::Relaxed);
-            }
+        if let Some(method) = self.method {
+            method.end(self.began);
+        }
+    }
+}
+
+/// A call whose answer's streams run. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct MeasuredStreams {
+    method: Option<Arc<MethodMeter>>,
+    began: Option<Instant>,
+    has_failed: AtomicBool,
+}
+
+impl MeasuredStreams {
+    /// Counts the call as failed, once.
+    pub(crate) fn failed(&self) {
+        if let Some(method) = &self.method
+            && !self.has_failed.swap(true, Ordering::Relaxed)
+        {
+            method.errors.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for MeasuredStreams {
+    fn drop(&mut self) {
+        if let Some(method) = &self.method {
+            method.end(self.began);
         }
     }
 }
@@ -95,6 +125,18 @@ impl ObjectMeter {
 }
 
 impl MethodMeter {
+    /// Ends a call, whose beginning is known if it is measured.
+    fn end(&self, began: Option<Instant>) {
+        self.ended.fetch_add(1, Ordering::Relaxed);
+        if let Some(began) = began {
+            let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.latency_sum_us.fetch_add(took, Ordering::Relaxed);
+            if let Some(bucket) = self.latency.get(bucket_of_us(took)) {
+                bucket.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
     fn figures(&self, object: &str) -> MethodFigures {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (ended, begun) = (load(&self.ended), load(&self.begun));
@@ -122,9 +164,11 @@ impl WorkerMeters {
 
     /// A meter for an object with these methods.
     pub(crate) fn add(&self, object: &str, methods: &'static [Method]) -> Arc<ObjectMeter> {
-        let methods = methods.iter().map(|method| MethodMeter {
-            name: method.name,
-            ..MethodMeter::default()
+        let methods = methods.iter().map(|method| {
+            Arc::new(MethodMeter {
+                name: method.name,
+                ..MethodMeter::default()
+            })
         });
         let meter = Arc::new(ObjectMeter {
             object: object.to_owned(),
@@ -218,5 +262,21 @@ mod tests {
         assert_eq!(meters.rows()[0].in_flight, 0);
         // An index that no interface has is not counted.
         meter.begin(7).failed();
+    }
+
+    #[test]
+    fn a_call_lasts_as_long_as_its_streams_and_fails_once() {
+        let meters = WorkerMeters::default();
+        let meter = meters.add("greeter", METHODS);
+        let streams = meter.begin(0).detach();
+        let counts = || {
+            let row = meters.rows().remove(0);
+            (row.calls, row.errors, row.in_flight)
+        };
+        assert_eq!(counts(), (0, 0, 1));
+        streams.failed();
+        streams.failed();
+        drop(streams);
+        assert_eq!(counts(), (1, 1, 0));
     }
 }

@@ -7,14 +7,16 @@ use crate::{
     chaos::Chaos,
     compute::{ComputePermit, ComputePool},
     exclusive::HeldExclusiveNames,
-    figures::{ObjectMeter, WorkerMeters},
+    figures::{MeasuredCall, MeasuredStreams, ObjectMeter, WorkerMeters},
     instances::Instances,
-    load::LoadGauge,
+    load::{DetachedCallGuard, LoadGauge},
     watchdog::WatchedMethods,
 };
 use pyroxene_client::Client;
 use pyroxene_common::{
-    channel::{CallFailure, Dispatch, Translation, TranslationFailure, keep_while_streaming},
+    channel::{
+        CallFailure, Dispatch, StreamKeeper, Translation, TranslationFailure, keep_while_streaming,
+    },
     codec::CodecError,
     interceptor::Interceptors,
     interface::{Interface, Outcome, Serves, decode_request},
@@ -114,7 +116,6 @@ where
             Ok(call) => call,
             Err(unread) => return unread.outcome(),
         };
-        let streams = Self::ANSWERS_STREAMS && call.answers_stream::<I>();
         let place = match call.is_heavy(self.is_heavy) {
             true => Some({
                 // While a caller does not read its answers, no further ones are computed for it. Boxed,
@@ -132,20 +133,25 @@ where
         self.inject_faults(number)
             .await
             .map_err(CallFailure::Failed)?;
+        let mut streams = None;
         let answer = match fence {
-            None => self.serve(context, call, place).await,
+            None => self.serve(context, call, place, &mut streams).await,
             // The method can read the fence from its scope.
             Some(fence) => {
                 let scope = Scope {
                     fence: Some(fence),
                     ..scope::current()
                 };
-                scope.wrap(Box::pin(self.serve(context, call, place))).await
+                let serving = Box::pin(self.serve(context, call, place, &mut streams));
+                scope.wrap(serving).await
             }
         };
-        if streams {
+        if let Some(measured) = streams {
             // The call is in flight until the streams of its answer have ended.
-            keep_while_streaming(running.detach());
+            keep_while_streaming(RunningStreams {
+                measured,
+                _running: running.detach(),
+            });
         }
         answer
     }
@@ -160,12 +166,32 @@ where
         answers
     };
 
+    /// Ends the measurement of a call that its method has answered. If the answer has streams, it goes on in
+    /// `streams`.
+    fn answered(
+        measured: MeasuredCall<'_>,
+        method: usize,
+        response: &Result<I::Response, ServerError>,
+        streams: &mut Option<MeasuredStreams>,
+    ) {
+        if is_error::<I>(response) {
+            measured.failed();
+        } else if Self::ANSWERS_STREAMS
+            && I::METHODS
+                .get(method)
+                .is_some_and(|method| method.answers_stream)
+        {
+            *streams = Some(measured.detach());
+        }
+    }
+
     /// Runs the method and encodes its answer. With a permit of the pool, both happen on the pool.
     async fn serve<T>(
         &self,
         context: context::Context,
         call: CallInput<T, I::Request>,
         place: Option<ComputePermit>,
+        streams: &mut Option<MeasuredStreams>,
     ) -> Result<T::Answer, CallFailure>
     where
         T: Translation<I::Request, I::Response>,
@@ -181,7 +207,10 @@ where
                 // Boxed, so that the futures of light calls stay small.
                 let serving = Box::pin(self.serve_on_pool(context, call, place));
                 match serving.await? {
-                    PoolUse::Answered(answer) => return answer,
+                    PoolUse::Answered(answer, measured) => {
+                        *streams = measured;
+                        return answer;
+                    }
                     PoolUse::OnlyRead(request) => request,
                 }
             }
@@ -191,10 +220,7 @@ where
         let measured = self.meter.begin(method);
         let serving = I::serve(service, context, request);
         let response = self.watched_methods.run(method, serving).await;
-        if is_error::<I>(&response) {
-            measured.failed();
-        }
-        drop(measured);
+        Self::answered(measured, method, &response, streams);
         let response = response.map_err(CallFailure::Failed)?;
         if T::is_quick(&response) {
             return Ok(T::write(response));
@@ -224,17 +250,16 @@ where
                 CallInput::Unread(call) => match call.read() {
                     Ok(request) if !is_heavy(&request) => return PoolUse::OnlyRead(request),
                     Ok(request) => request,
-                    Err(unread) => return PoolUse::Answered(unread.outcome()),
+                    Err(unread) => return PoolUse::Answered(unread.outcome(), None),
                 },
             };
-            let measured = meter.begin(I::request_index(&request));
+            let method = I::request_index(&request);
+            let measured = meter.begin(method);
             let response = I::serve(service, context, request).await;
-            if is_error::<I>(&response) {
-                measured.failed();
-            }
-            drop(measured);
+            let mut streams = None;
+            Self::answered(measured, method, &response, &mut streams);
             let answer = response.map(T::write).map_err(CallFailure::Failed);
-            PoolUse::Answered(answer)
+            PoolUse::Answered(answer, streams)
         });
         served.await.map_err(CallFailure::Failed)
     }
@@ -300,6 +325,18 @@ where
     }
 }
 
+/// A call whose answer's streams run.
+struct RunningStreams {
+    measured: MeasuredStreams,
+    _running: DetachedCallGuard,
+}
+
+impl StreamKeeper for RunningStreams {
+    fn stream_failed(&self) {
+        self.measured.failed();
+    }
+}
+
 /// Whether a method answered an error of its own, or broke off.
 fn is_error<I: Interface>(response: &Result<I::Response, ServerError>) -> bool {
     match response {
@@ -353,21 +390,6 @@ impl<T, R> CallInput<T, R> {
         }
     }
 
-    /// Whether its method answers with a stream.
-    fn answers_stream<I: Interface<Request = R>>(&self) -> bool
-    where
-        T: Translation<R, I::Response>,
-    {
-        let method = match self {
-            Self::Read(request) => I::method(request),
-            Self::Unread(call) => {
-                let mut methods = I::METHODS.iter();
-                methods.find(|method| method.name == call.method())
-            }
-        };
-        method.is_some_and(|method| method.answers_stream)
-    }
-
     fn is_heavy(&self, is_heavy: fn(&R) -> bool) -> bool {
         match self {
             Self::Read(request) => is_heavy(request),
@@ -378,8 +400,8 @@ impl<T, R> CallInput<T, R> {
 
 /// The result of a permit of the pool.
 enum PoolUse<A, R> {
-    /// The whole call was done on the pool.
-    Answered(Result<A, CallFailure>),
+    /// The whole call was done on the pool, except for the streams of its answer.
+    Answered(Result<A, CallFailure>, Option<MeasuredStreams>),
     /// The call was only decoded on the pool, because it is light.
     OnlyRead(R),
 }

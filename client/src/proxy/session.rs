@@ -6,6 +6,7 @@ use crate::{
     connect::expect_answer,
     error::{Attempt, AttemptLog, CallError},
     instance::{CountedSession, ObjectInstance},
+    object_lookup::ObjectLookup,
     older::is_older,
 };
 use pyroxene_common::{
@@ -68,7 +69,7 @@ impl Client {
         &self,
         name: &str,
     ) -> Result<I::Client<SessionProxy<I>>, CallError> {
-        self.session_proxy::<I>(name).await.map(Into::into)
+        self.object::<I>(name).session().await
     }
 
     /// As [`session`](Self::session), but returns the stub itself, which knows its worker.
@@ -76,8 +77,33 @@ impl Client {
         &self,
         name: &str,
     ) -> Result<SessionProxy<I>, CallError> {
-        let proxy = self.proxy::<I>(name).await?;
-        proxy.begin_session(context::current()).await
+        self.object::<I>(name).session_proxy().await
+    }
+}
+
+impl<I: Interface> ObjectLookup<I> {
+    /// A session with one instance, whose calls have the options of this lookup: see [`Client::session`].
+    ///
+    /// ```no_run
+    /// use pyroxene_objects::interfaces::counter::Counter;
+    /// use std::time::Duration;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let quick = client.object::<Counter>("counter").deadline(Duration::from_millis(200));
+    /// let counter = quick.session().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// No instance could begin one.
+    pub async fn session(self) -> Result<I::Client<SessionProxy<I>>, CallError> {
+        self.session_proxy().await.map(Into::into)
+    }
+
+    async fn session_proxy(self) -> Result<SessionProxy<I>, CallError> {
+        self.proxy().await?.begin_session(context::current()).await
     }
 }
 

@@ -12,6 +12,7 @@ mod frames;
 mod inbox;
 mod inputs;
 mod json;
+mod keeper;
 mod producer;
 mod reader;
 mod sender;
@@ -25,13 +26,15 @@ pub use failure::{StreamError, StreamFailure};
 pub use frames::{StreamCredit, StreamEnd, StreamId, StreamOutcome, StreamStop};
 pub use inputs::StreamInputs;
 pub use json::{answering_in_json, reading_json};
+pub use keeper::StreamKeeper;
 pub use stream::Stream;
 
 pub(super) use exchange::{Kept, Received, SentStreams, receiving, sending, take_kept};
 pub(crate) use exchange::{
     hand_over, is_tracing_shapes, receive_callback, tracing_shapes, with_kept,
 };
+pub(super) use keeper::Keep;
 pub(super) use producer::Producer;
 pub(super) use sender::{CallSenders, SentInputs};
 pub(crate) use stream::SCHEMA_MARK;
-pub(super) use table::{Keep, StreamTable};
+pub(super) use table::StreamTable;

@@ -1,6 +1,7 @@
 //! The `interface!` macro.
 
 mod attributes;
+mod mistakes;
 
 /// Declares a remote interface.
 ///
@@ -209,6 +210,8 @@ macro_rules! interface {
                 }
 
                 fn needed_version(request: &Self::Request) -> u32 {
+                    #[allow(unused_imports)]
+                    use $crate::interface::probe::AlwaysGiven as _;
                     match request {
                         $($module::[<$name Request>]::[<$method:camel>] { $($parameter),* } =>
                             $crate::interface::since(&[
@@ -259,9 +262,7 @@ macro_rules! interface {
 
                 fn describe() -> $crate::interface::Description {
                     #[allow(unused_imports)]
-                    use $crate::interface::probe::{
-                        DescribedError, FallibleResult, PlainResult, UndescribedError,
-                    };
+                    use $crate::interface::probe::{DescribedError, PlainResult, UndescribedError};
                     let mut schemas = $crate::interface::describe::Schemas::new();
                     let methods = vec![
                         $($crate::interface::MethodDescription {
@@ -274,9 +275,9 @@ macro_rules! interface {
                             since: $crate::interface::since(&[
                                 $($crate::__interface_since!($attribute $($value)*)),*
                             ]),
-                            fallible: (&&$crate::interface::probe::ResultOf::<
+                            fallible: <$crate::interface::probe::ResultOf<
                                 $crate::__interface_result!($($result)?)
-                            >::new()).fallible(),
+                            >>::IS_FALLIBLE,
                             parameters: vec![
                                 $($crate::interface::ParameterDescription {
                                     name: stringify!($parameter).to_owned(),
@@ -284,9 +285,9 @@ macro_rules! interface {
                                     since: $crate::interface::since(&[$($parameter_since)?]),
                                 }),*
                             ],
-                            result: (&&$crate::interface::probe::ResultOf::<
+                            result: schemas.of_type(<$crate::interface::probe::ResultOf<
                                 $crate::__interface_result!($($result)?)
-                            >::new()).schema(&mut schemas),
+                            >>::success()),
                             error: (&&&$crate::interface::probe::ResultOf::<
                                 $crate::__interface_result!($($result)?)
                             >::new()).error(&mut schemas),
@@ -301,6 +302,8 @@ macro_rules! interface {
                     }
                 }
             }
+
+            $($($crate::__interface_attribute!($attribute $($value)*);)*)*
 
             const _: () = {
                 $crate::interface::check_marks(
@@ -350,11 +353,9 @@ macro_rules! interface {
         $(#[doc = $doc:expr])*
         #[name = $wire:literal]
         #[version = $version:literal]
-        $vis:vis trait $name:ident in $module:ident { $($rest:tt)* }
+        $vis:vis trait $name:ident in $module:ident { $($methods:tt)* }
     ) => {
-        ::core::compile_error!(
-            "interface!: a method is `async fn name(parameter: Type) -> Type;`, without `self`, generics and a body"
-        );
+        $crate::__interface_mistake! { $($methods)* }
     };
     ($(#[doc = $doc:expr])* #[name = $wire:literal] $vis:vis trait $($rest:tt)*) => {
         ::core::compile_error!("interface!: `#[version = 1]` is missing after `#[name = …]`");

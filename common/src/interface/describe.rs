@@ -5,6 +5,7 @@ use crate::channel::SCHEMA_MARK;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::marker::PhantomData;
 
 /// An interface with the JSON schemas of its methods.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -143,6 +144,11 @@ impl Schemas {
     /// The schema of `T`, which may refer to a definition.
     pub fn of<T: JsonSchema + ?Sized>(&mut self) -> Value {
         self.0.subschema_for::<T>().to_value()
+    }
+
+    /// The same, for a type that cannot be named where it is asked for.
+    pub fn of_type<T: JsonSchema>(&mut self, _: PhantomData<T>) -> Value {
+        self.of::<T>()
     }
 
     /// The definitions that the schemas refer to.

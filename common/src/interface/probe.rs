@@ -58,7 +58,7 @@ impl<T> PlainOutcome for Answer<'_, T> {
     }
 }
 
-/// The result type of a method.
+/// The result type of a method. What it has itself hides what the trait has.
 #[derive(Debug)]
 pub struct ResultOf<T>(PhantomData<T>);
 
@@ -70,38 +70,32 @@ impl<T> ResultOf<T> {
     }
 }
 
-/// A method that answers a `Result`.
-pub trait FallibleResult {
-    /// `true`.
-    fn fallible(&self) -> bool;
-    /// The schema of the success.
-    fn schema(&self, schemas: &mut Schemas) -> Value;
-}
+impl<T, E> ResultOf<Result<T, E>> {
+    /// It is a `Result`.
+    pub const IS_FALLIBLE: bool = true;
 
-impl<T: JsonSchema, E> FallibleResult for &ResultOf<Result<T, E>> {
-    fn fallible(&self) -> bool {
-        true
-    }
-    fn schema(&self, schemas: &mut Schemas) -> Value {
-        schemas.of::<T>()
+    /// The type of the success.
+    pub fn success() -> PhantomData<T> {
+        PhantomData
     }
 }
 
 /// A method that answers anything else.
 pub trait PlainResult {
-    /// `false`.
-    fn fallible(&self) -> bool;
-    /// The schema of the result.
-    fn schema(&self, schemas: &mut Schemas) -> Value;
+    /// The type of the answer.
+    type Success;
+
+    /// It is no `Result`.
+    const IS_FALLIBLE: bool = false;
+
+    /// The type of the answer.
+    fn success() -> PhantomData<Self::Success> {
+        PhantomData
+    }
 }
 
-impl<T: JsonSchema> PlainResult for ResultOf<T> {
-    fn fallible(&self) -> bool {
-        false
-    }
-    fn schema(&self, schemas: &mut Schemas) -> Value {
-        schemas.of::<T>()
-    }
+impl<T> PlainResult for ResultOf<T> {
+    type Success = T;
 }
 
 /// A method that answers a `Result` whose error has a schema.
@@ -190,6 +184,28 @@ impl<T> Optional for Option<T> {}
 
 /// Compiles only for a type whose values may be absent.
 pub const fn is_optional<T: Optional>() {}
+
+/// A parameter that a later version added. What it has itself hides what the trait has.
+#[derive(Debug)]
+pub struct Given<'a, T>(pub &'a T);
+
+impl<T> Given<'_, Option<T>> {
+    /// Whether it is present.
+    pub fn is_given(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// A parameter that cannot be absent: `is_optional` refuses it.
+pub trait AlwaysGiven {
+    /// It is.
+    fn is_given(&self) -> bool {
+        true
+    }
+}
+
+impl<T> AlwaysGiven for Given<'_, T> {}
+
 /// Whether a type is a reference, or a form of one. A constant of the type itself hides the trait's.
 #[derive(Debug)]
 pub struct CallbacksOf<T>(PhantomData<T>);

@@ -137,6 +137,10 @@ async fn calls_of_a_session_have_metadata_and_their_session() {
     let expected = ["see", "see: answered"].repeat(3);
     assert_eq!(at_client.noted(6).await, expected);
     assert_eq!(at_worker.noted(6).await, expected);
+    let own = Metadata::try_from([("tenant", "own")]).unwrap();
+    let other = client.object::<Seer>("seer").metadata(own).session().await;
+    let seen = other.unwrap().see(context::current()).await.unwrap();
+    assert_eq!(seen, ("own".to_owned(), 1));
 }
 
 #[tokio::test(start_paused = true)]

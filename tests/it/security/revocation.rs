@@ -2,8 +2,11 @@
 
 use super::strangers::{Stranger, show, ticket_of};
 use crate::harness::{SecuredBroker, eventually, eventually_within, in_time, seconds, within};
+use futures::{StreamExt, TryStreamExt, stream};
 use pyroxene_client::{CallError, Client, Proxy};
-use pyroxene_common::interfaces::access::AccessError;
+use pyroxene_common::{
+    Stream, channel::StreamFailure, interfaces::access::AccessError, values::Payload,
+};
 use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -73,6 +76,54 @@ async fn a_revoked_user_is_out_at_once_and_a_new_token_lets_it_in_again() {
         .run_as("ana", &["call", "echo", "whoami"])
         .await
         .out();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_streams_of_a_revoked_user_end_at_once_in_both_directions() {
+    let broker = SecuredBroker::with_tokens().worker("w1", &[]).await;
+    let (ana, root) = (
+        broker.client_as("ana").await,
+        broker.client_as("root").await,
+    );
+    let mut streams = Vec::new();
+    for client in [&ana, &root] {
+        let echo = client.object::<Echo>("echo").await.unwrap();
+        let counted = echo.count(within(seconds(60)), 1_000_000, Some(1)).await;
+        streams.push(counted.unwrap());
+    }
+    let (asking, of_ana) = (echo(&ana).await, ana.object::<Echo>("echo").await.unwrap());
+    let endless = Stream::new(stream::repeat(()).then(|()| async {
+        tokio::task::yield_now().await;
+        Payload::from(serde_json::json!(1))
+    }));
+    let collecting =
+        tokio::spawn(async move { of_ana.collect(within(seconds(60)), endless).await });
+    for counted in &mut streams {
+        in_time(seconds(10), "an item", counted.next())
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
+    broker.keys.users(&["revoke", "ana"]).await.out();
+    let [of_ana, of_root] = &mut streams[..] else {
+        unreachable!("there are two")
+    };
+    let reading = of_ana.try_for_each(|_| async { Ok(()) });
+    let broken = in_time(SOON, "the end of what ana reads", reading).await;
+    let broken = broken.unwrap_err();
+    assert!(
+        matches!(broken.failure, StreamFailure::Lost(_)),
+        "{broken:?}"
+    );
+    // Its items were sent, so the call is not made again, and hears no refusal.
+    let lost = in_time(SOON, "the end of what ana sends", collecting).await;
+    let lost = lost.unwrap().unwrap_err();
+    assert!(matches!(lost, CallError::MaybeRan(_)), "{lost}");
+    let refused = whoami(&asking).await.unwrap_err();
+    assert_eq!(refused.last_reason(), "the access of 'ana' was revoked");
+    // Nobody else notices.
+    of_root.next().await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -142,11 +142,11 @@ impl HandedCallbacks {
         }
     }
 
-    /// Whether the worker may still call one of them.
+    /// Whether one of them runs, or the worker may still call one.
     pub(crate) fn any_exists(&self) -> bool {
         let state = self.lock();
         let mut handed = state.handed.values();
-        handed.any(|one| one.callback.strong_count() > 0)
+        !state.running.is_empty() || handed.any(|one| one.callback.strong_count() > 0)
     }
 
     /// Handles the metadata of the call in the next frame.
@@ -259,7 +259,12 @@ impl HandedCallbacks {
         let task = tokio::spawn(async move {
             let deadline = Instant::from_std(context.deadline);
             // A method may panic. The caller hears of it, and not only of its deadline.
-            let serving = AssertUnwindSafe(hosted.serve_in_scope(context, metadata, request));
+            let serving = AssertUnwindSafe(async move {
+                let serving = hosted.serve_in_scope(context, metadata, request);
+                // Whether further calls may come is decided by those who keep the reference.
+                drop(hosted);
+                serving.await
+            });
             let answer = match timeout_at(deadline, serving.catch_unwind()).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(_)) => Err(failed(io::ErrorKind::Other, "the callback panicked")),

@@ -41,18 +41,19 @@ impl HostedCallback {
         self.id
     }
 
-    /// Answers a request. The object sees the call and its metadata as any method does.
-    pub(crate) async fn serve_in_scope(
+    /// Answers a request. The object sees the call and its metadata as any method does. The future does not keep the
+    /// object hosted.
+    pub(crate) fn serve_in_scope(
         &self,
         context: context::Context,
         metadata: Option<Arc<Metadata>>,
         request: Vec<u8>,
-    ) -> Result<Vec<u8>, CallFailure> {
+    ) -> impl Future<Output = Result<Vec<u8>, CallFailure>> + Send + use<> {
         let scope = Scope {
             metadata,
             call: Some(context),
             ..Scope::default()
         };
-        scope.wrap((self.serve)(context, request)).await
+        scope.wrap((self.serve)(context, request))
     }
 }

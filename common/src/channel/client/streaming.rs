@@ -10,7 +10,7 @@ use super::{
 use crate::{
     channel::{
         error::AttemptError,
-        streams::{Keep, StreamInputs},
+        streams::{Keep, StreamInputs, StreamKeeper},
     },
     message::EncodedRequest,
 };
@@ -22,6 +22,8 @@ use std::{
 };
 use tarpc::context;
 use tokio::time::Instant;
+
+impl StreamKeeper for InFlightPermit {}
 
 impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
     /// As [`call`](Self::call), for a method with streams. The call's deadline is also that of its streams,

@@ -351,7 +351,7 @@ impl ServerCalls {
             call,
             deadline,
         };
-        senders.start(streams, scope, Arc::new(Mutex::new(kept)));
+        senders.start(streams, scope, Arc::new(kept));
     }
 }
 

@@ -5,14 +5,13 @@
 //! then texts in JSON. Outside of that a stream cannot be encoded or decoded.
 //! A callback is encoded as its number, in requests alone, and the object is handed over in the same way.
 
-use super::{failure::StreamError, inbox::Inbox, producer::Producer};
+use super::{failure::StreamError, inbox::Inbox, keeper::StreamKeeper, producer::Producer};
 use crate::{
     channel::callbacks::{Callback, HostedCallback, ReceivedCallback},
     message::SpokenVersion,
 };
 use futures::Stream as Items;
 use std::{
-    any::Any,
     cell::{Cell, RefCell},
     pin::Pin,
     sync::Arc,
@@ -68,7 +67,7 @@ thread_local! {
     static RECEIVED: RefCell<Vec<Arc<Inbox>>> = const { RefCell::new(Vec::new()) };
     static JSON_INPUTS: RefCell<Vec<Option<JsonItems>>> = const { RefCell::new(Vec::new()) };
     /// What the method that is polled on this thread keeps while its answer's streams run.
-    static KEPT: RefCell<Vec<Box<dyn Any + Send>>> = const { RefCell::new(Vec::new()) };
+    static KEPT: RefCell<Vec<Box<dyn StreamKeeper>>> = const { RefCell::new(Vec::new()) };
     static HAS_KEPT: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -92,7 +91,7 @@ impl Drop for Opened {
 pub(crate) type SentStreams = Option<Vec<Box<dyn Producer>>>;
 
 /// What a method keeps while its answer's streams run.
-pub(crate) type Kept = Option<Vec<Box<dyn Any + Send>>>;
+pub(crate) type Kept = Option<Vec<Box<dyn StreamKeeper>>>;
 
 /// Drops what an encoder that panicked has left on this thread: the next message must not hand it over.
 fn forget_sent() {
@@ -274,7 +273,7 @@ fn add<T>(list: &mut Vec<T>, element: T, what: &str) -> Result<u32, String> {
 
 /// Keeps a value until the streams in the answer of the call that is polled on this thread have ended. It is
 /// called in the poll that returns the answer.
-pub fn keep_while_streaming(value: impl Any + Send) {
+pub fn keep_while_streaming(value: impl StreamKeeper) {
     HAS_KEPT.set(true);
     KEPT.with_borrow_mut(|kept| kept.push(Box::new(value)));
 }

@@ -4,9 +4,10 @@ use super::{
     exchange::take_kept,
     frames::{ITEMS_HEAD, StreamEnd, StreamId, StreamOutcome},
     inputs::{Input, StreamInputs},
+    keeper::Keep,
     producer::{Bounds, Chunk, Next, Producer},
     sender_state::SenderState,
-    table::{Keep, StreamTable},
+    table::StreamTable,
     window::Credit,
 };
 use crate::scope::Scope;
@@ -81,7 +82,7 @@ impl CallSenders<'_> {
             next: Next::More,
             sent: 0,
             deadline: Box::pin(sleep_until(self.deadline)),
-            _keep: keep,
+            keep,
         });
         Some(state)
     }
@@ -125,7 +126,7 @@ struct Sender {
     next: Next,
     sent: u64,
     deadline: Pin<Box<Sleep>>,
-    _keep: Keep,
+    keep: Keep,
 }
 
 impl Sender {
@@ -226,6 +227,12 @@ impl Future for Sender {
         };
         // What makes the items ends before the peer hears of the end.
         this.source = Source::Over;
+        if matches!(
+            outcome,
+            StreamOutcome::Failed(_) | StreamOutcome::DeadlineExceeded
+        ) {
+            this.keep.stream_failed();
+        }
         this.table.send_end(&StreamEnd {
             stream: this.stream,
             items: this.sent,

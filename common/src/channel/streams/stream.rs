@@ -1,9 +1,10 @@
 //! The type of a stream in an interface.
 
 use super::{
-    exchange::{self, Exchange, JsonItems},
+    exchange::{self, Exchange, JsonItems, Kept},
     failure::{StreamError, StreamFailure},
     inbox::Inbox,
+    keeper::StreamKeeper,
     producer::{Bounds, Chunk, Next, Producer},
     reader::Reader,
 };
@@ -87,10 +88,11 @@ impl<T: 'static> Stream<T> {
 
 impl Stream<String> {
     /// The same items. `kept` is dropped with the stream.
-    pub(crate) fn keeping(self, kept: impl Send + 'static) -> Self {
-        Self::local(self.map(move |item| {
-            let _ = &kept;
-            item
+    pub(crate) fn keeping(self, kept: Kept) -> Self {
+        Self::local(self.inspect(move |item| {
+            if item.is_err() {
+                kept.stream_failed();
+            }
         }))
     }
 }

@@ -4,6 +4,7 @@ use super::{
     failure::StreamFailure,
     frames::{ItemsFrame, StreamCredit, StreamEnd, StreamId, StreamOutcome, StreamStop},
     inbox::{Inbox, Upstream},
+    keeper::Keep,
     producer::Chunk,
     sender_state::SenderState,
     window::{Credit, FIRST_BYTES, FIRST_ITEMS, Grant},
@@ -17,7 +18,6 @@ use crate::{
     wire::FrameKind,
 };
 use std::{
-    any::Any,
     collections::{HashMap, VecDeque},
     fmt,
     sync::{
@@ -36,9 +36,6 @@ const MAX_GROWTH: usize = 16 * 1024 * 1024;
 
 /// How many waiting producers are woken when there is room. Each wakes another one if there is still room.
 const WOKEN_AT_ONCE: usize = 16;
-
-/// Something that is kept until a stream has ended.
-pub(crate) type Keep = Arc<dyn Any + Send + Sync>;
 
 /// The streams of one connection, and their frames that are not written yet.
 pub(crate) struct StreamTable {

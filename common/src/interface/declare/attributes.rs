@@ -25,11 +25,29 @@ macro_rules! __interface_doc {
     (deprecated($($key:ident = $value:literal),* $(,)?)) => {
         concat!("\n\nDeprecated" $(, ", ", stringify!($key), ": ", $value)*, ".")
     };
-    ($other:ident $($rest:tt)*) => {
+    // `__interface_attribute!` says what is wrong with it.
+    ($($other:tt)*) => {
+        ""
+    };
+}
+
+/// Refuses an attribute that no method has.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __interface_attribute {
+    (doc $($value:tt)*) => {};
+    (idempotent) => {};
+    (repeatable) => {};
+    (deprecated $($value:tt)*) => {};
+    (since = $version:literal) => {};
+    (since $($other:tt)*) => {
+        ::core::compile_error!("interface!: a method that was added is marked `#[since = 2]`");
+    };
+    ($other:ident $($value:tt)*) => {
         ::core::compile_error!(concat!(
-            "interface!: a method has no attribute `", stringify!($other),
+            "interface!: a method has no attribute `", stringify!($other $($value)*),
             "`; it has `idempotent`, `deprecated`, `since = 2` and documentation"
-        ))
+        ));
     };
 }
 
@@ -70,9 +88,6 @@ macro_rules! __interface_since {
     (since = $version:literal) => {
         $version
     };
-    (since $($rest:tt)*) => {
-        ::core::compile_error!("interface!: a method that was added is marked `#[since = 2]`")
-    };
     ($($other:tt)*) => {
         0
     };
@@ -87,7 +102,11 @@ macro_rules! __interface_given {
         0
     }};
     ($parameter:ident $version:literal) => {
-        if $parameter.is_some() { $version } else { 0 }
+        if $crate::interface::probe::Given($parameter).is_given() {
+            $version
+        } else {
+            0
+        }
     };
 }
 
