@@ -27,6 +27,7 @@ fn authority_that_takes(certificates: CertificatePolicy, users: Option<&Path>) -
         LIFE,
         Arc::default(),
         VisitorLog::default(),
+        Sessions::of_process(),
     )
     .unwrap()
 }
