@@ -39,10 +39,6 @@ fn operation(object: &str, description: &Description, method: &MethodDescription
         });
         fields.insert("headers".to_owned(), headers);
     }
-    let needs_body = method
-        .parameters
-        .iter()
-        .any(|parameter| !may_be_null(description, &parameter.schema));
     json!({
         "operationId": format!("{object}.{}", method.name),
         "tags": [object],
@@ -55,7 +51,8 @@ fn operation(object: &str, description: &Description, method: &MethodDescription
              "description": "How an instance is selected"},
         ],
         "requestBody": {
-            "required": needs_body,
+            // Without arguments too: what changes anything says that it is JSON.
+            "required": true,
             "content": {"application/json": {"schema": arguments(description, method)}},
         },
         "responses": responses("200", success),

@@ -1,6 +1,7 @@
 //! The types of the API itself.
 
 use super::object;
+use crate::api::MAX_KEY;
 use serde_json::{Map, Value, json};
 
 /// What a duration looks like.
@@ -16,7 +17,7 @@ pub(super) fn fixed() -> Map<String, Value> {
     let state = json!({"enum": ["ready", "draining"]});
     let task_state = json!({"enum": ["queued", "running", "succeeded", "failed", "cancelled"]});
     let name = json!({"type": "string", "minLength": 1});
-    let key = json!({"type": ["string", "null"], "minLength": 1, "maxLength": 128});
+    let key = json!({"type": ["string", "null"], "minLength": 1, "maxLength": MAX_KEY});
     // A delay is shorter than a deadline, which no schema can say.
     let maybe_duration = |example: &str| json!({"type": ["string", "null"], "pattern": DURATION, "examples": [example]});
     let all = [
@@ -109,7 +110,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                     "delay": maybe_duration("500ms"), "deadline": maybe_duration("1h"),
                     "backoff": maybe_duration("1s"), "run_limit": maybe_duration("30m"),
                     "max_attempts": {"type": ["integer", "null"], "minimum": 1, "maximum": 1000},
-                    "key": key, "worker": maybe_text(),
+                    "key": key, "worker": {"type": ["string", "null"], "minLength": 1},
                 },
                 "required": ["object", "method"],
                 "additionalProperties": false,
