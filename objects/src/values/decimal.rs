@@ -295,8 +295,9 @@ impl JsonSchema for Decimal {
             "type": ["string", "number"],
             "pattern": "^-?0*[0-9]{1,20}(\\.[0-9]{1,8})?$",
             // That a number has 8 digits after the point at most, no keyword says that floats can check.
-            "minimum": -99_999_999_999_999_999_999.0,
-            "maximum": 99_999_999_999_999_999_999.0,
+            // The greatest float below 10^20: with 20 digits, any number up to it fits.
+            "minimum": -99_999_999_999_999_983_616.0,
+            "maximum": 99_999_999_999_999_983_616.0,
         })
     }
 }

@@ -64,7 +64,7 @@ fn change(
     json!({"post": operation})
 }
 
-/// An operation that answers server-sent events. Each event is described as an object.
+/// An operation that answers server-sent events. The schema is that of each event.
 fn events(id: &str, summary: &str, parameters: &[Value], names: &[&str]) -> Value {
     let mut parameters = parameters.to_vec();
     let resumes = json!({"name": "Last-Event-ID", "in": "header", "schema": text(), "description": "Resumes after this event"});
@@ -74,7 +74,7 @@ fn events(id: &str, summary: &str, parameters: &[Value], names: &[&str]) -> Valu
         "properties": {"id": text(), "event": {"enum": names}, "data": {"type": "string", "contentMediaType": "application/json"}},
         "required": ["event", "data"],
     });
-    let stream = json!({"description": "An event for each change", "content": {"text/event-stream": {"schema": {"type": "string"}, "x-item-schema": event}}});
+    let stream = json!({"description": "An event for each change", "content": {"text/event-stream": {"schema": event}}});
     json!({"get": operation(id, summary, &parameters, responses("200", stream))})
 }
 

@@ -7,6 +7,9 @@ use serde_json::{Map, Value, json};
 /// What a duration looks like.
 const DURATION: &str = "^[1-9][0-9]{0,5}(ms|s|m|h)$";
 
+/// Base64 with padding, and without stray bits in the last character.
+const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
+
 /// The types by name.
 pub(super) fn fixed() -> Map<String, Value> {
     let text = || json!({"type": "string"});
@@ -160,7 +163,7 @@ pub(super) fn fixed() -> Map<String, Value> {
             "NewEntry",
             json!({
                 "type": "object",
-                "properties": {"text": text(), "json": {}, "base64": text(), "key": key},
+                "properties": {"text": text(), "json": {}, "base64": {"type": "string", "pattern": BASE64, "contentEncoding": "base64"}, "key": key},
                 "oneOf": [{"required": ["text"]}, {"required": ["json"]}, {"required": ["base64"]}],
                 "additionalProperties": false,
             }),
