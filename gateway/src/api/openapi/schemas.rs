@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 const DURATION: &str = "^[1-9][0-9]{0,5}(ms|s|m|h)$";
 
 /// Base64 with padding, and without stray bits in the last character.
-const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
+const BASE64: &str =
+    "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
 
 /// The types by name.
 pub(super) fn fixed() -> Map<String, Value> {
