@@ -420,7 +420,7 @@ mod tests {
             let error = serde_json::from_str::<Decimal>(text).unwrap_err();
             assert!(error.to_string().contains("a decimal number"), "{error}");
         }
-        for text in ["1e99", "5e-324", "1e99999999999999999999"] {
+        for text in ["1e99", "5e-324"] {
             let error = serde_json::from_str::<Decimal>(text).unwrap_err();
             assert!(error.to_string().contains("is not a decimal"), "{error}");
         }
