@@ -167,6 +167,9 @@ async fn logouts_last_until_they_end_and_those_of_the_latest_logins_are_kept(pla
         .await
         .unwrap();
     let id = store.id().await.unwrap();
-    assert_eq!(place.open().await.id().await.unwrap(), id);
+    // Each store in memory is another one.
+    if place.url != StoreUrl::Memory {
+        assert_eq!(place.open().await.id().await.unwrap(), id);
+    }
     assert_ne!(other.id().await.unwrap(), id);
 }
