@@ -15,16 +15,14 @@ mod worker_sessions;
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::{
-    figure::{self, Figure, FigureTarget},
-    process::ChildServer,
-    program::{ProgramOption, PyroxeneProgram, ResidentMemory},
+    figure::{Figure, FigureTarget, Figures},
+    process::raise_file_limit,
+    program::{NameServerProcess, ProgramOption, PyroxeneProgram},
 };
 pub(crate) use worker_processes::serve as serve_fleet;
 use worker_sessions::WorkerSessions;
@@ -111,7 +109,7 @@ pub(crate) async fn run(options: DirectoryBenchOptions) -> Result<()> {
         let (workers, objects) = (options.workers, &options.objects);
         restart::measure(&program, workers, objects, &mut figures).await?;
     }
-    figure::print(&figures.0, options.json)
+    figures.print(options.json)
 }
 
 /// Measures all chosen parts that use one directory with many instances.
@@ -122,20 +120,20 @@ async fn measure_full_directory(
 ) -> Result<()> {
     let nameserver = NameServerProcess::start(program).await?;
     let empty = nameserver.resident_memory()?;
-    figures.add_figure(Figure::new(
+    figures.add(Figure::new(
         "name server, empty: resident memory",
         empty.megabytes(),
         "MB",
     ));
     let start = Instant::now();
     let population = WorkerSessions::register(nameserver.server.address()).await?;
-    figures.add_figure(Figure::new(
+    figures.add(Figure::new(
         "1,000 workers with 100 objects each: registered after",
         start.elapsed().as_secs_f64() * 1e3,
         "ms",
     ));
     let full = nameserver.resident_memory()?;
-    figures.add_figure(
+    figures.add(
         Figure::new(
             "100,000 instances of 10,000 objects: resident memory",
             full.megabytes(),
@@ -143,7 +141,7 @@ async fn measure_full_directory(
         )
         .target(FigureTarget::AtMost(150.0)),
     );
-    figures.add_figure(Figure::new(
+    figures.add(Figure::new(
         "bytes for each instance",
         full.total.saturating_sub(empty.total) as f64 / worker_sessions::INSTANCES as f64,
         "B",
@@ -163,51 +161,11 @@ async fn measure_full_directory(
     if options.includes(DirectoryPart::Watchers) {
         watchers::measure(address, options.watchers, figures).await?;
     }
-    figures.add_figure(Figure::new(
+    figures.add(Figure::new(
         "the same directory after all of this: resident memory",
         nameserver.resident_memory()?.megabytes(),
         "MB",
     ));
     kept.abort();
     nameserver.server.stop().await
-}
-
-/// The figures so far.
-#[derive(Default)]
-struct Figures(Vec<Figure>);
-
-impl Figures {
-    fn add_figure(&mut self, figure: Figure) {
-        eprintln!("{}", figure.progress_line());
-        self.0.push(figure);
-    }
-}
-
-/// A name server with a store in a temporary directory, which is removed when this is dropped.
-struct NameServerProcess {
-    server: ChildServer,
-    directory: TempDir,
-}
-
-impl NameServerProcess {
-    async fn start(program: &PyroxeneProgram) -> Result<Self> {
-        let directory = tempfile::tempdir().context("cannot make a directory")?;
-        let server = program.start_nameserver(directory.path()).await?;
-        Ok(Self { server, directory })
-    }
-
-    fn resident_memory(&self) -> Result<ResidentMemory> {
-        ResidentMemory::of(self.server.pid()?)
-    }
-}
-
-/// Raises the limit of open files to its maximum, for this process and its children. Each connection
-/// needs a file.
-fn raise_file_limit() -> Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    setrlimit(Resource::Nofile, raised).context("cannot raise the limit of open files")
 }

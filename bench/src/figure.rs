@@ -23,6 +23,23 @@ pub(crate) struct Figure {
     series: Vec<f64>,
 }
 
+/// The figures of a benchmark so far.
+#[derive(Default)]
+pub(crate) struct Figures(Vec<Figure>);
+
+impl Figures {
+    /// Adds a figure, and shows it as progress.
+    pub(crate) fn add(&mut self, figure: Figure) {
+        eprintln!("{}", figure.progress_line());
+        self.0.push(figure);
+    }
+
+    /// Prints all of them: a table, or a JSON array.
+    pub(crate) fn print(&self, json: bool) -> Result<()> {
+        print(&self.0, json)
+    }
+}
+
 /// The bound that a figure should keep.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]

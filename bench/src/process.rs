@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde::de::DeserializeOwned;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -27,6 +27,17 @@ use tokio::{
 const CHILD_TIMEOUT: Duration = Duration::from_secs(10);
 
 const READY: &str = "ready ";
+
+/// Raises the limit of open files to its maximum, for this process and its children. Each connection
+/// needs a file.
+pub(crate) fn raise_file_limit() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised).context("cannot raise the limit of open files")
+}
 
 /// A running server. Dropping it kills the process; [`ChildServer::stop`] ends it gracefully.
 pub(crate) struct ChildServer {

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::process::{ChildServer, this_program};
@@ -75,6 +76,24 @@ impl PyroxeneProgram {
     /// Starts a worker with the built-in objects.
     pub(crate) async fn start_worker(&self, nameserver: SocketAddr) -> Result<ChildServer> {
         ChildServer::start_command(self.worker(nameserver)).await
+    }
+}
+
+/// A name server with a store in a temporary directory, which is removed when this is dropped.
+pub(crate) struct NameServerProcess {
+    pub(crate) server: ChildServer,
+    pub(crate) directory: TempDir,
+}
+
+impl NameServerProcess {
+    pub(crate) async fn start(program: &PyroxeneProgram) -> Result<Self> {
+        let directory = tempfile::tempdir().context("cannot make a directory")?;
+        let server = program.start_nameserver(directory.path()).await?;
+        Ok(Self { server, directory })
+    }
+
+    pub(crate) fn resident_memory(&self) -> Result<ResidentMemory> {
+        ResidentMemory::of(self.server.pid()?)
     }
 }
 

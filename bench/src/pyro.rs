@@ -14,7 +14,7 @@ use pyroxene_pyro::wire::Message;
 use self::python::PyroPython;
 use crate::{
     daemon,
-    figure::{self, Figure, FigureTarget},
+    figure::{Figure, FigureTarget, Figures},
     load::{self, LoadOperation, Measurement},
     process::ChildServer,
     rpc::{self, System, parse_seconds, systems::pyroxene::OBJECT},
@@ -78,16 +78,7 @@ impl Servers {
     }
 }
 
-/// The figures, which are told as they come.
-#[derive(Default)]
-struct Figures(Vec<Figure>);
-
 impl Figures {
-    fn add(&mut self, figure: Figure) {
-        eprintln!("{}", figure.progress_line());
-        self.0.push(figure);
-    }
-
     /// Two rates, and how they compare.
     fn rates(&mut self, what: &str, ours: f64, theirs: f64, least: f64) {
         self.add(Figure::new(format!("{what}: Pyro5"), theirs, "/s"));
@@ -111,7 +102,7 @@ pub(crate) async fn run(options: PyroBenchOptions) -> Result<()> {
     look_ups(&mut figures, &servers, options.seconds).await?;
     after_oneway(&mut figures, &python, &servers).await?;
     servers.stop().await?;
-    figure::print(&figures.0, options.json)
+    figures.print(options.json)
 }
 
 /// A closed loop of one call over some connections.

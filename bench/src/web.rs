@@ -7,14 +7,14 @@ mod streams;
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub(crate) use self::echo::serve_peer;
 use crate::{
-    figure::{self, Figure},
-    program::ProgramOption,
+    figure::{Figure, Figures},
+    process::raise_file_limit,
+    program::{NameServerProcess, ProgramOption},
     rpc::parse_seconds,
 };
 
@@ -49,30 +49,15 @@ pub(crate) struct WebBenchOptions {
 pub(crate) async fn run(options: WebBenchOptions) -> Result<()> {
     raise_file_limit()?;
     let program = options.program.find()?;
-    let directory = tempfile::tempdir().context("cannot make a directory")?;
-    let nameserver = program.start_nameserver(directory.path()).await?;
-    let worker = program.start_worker(nameserver.address()).await?;
-    let mut figures = Vec::new();
-    let mut add = |more: Vec<Figure>| {
-        for figure in more {
-            eprintln!("{}", figure.progress_line());
-            figures.push(figure);
-        }
-    };
-    add(pages::measure(nameserver.address()).await?);
-    add(echo::measure(nameserver.address(), &options).await?);
+    let nameserver = NameServerProcess::start(&program).await?;
+    let address = nameserver.server.address();
+    let worker = program.start_worker(address).await?;
+    let mut figures = Figures::default();
+    let mut add = |more: Vec<Figure>| more.into_iter().for_each(|one| figures.add(one));
+    add(pages::measure(address).await?);
+    add(echo::measure(address, &options).await?);
     add(streams::measure(&nameserver, &options).await?);
     worker.stop().await?;
-    nameserver.stop().await?;
-    figure::print(&figures, options.json)
-}
-
-/// Every event stream is a file of this process.
-fn raise_file_limit() -> Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    setrlimit(Resource::Nofile, raised).context("cannot raise the limit of open files")
+    nameserver.server.stop().await?;
+    figures.print(options.json)
 }

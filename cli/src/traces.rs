@@ -4,12 +4,17 @@ use crate::{
     cli::Command,
     failure::{Exit, Failure},
 };
-use pyroxene_common::spans::{self, Span, SpanKind, parse_traceparent};
+use pyroxene_common::{
+    metadata::Metadata,
+    scope::Scope,
+    spans::{self, Span, SpanKind, parse_traceparent},
+};
 use pyroxene_gateway::SpanExport;
-use std::env;
+use std::{env, sync::Arc};
 
-/// The trace that a command belongs to, by the name that other programs use too.
+/// The trace that a command belongs to, by the names that other programs use too.
 const TRACEPARENT: &str = "TRACEPARENT";
+const TRACESTATE: &str = "TRACESTATE";
 
 /// What is recorded of a command.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +44,7 @@ impl Traced {
         Self { service, command }
     }
 
-    /// Carries out a command. Its calls belong to the trace of `TRACEPARENT`, or to a new one.
+    /// Carries out a command. Its calls belong to the trace of `TRACEPARENT`, with its `TRACESTATE`, or to a new one.
     pub(crate) async fn carry_out(
         self,
         carrying_out: impl Future<Output = Result<(), Failure>>,
@@ -49,7 +54,16 @@ impl Traced {
             None
         });
         let mut span = self.command.and_then(begin);
-        let outcome = carrying_out.await;
+        let outcome = match self.command.and_then(|_| passed_on()) {
+            None => carrying_out.await,
+            metadata => {
+                let scope = Scope {
+                    metadata,
+                    ..Scope::default()
+                };
+                scope.wrap(Box::pin(carrying_out)).await
+            }
+        };
         if let Some(span) = &mut span {
             match &outcome {
                 // The message may quote an argument.
@@ -73,4 +87,10 @@ fn begin(name: &str) -> Option<Span> {
     let span = Span::begin(&trace, SpanKind::Internal, || name.to_owned());
     spans::set_ambient(span.as_ref().map_or(trace, Span::context));
     span
+}
+
+/// What the collectors of the trace of `TRACEPARENT` tell each other, as metadata of the command's calls.
+fn passed_on() -> Option<Arc<Metadata>> {
+    parse_traceparent(&env::var(TRACEPARENT).ok()?)?;
+    Metadata::of_tracestate([&*env::var(TRACESTATE).ok()?])
 }

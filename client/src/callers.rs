@@ -22,14 +22,17 @@ pub enum CallerCredentials {
     },
     /// The certificate of its connection, which has been verified.
     Certificate(CertificateHolder),
+    /// The text of a session that was begun with a token.
+    Session(String),
 }
 
 impl fmt::Debug for CallerCredentials {
-    /// Hides the token, and the name, which may be a token that was given in its place.
+    /// Hides the token, the session, and the name, which may be a token that was given in its place.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Token { .. } => "Token(…)",
             Self::Certificate(_) => "Certificate(…)",
+            Self::Session(_) => "Session(…)",
         })
     }
 }
@@ -81,4 +84,19 @@ pub trait CallerAccess: fmt::Debug + Send + Sync {
 
     /// The present identity of a caller that was let in; `None` if it may not log in any more.
     fn identity(&self, credentials: &CallerCredentials) -> Option<Identity>;
+
+    /// Begins a session of a user that was let in by a token: a secret text, with which the user is let in wherever
+    /// the end of the session is known, until `life` is over.
+    fn begin_session(
+        &self,
+        credentials: &CallerCredentials,
+        life: Duration,
+    ) -> Result<String, AccessError>;
+
+    /// Ends a session: here at once, and elsewhere within a second or two. A text that is no session has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessError::Unavailable`] if others do not know it yet, because the store is away. They are told later.
+    fn end_session<'a>(&'a self, session: &'a str) -> BoxFuture<'a, Result<(), AccessError>>;
 }

@@ -16,6 +16,8 @@ mod pattern;
 mod proof;
 mod role;
 #[cfg(feature = "serve")]
+mod session;
+#[cfg(feature = "serve")]
 mod signature;
 mod ticket;
 mod token;
@@ -33,6 +35,8 @@ pub use pattern::{
 };
 pub use proof::{Addressee, CHALLENGE_LEN, Challenge, Credential, HelloTarget, LoginProof};
 pub use role::{InvalidRole, Role};
+#[cfg(feature = "serve")]
+pub use session::SessionClaims;
 #[cfg(feature = "serve")]
 pub use signature::key_id;
 pub use ticket::{Audience, Claims, MAX_TICKET, Revocation, Ticket, TicketError};

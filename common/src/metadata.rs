@@ -3,9 +3,10 @@
 use crate::{
     clean,
     codec::{self, CodecError},
+    spans::{TRACESTATE, parse_tracestate},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The most pairs of a call.
 pub const MAX_PAIRS: usize = 64;
@@ -57,6 +58,12 @@ pub enum InvalidMetadata {
 impl Metadata {
     /// The encoding of none.
     pub(crate) const EMPTY_ENCODED: [u8; 8] = [0; 8];
+
+    /// That of calls in a trace with these `tracestate` headers; `None` if there is nothing to pass on.
+    pub fn of_tracestate<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Arc<Self>> {
+        let state = parse_tracestate(headers)?;
+        Self::try_from([(TRACESTATE, &*state)]).ok().map(Arc::new)
+    }
 
     /// Adds a pair, in place of an earlier one of this key.
     ///

@@ -5,7 +5,12 @@
 //!
 //! - [`install`] sets what takes the spans of this process.
 //! - [`Span::begin`] begins one below a context, and [`Span::context`] is what its own calls carry.
-//! - [`parse_traceparent`] and [`traceparent`] are the W3C's form of a context.
+//! - [`parse_traceparent`] and [`traceparent`] are the W3C's form of a context, and [`parse_tracestate`] reads what passes
+//!   through beside it.
+
+mod tracestate;
+
+pub use tracestate::{TRACESTATE, parse_tracestate};
 
 use rand::{RngExt, rngs::SmallRng};
 use std::{

@@ -6,7 +6,7 @@ import { html, render, useEffect, useRef, useState } from "./lib/html.js";
 import { startLive, useLive } from "./lib/live.js";
 import { startRouter, usePlace } from "./lib/router.js";
 import { setTheme, theme } from "./lib/theme.js";
-import { findings, verdict } from "./lib/health.js";
+import { HEADLINES, findings, verdict } from "./lib/health.js";
 import { count, time } from "./lib/format.js";
 import { Mark } from "./parts/marks.js";
 import { Overview } from "./pages/overview.js";
@@ -88,9 +88,10 @@ function Brand() {
 const CONNECTIONS = { live: "Live", connecting: "Connecting…", away: "Trying again…", login: "Not logged in" };
 
 function Connection({ live }) {
-  const level = live.connection === "live" ? verdict(findings(live)) : live.connection === "away" ? "bad" : "note";
+  const isLive = live.connection === "live";
+  const level = isLive ? verdict(findings(live)) : live.connection === "away" ? "bad" : "note";
   const who = live.whoami?.user ? ` as ${live.whoami.user}` : "";
-  return html`<div class="connection" id="connection" data-state=${live.connection}><${Mark} state=${level} /><span>${CONNECTIONS[live.connection]}<span class="who muted">${who}
+  return html`<div class="connection" id="connection" data-state=${live.connection}><${Mark} state=${level} label=${isLive ? HEADLINES[level] : undefined} /><span>${CONNECTIONS[live.connection]}<span class="who muted">${who}
     ${live.whoami?.nameserver && html`<br />${live.whoami.nameserver}`}</span></span></div>`;
 }
 

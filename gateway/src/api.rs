@@ -28,6 +28,10 @@ use axum::{
 };
 use pyroxene_client::CallError;
 use serde::Serialize;
+use uuid::Uuid;
+
+/// The most characters of the key of a task or an entry.
+pub(crate) const MAX_KEY: usize = 128;
 
 /// An answer in JSON.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, Problem> {
@@ -45,6 +49,17 @@ pub(crate) fn json_text(status: StatusCode, text: impl Into<Body>) -> Response {
 /// The answer of the name server in this process.
 pub(crate) fn answered<T>(answer: Result<T, CallError>) -> Result<T, Problem> {
     answer.map_err(Problem::from)
+}
+
+/// The key that makes the repeat of a request safe: the given one, or a new one.
+pub(crate) fn key_or_new(given: Option<String>) -> Result<String, Problem> {
+    let key = given.unwrap_or_else(|| Uuid::now_v7().simple().to_string());
+    match key.chars().count() {
+        1..=MAX_KEY => Ok(key),
+        count => Err(Problem::bad_request(format!(
+            "the key has {count} characters; it has 1 to {MAX_KEY}"
+        ))),
+    }
 }
 
 /// The variable parts of the path of a request, decoded, in order.

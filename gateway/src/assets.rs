@@ -91,7 +91,7 @@ fn from_disk(path: &str) -> Option<Option<Asset>> {
     }
     let content = std::fs::read(std::path::Path::new(&directory).join(path)).ok();
     Some(content.map(|content| {
-        let tag = crate::secret::hash(&String::from_utf8_lossy(&content));
+        let tag = crate::hash::hash(&String::from_utf8_lossy(&content));
         let tag: String = tag
             .iter()
             .take(8)

@@ -4,8 +4,9 @@ mod principal;
 
 pub(crate) use principal::{Principal, context_of, short_context};
 
-use crate::{problem::Problem, secret::hash};
+use crate::{hash::hash, problem::Problem};
 use pyroxene_client::{CallerAccess, CallerCredentials};
+use pyroxene_common::interfaces::access::AccessError;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -89,7 +90,13 @@ impl Callers {
             return Ok(principal);
         }
         self.lock().remove(&key);
-        let login = self.access.log_in(credentials, peer)?;
+        let login = self.access.log_in(credentials, peer);
+        let login = login.map_err(|error| match (credentials, &error) {
+            (Some(CallerCredentials::Session(_)), AccessError::WrongToken) => {
+                Problem::unauthenticated("the session has ended", false)
+            }
+            _ => error.into(),
+        })?;
         let principal = Arc::new(Principal::new(login, credentials.cloned()));
         let mut principals = self.lock();
         if principals.len() >= MAX_PRINCIPALS {
@@ -110,6 +117,23 @@ impl Callers {
         Ok(principal)
     }
 
+    /// Begins a session of a caller that has logged in with a token.
+    pub(crate) fn begin_session(
+        &self,
+        credentials: &CallerCredentials,
+        life: Duration,
+    ) -> Result<String, Problem> {
+        Ok(self.access.begin_session(credentials, life)?)
+    }
+
+    /// Ends a session.
+    pub(crate) async fn end_session(&self, session: &str) -> Result<(), Problem> {
+        let credentials = CallerCredentials::Session(session.to_owned());
+        let ended = self.access.end_session(session).await;
+        self.lock().remove(&Some(key(&credentials)));
+        Ok(ended?)
+    }
+
     /// Whether a caller still has the rights with which its client was made.
     fn is_unchanged(&self, principal: &Principal, credentials: Option<&CallerCredentials>) -> bool {
         match credentials {
@@ -119,11 +143,13 @@ impl Callers {
     }
 }
 
+/// A hash of the credentials, from which nobody gets them back.
 fn key(credentials: &CallerCredentials) -> [u8; 32] {
     match credentials {
         CallerCredentials::Token { user, token } => hash(&format!("token\0{user}\0{token}")),
         CallerCredentials::Certificate(holder) => {
             hash(&format!("certificate\0{}\0{:?}", holder.name, holder.role))
         }
+        CallerCredentials::Session(session) => hash(&format!("session\0{session}")),
     }
 }

@@ -2,8 +2,9 @@
 
 mod credentials;
 
-pub(crate) use credentials::{COOKIE, cookie, require_private};
+pub(crate) use credentials::{COOKIE, bearer, cookie, require_private};
 
+use self::credentials::Shown;
 use crate::{
     caller::Principal,
     connection::ConnectionInfo,
@@ -66,10 +67,20 @@ fn identify(
     if !callers.requires_login() {
         return callers.principal(None, &connection.peer).map(Some);
     }
-    let Some(shown) = credentials::shown(gateway.sessions(), connection, headers)? else {
-        return Ok(None);
+    let principal = match credentials::shown(connection, headers)? {
+        Shown::Nothing => return Ok(None),
+        Shown::Credentials(shown) => callers.principal(Some(&shown), &connection.peer),
+        // A browser keeps the cookie of a session that has ended: it shows nothing then.
+        Shown::Cookie(session, otherwise) => {
+            match callers.principal(Some(&session), &connection.peer) {
+                Err(problem) if problem.kind == ProblemKind::Unauthenticated => match otherwise {
+                    Some(shown) => callers.principal(Some(&shown), &connection.peer),
+                    None => return Ok(None),
+                },
+                known => known,
+            }
+        }
     };
-    let principal = callers.principal(Some(&shown), &connection.peer);
     let principal = principal.map_err(|problem| match problem.kind {
         ProblemKind::Unauthenticated => {
             Problem::unauthenticated(problem.detail, !headers.contains_key("x-requested-with"))

@@ -6,6 +6,7 @@
 mod messages;
 mod send;
 mod settings;
+mod variables;
 
 pub use settings::SpanExportError;
 
@@ -86,6 +87,20 @@ impl SpanExport {
         let Some(settings) = Settings::read(service, |name| std::env::var(name).ok())? else {
             return Ok(None);
         };
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((
+                name.into_string().ok()?,
+                value.to_string_lossy().into_owned(),
+            ))
+        });
+        let ignored = variables::without_effect(variables, settings.tls.is_some());
+        if !ignored.is_empty() {
+            let variables = ignored.join(", ");
+            tracing::warn!(
+                variables,
+                "these variables of OpenTelemetry have no effect here"
+            );
+        }
         let (sender, receiver) = mpsc::channel(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
         let queue = Queue {
@@ -202,7 +217,10 @@ impl Exporter {
             return;
         }
         self.dropped.fetch_sub(dropped, Ordering::Relaxed);
-        let (not_taken, endpoint) = (std::mem::take(&mut self.failed), self.collector.endpoint());
+        let (not_taken, endpoint) = (
+            std::mem::take(&mut self.failed),
+            self.collector.endpoint().to_string(),
+        );
         self.said = Some(now);
         let reason = std::mem::take(&mut self.reason);
         tracing::warn!(dropped, not_taken, endpoint, reason, "spans were lost");

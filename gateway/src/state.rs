@@ -5,7 +5,6 @@ use crate::{
     config::GatewayConfig,
     observer::{Feed, Recorder},
     problem::{Problem, ProblemKind},
-    session::Sessions,
 };
 use std::{
     collections::HashMap,
@@ -28,7 +27,6 @@ pub(crate) struct GatewayState(Arc<GatewayStateInner>);
 struct GatewayStateInner {
     config: GatewayConfig,
     callers: OnceLock<Callers>,
-    sessions: Sessions,
     recorder: Arc<Recorder>,
     /// The task that fills the history.
     recording: TaskTracker,
@@ -52,7 +50,6 @@ impl GatewayState {
             event_streams: Arc::new(Semaphore::new(MAX_EVENT_STREAMS)),
             config,
             callers: OnceLock::new(),
-            sessions: Sessions::default(),
             recorder: Arc::default(),
             recording: TaskTracker::new(),
             feeds: Mutex::default(),
@@ -82,10 +79,6 @@ impl GatewayState {
 
     pub(crate) fn config(&self) -> &GatewayConfig {
         &self.0.config
-    }
-
-    pub(crate) fn sessions(&self) -> &Sessions {
-        &self.0.sessions
     }
 
     pub(crate) fn recorder(&self) -> &Arc<Recorder> {

@@ -7,19 +7,21 @@ use axum::{
     response::Response,
 };
 use pyroxene_common::{
+    metadata::Metadata,
     scope::Scope,
-    spans::{Span, SpanKind, new_root, parse_traceparent, traceparent, unrecorded},
+    spans::{self, Span, SpanKind, new_root, parse_traceparent, traceparent, unrecorded},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tarpc::context::{self, Context};
 use tokio::time::Instant;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static(spans::TRACESTATE);
 
 /// The deadline of a request as such. The calls that are made for it have their own.
 const REQUEST_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Answers a request of the API in its trace. The answer has a `traceparent` too.
+/// Answers a request of the API in its trace. The answer has a `traceparent` too, and the `tracestate` that is passed on.
 pub(crate) async fn trace(request: Request, next: Next) -> Response {
     let given = given(request.headers());
     // What only looks, as the dashboard does all the time, begins no trace.
@@ -27,6 +29,12 @@ pub(crate) async fn trace(request: Request, next: Next) -> Response {
     if !request.uri().path().starts_with("/v1/") || (given.is_none() && !changes) {
         return next.run(request).await;
     }
+    // Without a trace that is continued, there is nothing that it could belong to.
+    let metadata = given.and_then(|_| tracestate(request.headers()));
+    let state = metadata
+        .as_ref()
+        .and_then(|metadata| metadata.get(spans::TRACESTATE));
+    let state = state.and_then(|state| HeaderValue::from_str(state).ok());
     let mut trace = given.unwrap_or_else(new_root);
     let path = request.extensions().get::<MatchedPath>();
     let path = path.map_or("/", MatchedPath::as_str).to_owned();
@@ -42,6 +50,7 @@ pub(crate) async fn trace(request: Request, next: Next) -> Response {
     trace = unrecorded(trace);
     let scope = Scope {
         call: Some(call(trace)),
+        metadata,
         ..Scope::default()
     };
     let mut response = scope.wrap(Box::pin(next.run(request))).await;
@@ -56,6 +65,9 @@ pub(crate) async fn trace(request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::try_from(traceparent(&trace)) {
         response.headers_mut().insert(TRACEPARENT, value);
     }
+    if let Some(value) = state {
+        response.headers_mut().insert(TRACESTATE, value);
+    }
     response
 }
 
@@ -66,6 +78,13 @@ fn given(headers: &HeaderMap) -> Option<tarpc::trace::Context> {
         (Some(value), None) => parse_traceparent(value.to_str().ok()?),
         _ => None,
     }
+}
+
+/// What collectors say of the trace that a request names, as the metadata of the calls that are made for it.
+fn tracestate(headers: &HeaderMap) -> Option<Arc<Metadata>> {
+    let all = headers.get_all(TRACESTATE).iter();
+    let all: Option<Vec<&str>> = all.map(|value| value.to_str().ok()).collect();
+    Metadata::of_tracestate(all?)
 }
 
 /// The call that the calls for a request are nested in.

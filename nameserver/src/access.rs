@@ -4,8 +4,9 @@
 //! - `login` authenticates users by the signature of a token or by certificate, and issues tickets;
 //! - `delegation` decides with whose rights a task runs, and issues the tickets for it;
 //! - `callers` and `pyro_logins` let in callers of other protocols than this broker's own;
-//! - `follow` takes over changes of the users file and of the domain key;
-//! - `shared_revocations` shares revocations between the name servers of a store.
+//! - `sessions` are those of people, such as of browsers;
+//! - `reload` takes over changes of the users file and of the domain key;
+//! - `shared_revocations` shares revocations and logouts between the name servers of a store.
 
 mod callers;
 mod delegation;
@@ -13,6 +14,7 @@ mod limits;
 mod login;
 mod pyro_logins;
 mod reload;
+mod sessions;
 mod shared_revocations;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ pub(crate) use delegation::TaskSubmitter;
 pub(crate) use limits::LimitsReporter;
 pub(crate) use pyro_logins::pyro_door;
 pub(crate) use reload::UsersReload;
+pub(crate) use sessions::Sessions;
 pub(crate) use shared_revocations::share as share_revocations;
 
 use crate::{
@@ -119,6 +122,7 @@ pub(crate) struct TicketAuthority {
     ticket_life: Duration,
     authenticator: Arc<Authenticator>,
     throttle: Mutex<LoginThrottle>,
+    sessions: Sessions,
     limiter: Arc<Limiter>,
     /// Notes who logs in.
     visitors: VisitorLog,
@@ -150,6 +154,7 @@ impl TicketAuthority {
         ticket_life: Duration,
         limiter: Arc<Limiter>,
         visitors: VisitorLog,
+        sessions: Sessions,
     ) -> Result<Self, UsersError> {
         let key = match &users {
             Some(path) => crate::users::domain_key(path)?,
@@ -176,6 +181,7 @@ impl TicketAuthority {
             ticket_life,
             authenticator: Arc::new(Authenticator::of_nameserver().quota(quota)),
             throttle: Mutex::default(),
+            sessions,
             limiter,
             visitors,
             void_tickets: watch::Sender::new(VoidTickets {

@@ -5,7 +5,9 @@ mod config;
 pub use config::{DEFAULT_TICKET_LIFE, DEFAULT_TOPIC_RETENTION, NameServerConfig};
 
 use crate::{
-    access::{self, AccessService, LimitsReporter, LocalCallers, TicketAuthority, UsersReload},
+    access::{
+        self, AccessService, LimitsReporter, LocalCallers, Sessions, TicketAuthority, UsersReload,
+    },
     directory::{self, DirectoryService, InstanceDirectory},
     exclusive_names::DatabaseNameStore,
     figures::{self, FiguresService, OwnFigures},
@@ -159,6 +161,7 @@ impl NameServer {
                 ticket_life,
                 Arc::clone(&limiter),
                 visitors.clone(),
+                Sessions::of_store(store.as_ref()).await?,
             )?)),
             false => None,
         };

@@ -40,6 +40,7 @@ mod result_writer;
 mod running;
 mod scheduler;
 mod service;
+mod trace;
 mod window;
 
 pub(crate) use counters::TaskCounters;

@@ -7,12 +7,12 @@ use super::{
     drains,
     error::StoreError,
     exclusive_names::{self, NameRelease},
-    leases,
+    leases, logouts,
     model::{
         AttemptProgress, CancelOutcome, ClaimedQueue, Fence, FinishOutcome, FinishedAttempt,
         LeaseLost, NameChangeOutcome, NameClaim, NameClaimOutcome, NewSnapshot, NewStoredEntry,
-        RetryOutcome, StartedAttempt, StoredRetention, StoredRevocation, StoredTaskId,
-        StoredVisitor, SweepResult, TaskClaim,
+        RetryOutcome, StartedAttempt, StoredLogout, StoredRetention, StoredRevocation,
+        StoredTaskId, StoredVisitor, SweepResult, TaskClaim,
     },
     peers, revocations, snapshots,
     sql::SqlResult,
@@ -176,6 +176,8 @@ operations! {
     RemoveTopic remove_topic: String => bool, topics::remove, WriteClass::Append, true;
     /// Revocations of users.
     Revoke revoke: StoredRevocation => (), revocations::revoke, WriteClass::Other, true;
+    /// Sessions of people that end before their time.
+    LogOut log_out: StoredLogout => (), logouts::add, WriteClass::Other, true;
     /// Heartbeats and removals of name servers. If this is lost, it is sent again.
     Peers peers: peers::PeerChange => Option<i64>, peers::change, WriteClass::Other, false;
     /// Workers that get no new calls.

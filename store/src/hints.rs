@@ -21,7 +21,7 @@ pub enum Hint {
     Topics(Arc<[String]>),
     /// Static names have changed.
     Names,
-    /// Revocations have changed.
+    /// Revocations or logouts have changed.
     Revocations,
     /// Anything: hints were lost, or another process has written without a hint.
     Anything,

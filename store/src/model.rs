@@ -180,6 +180,17 @@ pub struct StoredRevocation {
     pub until: UnixMillis,
 }
 
+/// A session of a person that has ended before its time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StoredLogout {
+    /// The user.
+    pub name: String,
+    /// When the session began.
+    pub issued: UnixMillis,
+    /// When it would have ended anyway, and the logout can be deleted.
+    pub until: UnixMillis,
+}
+
 /// A name server of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StorePeer {

@@ -68,7 +68,7 @@ pub(super) struct Effects {
     pub(super) topics: BTreeSet<String>,
     /// Whether static names changed.
     pub(super) names: bool,
-    /// Whether revocations changed.
+    /// Whether revocations or logouts changed.
     pub(super) revocations: bool,
 }
 

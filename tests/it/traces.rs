@@ -1,29 +1,21 @@
 //! One trace from whoever asks to the last method that runs for it, as a collector sees it.
 
+mod collector;
+
 use crate::harness::{
-    Broker, Process, Ran, eventually, http::Request, seconds, start_program, within,
+    Broker, Keys, Process, Ran, eventually, http::Request, seconds, start_program, within,
 };
-use opentelemetry_proto::tonic::{
-    collector::trace::v1::ExportTraceServiceRequest,
-    common::v1::{KeyValue, any_value::Value},
-    trace::v1::{ResourceSpans, Span, span::SpanKind},
-};
-use prost::Message;
+use collector::{Collector, Seen, hexadecimal, tree};
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use pyroxene_client::ClientConfig;
 use pyroxene_gateway::SpanExport;
 use pyroxene_objects::interfaces::echo::{Echo, SeenContext};
 use pyroxene_worker::Worker;
 use serde_json::Value as Json;
-use std::{
-    collections::BTreeMap,
-    env,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, env};
 use tarpc::context::{self, Context};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
-};
+use tempfile::TempDir;
+use tokio::{io::AsyncReadExt, net::TcpListener};
 
 pyroxene_common::interface! {
     /// Asks another object.
@@ -76,160 +68,6 @@ async fn the_process_of_the_relay() {
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-
-/// A span and the service that has sent it.
-#[derive(Clone, Debug)]
-struct Seen {
-    service: String,
-    span: Span,
-}
-
-impl Seen {
-    fn text(&self, key: &str) -> String {
-        text(&self.span.attributes, key)
-    }
-}
-
-fn text(attributes: &[KeyValue], key: &str) -> String {
-    let found = attributes.iter().find(|one| one.key == key);
-    match found.and_then(|one| one.value.clone()?.value) {
-        Some(Value::StringValue(text)) => text,
-        Some(Value::IntValue(number)) => number.to_string(),
-        _ => String::new(),
-    }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A collector of OTLP over HTTP, which decodes by the official definitions.
-#[derive(Clone, Debug)]
-struct Collector {
-    address: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
-    /// All messages as they came.
-    bytes: Arc<Mutex<Vec<u8>>>,
-}
-
-impl Collector {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let collector = Self {
-            address: listener.local_addr().unwrap().to_string(),
-            seen: Arc::default(),
-            bytes: Arc::default(),
-        };
-        let accepting = collector.clone();
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(take(socket, accepting.clone()));
-            }
-        });
-        collector
-    }
-
-    /// What processes of a broker are told, so that they send their spans here.
-    fn environment(&self) -> Vec<(String, String)> {
-        let endpoint = format!("http://{}", self.address);
-        let variables = [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint),
-            ("OTEL_BSP_SCHEDULE_DELAY", "100"),
-        ];
-        let owned = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        owned.to_vec()
-    }
-
-    /// A trace of which a span of this name has come.
-    async fn trace_with(&self, name: &str) -> String {
-        eventually("the first span of a trace", || async {
-            let seen = self.seen.lock().unwrap();
-            let mut spans = seen.iter().map(|one| &one.span);
-            let found = spans.find(|span| span.name == name);
-            found
-                .map(|span| hexadecimal(&span.trace_id))
-                .ok_or_else(|| tree(&seen))
-        })
-        .await
-    }
-
-    fn of_trace(&self, trace: &str) -> Vec<Seen> {
-        let seen = self.seen.lock().unwrap();
-        let of_trace = seen
-            .iter()
-            .filter(|one| hexadecimal(&one.span.trace_id) == trace);
-        of_trace.cloned().collect()
-    }
-
-    /// Waits until spans with these names have come, and returns all of the trace.
-    async fn wait_for(&self, trace: &str, names: &[(&str, &str)]) -> Vec<Seen> {
-        eventually("the spans of the trace", || async {
-            let spans = self.of_trace(trace);
-            let has = |(service, name): &(&str, &str)| {
-                let mut spans = spans.iter();
-                spans.any(|one| one.service == *service && one.span.name == *name)
-            };
-            match names.iter().all(has) {
-                true => Ok(spans),
-                false => Err(tree(&spans)),
-            }
-        })
-        .await
-    }
-}
-
-/// A trace for people.
-fn tree(spans: &[Seen]) -> String {
-    let line = |one: &Seen| {
-        let (id, parent) = (&one.span.span_id, &one.span.parent_span_id);
-        let (id, parent) = (hexadecimal(id), hexadecimal(parent));
-        format!("{} {} {id} in {parent}", one.service, one.span.name)
-    };
-    spans.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-/// Answers the messages of one connection.
-async fn take(socket: TcpStream, collector: Collector) {
-    let mut socket = BufReader::new(socket);
-    loop {
-        let mut head = Vec::new();
-        loop {
-            let mut line = String::new();
-            match socket.read_line(&mut line).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) if line.trim().is_empty() => break,
-                Ok(_) => head.push(line.trim().to_ascii_lowercase()),
-            }
-        }
-        assert_eq!(head[0], "post /v1/traces http/1.1");
-        assert!(head.contains(&"content-type: application/x-protobuf".to_owned()));
-        let length = head
-            .iter()
-            .find_map(|line| line.strip_prefix("content-length: "));
-        let mut body = vec![0; length.unwrap().parse().unwrap()];
-        socket.read_exact(&mut body).await.unwrap();
-        let message = ExportTraceServiceRequest::decode(&*body).unwrap();
-        let spans = message.resource_spans.into_iter().flat_map(spans_of);
-        collector.seen.lock().unwrap().extend(spans);
-        collector.bytes.lock().unwrap().extend(body);
-        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-        socket.get_mut().write_all(answer).await.unwrap();
-    }
-}
-
-fn spans_of(resource: ResourceSpans) -> Vec<Seen> {
-    let service = text(&resource.resource.unwrap().attributes, "service.name");
-    let spans = resource
-        .scope_spans
-        .into_iter()
-        .flat_map(|scope| scope.spans);
-    spans
-        .map(|span| Seen {
-            service: service.clone(),
-            span,
-        })
-        .collect()
-}
 
 /// Every span of a trace but those that came from outside has its parent in it.
 fn check_connected(spans: &[Seen], outside: &str) {
@@ -294,12 +132,18 @@ impl Traced {
 
     /// Runs a command that sends its spans to the collector too.
     async fn run(&self, traceparent: &str, arguments: &[&str]) -> Json {
+        self.run_with(&[("TRACEPARENT", traceparent)], arguments)
+            .await
+    }
+
+    /// The same, with these variables in its environment.
+    async fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Json {
         let environment = self.collector.environment();
         let mut environment: Vec<(&str, &str)> = environment
             .iter()
             .map(|(name, value)| (&**name, &**value))
             .collect();
-        environment.push(("TRACEPARENT", traceparent));
+        environment.extend(variables);
         let addresses = self.broker.addresses();
         let all = [arguments, &["--nameserver", &addresses]].concat();
         Ran::with(self.broker.dir(), &environment, &all)
@@ -397,6 +241,129 @@ async fn a_command_begins_a_trace_of_its_own() {
     check_connected(&spans, "");
     let command = one(&spans, "pyroxene", "pyroxene call", SpanKind::Internal);
     assert_eq!(check_relayed(&spans, "pyroxene"), command.span.span_id);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_collectors_tell_each_other_reaches_nested_calls_and_tasks() {
+    const STATE: &str = "congo=ucfJifl5GOE,rojo@x=00f0 67aa";
+    let traced = Traced::start().await;
+    let addresses = traced.broker.addresses();
+    let ask = |headers: &[(&str, &str)]| {
+        let request = Request::new(&addresses, "POST", "/v1/objects/relay/ask").json("{}");
+        headers.iter().fold(request, |request, (name, value)| {
+            request.header(name, value)
+        })
+    };
+    let (parent, state) = (("traceparent", TRACEPARENT), ("tracestate", STATE));
+    // As many headers as its sender likes, with spaces between their members.
+    let parts = [
+        parent,
+        ("tracestate", "congo=ucfJifl5GOE ,"),
+        ("tracestate", "rojo@x=00f0 67aa"),
+    ];
+    for headers in [&[parent, state][..], &parts] {
+        let answer = ask(headers).send().await;
+        assert_eq!(answer.json()["metadata"]["tracestate"], STATE, "{answer:?}");
+        assert_eq!(answer.headers["tracestate"], STATE);
+    }
+    // Without the trace that it is about, or with a member that is none, nothing is passed on.
+    for headers in [&[state][..], &[parent, state, ("tracestate", "Rojo=1")]] {
+        let answer = ask(headers).send().await;
+        assert_eq!(
+            answer.json()["metadata"],
+            serde_json::json!({}),
+            "{answer:?}"
+        );
+        assert!(!answer.headers.contains_key("tracestate"));
+    }
+    // A task that is submitted over HTTP keeps it too.
+    let task = Request::new(&addresses, "POST", "/v1/tasks")
+        .json(r#"{"object": "relay", "method": "ask"}"#)
+        .header("traceparent", TRACEPARENT)
+        .header("tracestate", STATE);
+    let path = task.send().await.headers["location"].clone() + "?wait=20s";
+    let done = Request::new(&addresses, "GET", &path).send().await.json();
+    assert_eq!(done["result"]["metadata"]["tracestate"], STATE, "{done}");
+    let variables = [("TRACEPARENT", TRACEPARENT), ("TRACESTATE", STATE)];
+    for command in [
+        &["call", "relay", "ask"][..],
+        &["submit", "relay", "ask", "--wait"],
+    ] {
+        let answer = traced.run_with(&variables, command).await;
+        assert_eq!(answer["metadata"]["tracestate"], STATE, "{answer}");
+        assert_eq!(answer["trace_id"], TRACE);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spans_reach_a_collector_over_tls_whose_authority_is_trusted_and_no_other() {
+    let dir = TempDir::new().unwrap();
+    let keys = Keys::in_dir(dir.path());
+    keys.issue("server", None);
+    let collector = Collector::start_with_tls(&keys).await;
+    let with = |name: &str, value: &str| {
+        let header = (
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "authorization=Bearer%20s3cret",
+        );
+        let more = [(name, value), header, ("OTEL_BSP_MAX_QUEUE_SIZE", "7")];
+        let more = more.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        [collector.environment(), more.to_vec()].concat()
+    };
+    let call = |broker: &Broker| {
+        let echo = Request::new(&broker.addresses(), "POST", "/v1/objects/echo/echo");
+        echo.json("[1]").header("traceparent", TRACEPARENT)
+    };
+    let authority = keys.path("ca.crt");
+    let trusting = with("OTEL_EXPORTER_OTLP_CERTIFICATE", &authority);
+    let mut broker = Broker::start().environment(&trusting).workers(1).await;
+    assert_eq!(call(&broker).send().await.status, 200);
+    let last = [
+        (NAMESERVER, "POST /v1/objects/{object}/{method}"),
+        (WORKER, "echo.echo"),
+    ];
+    collector.wait_for(TRACE, &last).await;
+    let heads = collector.heads.lock().unwrap().clone();
+    assert!(
+        heads.contains(&"authorization: bearer s3cret".to_owned()),
+        "{heads:?}"
+    );
+    // What has no effect is named at the start.
+    let log = broker.nameserver(0).process().log();
+    assert!(
+        log.contains("OTEL_BSP_MAX_QUEUE_SIZE") && !log.contains("s3cret"),
+        "{log}"
+    );
+    drop(broker);
+
+    let other = TempDir::new().unwrap();
+    let stranger = Keys::in_dir(other.path()).path("ca.crt");
+    collector.seen.lock().unwrap().clear();
+    for (name, value, sentence) in [
+        (
+            "OTEL_EXPORTER_OTLP_CERTIFICATE",
+            &*stranger,
+            "spans were lost",
+        ),
+        (
+            "OTEL_SERVICE_NAME",
+            "x",
+            "no spans are exported: https:// needs OTEL_EXPORTER_OTLP_CERTIFICATE",
+        ),
+    ] {
+        let mut broker = Broker::start()
+            .environment(&with(name, value))
+            .workers(1)
+            .await;
+        assert_eq!(call(&broker).send().await.status, 200);
+        let nameserver = broker.nameserver(0).process();
+        eventually("the log says so", || async {
+            let log = nameserver.log();
+            log.contains(sentence).then_some(()).ok_or(log)
+        })
+        .await;
+    }
+    assert!(collector.seen.lock().unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,8 +18,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Figures, worker_sessions::object_name};
-use crate::figure::{Figure, FigureTarget};
+use super::worker_sessions::object_name;
+use crate::figure::{Figure, FigureTarget, Figures};
 
 /// The number of resolutions. They take less time than the interval after which a silent connection
 /// sends a keepalive, whose bytes would be counted too.
@@ -43,12 +43,12 @@ pub(super) async fn measure(nameserver: SocketAddr, figures: &mut Figures) -> Re
     }
     let elapsed = start.elapsed();
     let after = counts.totals();
-    figures.add_figure(Figure::new(
+    figures.add(Figure::new(
         "resolve of a new name, and the watch that follows: bytes both ways",
         first.bytes as f64,
         "B",
     ));
-    figures.add_figure(
+    figures.add(
         Figure::new(
             format!("resolve of a cached name, {TIMES} times: bytes both ways"),
             (after.bytes - first.bytes) as f64,
@@ -56,7 +56,7 @@ pub(super) async fn measure(nameserver: SocketAddr, figures: &mut Figures) -> Re
         )
         .target(FigureTarget::AtMost(0.0)),
     );
-    figures.add_figure(
+    figures.add(
         Figure::new(
             format!("resolve of a cached name, {TIMES} times: new connections"),
             (after.connections - first.connections) as f64,
@@ -64,7 +64,7 @@ pub(super) async fn measure(nameserver: SocketAddr, figures: &mut Figures) -> Re
         )
         .target(FigureTarget::AtMost(0.0)),
     );
-    figures.add_figure(Figure::new(
+    figures.add(Figure::new(
         "resolve of a cached name",
         elapsed.as_nanos() as f64 / f64::from(TIMES),
         "ns",

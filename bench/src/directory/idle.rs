@@ -12,13 +12,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{
-    Figures, NameServerProcess,
-    worker_sessions::{connect, connect_many},
-};
+use super::worker_sessions::{connect, connect_many};
 use crate::{
-    figure::{Figure, FigureTarget},
-    program::PyroxeneProgram,
+    figure::{Figure, FigureTarget, Figures},
+    program::{NameServerProcess, PyroxeneProgram},
 };
 
 /// The name server has finished its remaining work after this time.
@@ -36,7 +33,7 @@ pub(super) async fn measure(
         let resident = nameserver.resident_memory()?;
         let what = format!("{clients} {what}: resident memory");
         let figure = Figure::new(what, resident.megabytes(), "MB");
-        figures.add_figure(match target {
+        figures.add(match target {
             Some(target) => figure.target(target),
             None => figure,
         });

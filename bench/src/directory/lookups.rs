@@ -17,11 +17,8 @@ use tokio::{
     time::Instant,
 };
 
-use super::{
-    Figures,
-    worker_sessions::{DirectoryConnection, connect_many, object_name},
-};
-use crate::figure::{Figure, FigureTarget};
+use super::worker_sessions::{DirectoryConnection, connect_many, object_name};
+use crate::figure::{Figure, FigureTarget, Figures};
 
 /// Look-ups per second.
 const RATE: u32 = 20_000;
@@ -55,7 +52,7 @@ pub(super) async fn measure(
     let mut note = |name: &str, nanoseconds, target: Option<FigureTarget>| {
         let what = format!("uncached look-ups at {RATE}/s: {name}");
         let figure = Figure::new(what, milliseconds(nanoseconds), "ms");
-        figures.add_figure(match target {
+        figures.add(match target {
             Some(target) => figure.target(target),
             None => figure,
         });

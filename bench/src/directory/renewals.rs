@@ -6,12 +6,9 @@ use anyhow::Result;
 use pyroxene_common::{interfaces::directory::SessionId, message::Load};
 use tarpc::context;
 
-use super::{
-    Figures,
-    worker_sessions::{DirectoryConnection, WorkerSessions, connect_many},
-};
+use super::worker_sessions::{DirectoryConnection, WorkerSessions, connect_many};
 use crate::{
-    figure::{Figure, FigureTarget},
+    figure::{Figure, FigureTarget, Figures},
     load::{self, LoadOperation},
 };
 
@@ -83,10 +80,10 @@ async fn measure_renewals(
     figures: &mut Figures,
 ) -> Result<()> {
     let measurement = load::run(operations, measured / 5, measured).await?;
-    figures.add_figure(
+    figures.add(
         Figure::new(what, measurement.per_second(), "1/s").target(FigureTarget::AtLeast(50_000.0)),
     );
     let p99 = measurement.latency_us(0.99) / 1e3;
-    figures.add_figure(Figure::new(format!("{what}: p99"), p99, "ms"));
+    figures.add(Figure::new(format!("{what}: p99"), p99, "ms"));
     Ok(())
 }

@@ -6,11 +6,11 @@ use anyhow::{Context, Result};
 use tarpc::context;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::{Figures, NameServerProcess, worker_processes, worker_sessions::connect};
+use super::{worker_processes, worker_sessions::connect};
 use crate::{
-    figure::{Figure, FigureTarget},
+    figure::{Figure, FigureTarget, Figures},
     process::ChildServer,
-    program::PyroxeneProgram,
+    program::{NameServerProcess, PyroxeneProgram},
 };
 
 /// The time between the end of the name server and its new start.
@@ -38,7 +38,7 @@ pub(super) async fn measure(
     let fleet = worker_processes::start(address, workers, objects).await?;
     poll_until_all_registered(address, workers, Instant::now()).await?;
     let what = format!("name server with {workers} workers");
-    figures.add_figure(Figure::new(
+    figures.add(Figure::new(
         format!("{what}: resident memory"),
         nameserver.resident_memory()?.megabytes(),
         "MB",
@@ -51,7 +51,7 @@ pub(super) async fn measure(
     let server = ChildServer::start_command(command).await?;
     let arrivals = poll_until_all_registered(address, workers, start).await?;
     let whole = arrivals.last().map_or(0.0, |(at, _)| at.as_secs_f64());
-    figures.add_figure(
+    figures.add(
         Figure::new(
             format!("{what}, killed and started: whole again after"),
             whole,
@@ -61,7 +61,7 @@ pub(super) async fn measure(
     );
     let series = registrations_per_bucket(&arrivals);
     let burst = series.iter().copied().fold(0.0, f64::max);
-    figures.add_figure(
+    figures.add(
         Figure::new(
             format!("{what}, killed and started: most registrations within 100 ms"),
             burst,

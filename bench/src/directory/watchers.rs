@@ -12,11 +12,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{
-    Figures,
-    worker_sessions::{DirectoryConnection, connect, connect_many},
-};
-use crate::figure::{Figure, FigureTarget};
+use super::worker_sessions::{DirectoryConnection, connect, connect_many};
+use crate::figure::{Figure, FigureTarget, Figures};
 
 const OBJECT: &str = "watched.service";
 
@@ -65,10 +62,10 @@ pub(super) async fn measure(
     }
     let milliseconds = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e6;
     let what = format!("a change reaches {watchers} watchers");
-    figures.add_figure(Figure::new(format!("{what}: p50"), milliseconds(0.5), "ms"));
+    figures.add(Figure::new(format!("{what}: p50"), milliseconds(0.5), "ms"));
     let p99 = Figure::new(format!("{what}: p99"), milliseconds(0.99), "ms");
-    figures.add_figure(p99.target(FigureTarget::AtMost(100.0)));
-    figures.add_figure(Figure::new(
+    figures.add(p99.target(FigureTarget::AtMost(100.0)));
+    figures.add(Figure::new(
         format!("{what}: worst"),
         milliseconds(1.0),
         "ms",

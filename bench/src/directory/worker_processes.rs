@@ -7,8 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use pyroxene_objects::HostBuiltins;
 use pyroxene_worker::Worker;
 
-use super::raise_file_limit;
-use crate::process::{self, ChildServer};
+use crate::process::{self, ChildServer, raise_file_limit};
 
 /// Processes that the workers are spread over.
 const PROCESSES: usize = 4;

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use pyroxene_pyro::serializer::Serializer;
 
-use super::Figures;
-use crate::figure::{Figure, FigureTarget};
+use crate::figure::{Figure, FigureTarget, Figures};
 
 const SMALL: usize = 8 << 20;
 const LARGE: usize = 64 << 20;

@@ -28,7 +28,7 @@ use crate::{
     figure::{Figure, FigureTarget},
     load::{self, LoadOperation},
     process::ChildServer,
-    program::ResidentMemory,
+    program::{NameServerProcess, ResidentMemory},
 };
 
 /// How long nothing happens while the processor time is read.
@@ -162,18 +162,18 @@ async fn quiet_share(nameserver: &ChildServer) -> Result<f64> {
 }
 
 pub(super) async fn measure(
-    nameserver: &ChildServer,
+    nameserver: &NameServerProcess,
     options: &WebBenchOptions,
 ) -> Result<Vec<Figure>> {
-    let (address, count) = (nameserver.address(), options.streams);
+    let (address, count) = (nameserver.server.address(), options.streams);
     sleep(SETTLE).await;
-    let before = ResidentMemory::of(nameserver.pid()?)?;
-    let quiet_before = quiet_share(nameserver).await?;
+    let before = nameserver.resident_memory()?;
+    let quiet_before = quiet_share(&nameserver.server).await?;
     let mut alone = vec![calls_per_second(address, options.seconds).await?];
     let mut streams = Streams::open(address, count).await?;
     sleep(SETTLE).await;
-    let after = ResidentMemory::of(nameserver.pid()?)?;
-    let quiet = quiet_share(nameserver).await?;
+    let after = nameserver.resident_memory()?;
+    let quiet = quiet_share(&nameserver.server).await?;
     let mut slowest = Duration::ZERO;
     for _ in 0..options.rounds.max(1) {
         slowest = slowest.max(streams.reach_all(count, submit(address)).await?);

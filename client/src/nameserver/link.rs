@@ -10,10 +10,14 @@ use crate::{
 use futures::future::BoxFuture;
 use pyroxene_common::{
     channel::{AttemptError, ClientConnection, ConnectionLost, Keepalive, Settings},
+    codec,
     endpoint::Endpoint,
     identity::{Addressee, Ticket},
     interface::Interface,
     message::EncodedRequest,
+    metadata::Metadata,
+    scope,
+    spans::TRACESTATE,
 };
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -195,6 +199,16 @@ pub(super) async fn call_over<I: Interface>(
         let needs = needed_version::<I>(request);
         encoded = encoded_for::<I>(version, index, needs, &encoded)?;
     }
+    if let Some(metadata) = tracestate() {
+        let metadata = codec::encode(&*metadata).map_err(AttemptError::Encoding)?;
+        encoded = encoded.with_metadata(metadata.into());
+    }
     let response = connection.call(context, &encoded).await?;
     expect_answer::<I>(index, response, connection)
+}
+
+/// Of the metadata of the call that a method runs, what belongs to its trace: a task that is submitted keeps it.
+fn tracestate() -> Option<Arc<Metadata>> {
+    let (_, metadata) = scope::outer_call()?;
+    Metadata::of_tracestate(metadata?.get(TRACESTATE))
 }

@@ -1,6 +1,6 @@
 //! The keys that sign and verify tickets, in PASERK's text format.
 
-use super::{Claims, KeyError, KeyId, Ticket, TicketError, signature};
+use super::{Claims, KeyError, KeyId, SessionClaims, Ticket, TicketError, signature};
 use pasetors::{
     keys::{AsymmetricKeyPair, AsymmetricPublicKey, AsymmetricSecretKey, Generate},
     paserk::{FormatAsPaserk, Id},
@@ -82,6 +82,15 @@ impl DomainKey {
     pub fn sign(&self, claims: &Claims) -> Result<Ticket, KeyError> {
         signature::sign(&self.secret, &self.public.id, claims)
     }
+
+    /// Makes the text of a session. Unlike a ticket it is secret: whoever shows it is taken for the user.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::NotSigned`], which no user's claims give.
+    pub fn sign_session(&self, claims: &SessionClaims) -> Result<String, KeyError> {
+        signature::sign_session(&self.secret, &self.public.id, claims)
+    }
 }
 
 impl fmt::Debug for DomainKey {
@@ -126,6 +135,15 @@ impl PublicKey {
     /// [`TicketError::Malformed`], [`TicketError::OtherDomain`] or [`TicketError::Forged`].
     pub fn verify(&self, ticket: &[u8]) -> Result<Claims, TicketError> {
         signature::verify(&self.key, &self.id, ticket)
+    }
+
+    /// Checks the signature and form of a session's text, and returns its claims.
+    ///
+    /// # Errors
+    ///
+    /// As [`verify`](Self::verify).
+    pub fn verify_session(&self, session: &[u8]) -> Result<SessionClaims, TicketError> {
+        signature::verify_session(&self.key, &self.id, session)
     }
 }
 

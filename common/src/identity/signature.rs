@@ -1,10 +1,11 @@
-//! How tickets are signed and verified: PASETO v4.public tokens (Ed25519).
+//! How tickets, and sessions of people, are signed and verified: PASETO v4.public tokens (Ed25519).
 //!
-//! The footer is `{"kid":"k4.pid.…"}`, the id of the signing key. The payload is [`Claims`] as flat JSON.
+//! The footer is `{"kid":"k4.pid.…"}`, the id of the signing key. The payload of a ticket is [`Claims`] as flat JSON,
+//! that of a session [`SessionClaims`].
 
 use super::{
-    Audience, Claims, HolderId, Identity, KeyError, KeyId, MAX_TICKET, Patterns, Role, Ticket,
-    TicketError, user::is_reserved,
+    Audience, Claims, HolderId, Identity, KeyError, KeyId, MAX_TICKET, Patterns, Role,
+    SessionClaims, Ticket, TicketError, user::is_reserved,
 };
 use pasetors::{
     Public,
@@ -13,11 +14,14 @@ use pasetors::{
     token::UntrustedToken,
     version4::{PublicToken, V4},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Signed together with every ticket, but not part of it, so that no other message that the key may ever sign
 /// is a valid ticket.
 const PURPOSE: &[u8] = b"pyroxene.ticket.2";
+
+/// The same for the sessions of people.
+const SESSION_PURPOSE: &[u8] = b"pyroxene.session.1";
 
 /// The payload: [`Claims`], flat. A worker refuses tickets with unknown fields, because a field that an older
 /// worker does not know might restrict the ticket.
@@ -59,14 +63,7 @@ pub(super) fn sign(
         issued_ms: claims.issued_ms,
         expires_ms: claims.expires_ms,
     };
-    let footer = TicketFooter { kid: id.clone() };
-    let payload = serde_json::to_vec(&payload).map_err(|_| KeyError::NotSigned)?;
-    let footer = serde_json::to_vec(&footer).map_err(|_| KeyError::NotSigned)?;
-    PublicToken::sign(secret, &payload, Some(&footer), Some(PURPOSE))
-        .ok()
-        .filter(|text| text.len() <= MAX_TICKET)
-        .map(Ticket::new)
-        .ok_or(KeyError::NotSigned)
+    sign_payload(secret, id, &payload, PURPOSE).map(Ticket::new)
 }
 
 pub(super) fn verify(
@@ -74,19 +71,7 @@ pub(super) fn verify(
     id: &KeyId,
     ticket: &[u8],
 ) -> Result<Claims, TicketError> {
-    let untrusted = parse(ticket).ok_or(TicketError::Malformed)?;
-    match footer_key(&untrusted) {
-        None => return Err(TicketError::Malformed),
-        Some(other) if other != *id => return Err(TicketError::OtherDomain),
-        Some(_) => {}
-    }
-    let trusted =
-        PublicToken::verify(key, &untrusted, None, Some(PURPOSE)).map_err(|error| match error {
-            Error::PayloadInvalidUtf8 => TicketError::Malformed,
-            _ => TicketError::Forged,
-        })?;
-    let payload: TicketPayload =
-        serde_json::from_str(trusted.payload()).map_err(|_| TicketError::Malformed)?;
+    let payload: TicketPayload = verify_payload(key, id, ticket, PURPOSE)?;
     if is_reserved(&payload.name) {
         return Err(TicketError::Reserved);
     }
@@ -101,6 +86,57 @@ pub(super) fn verify(
         issued_ms: payload.issued_ms,
         expires_ms: payload.expires_ms,
     })
+}
+
+pub(super) fn sign_session(
+    secret: &AsymmetricSecretKey<V4>,
+    id: &KeyId,
+    claims: &SessionClaims,
+) -> Result<String, KeyError> {
+    sign_payload(secret, id, claims, SESSION_PURPOSE)
+}
+
+pub(super) fn verify_session(
+    key: &AsymmetricPublicKey<V4>,
+    id: &KeyId,
+    session: &[u8],
+) -> Result<SessionClaims, TicketError> {
+    verify_payload(key, id, session, SESSION_PURPOSE)
+}
+
+fn sign_payload(
+    secret: &AsymmetricSecretKey<V4>,
+    id: &KeyId,
+    payload: &impl Serialize,
+    purpose: &[u8],
+) -> Result<String, KeyError> {
+    let footer = TicketFooter { kid: id.clone() };
+    let payload = serde_json::to_vec(payload).map_err(|_| KeyError::NotSigned)?;
+    let footer = serde_json::to_vec(&footer).map_err(|_| KeyError::NotSigned)?;
+    PublicToken::sign(secret, &payload, Some(&footer), Some(purpose))
+        .ok()
+        .filter(|text| text.len() <= MAX_TICKET)
+        .ok_or(KeyError::NotSigned)
+}
+
+fn verify_payload<P: DeserializeOwned>(
+    key: &AsymmetricPublicKey<V4>,
+    id: &KeyId,
+    signed: &[u8],
+    purpose: &[u8],
+) -> Result<P, TicketError> {
+    let untrusted = parse(signed).ok_or(TicketError::Malformed)?;
+    match footer_key(&untrusted) {
+        None => return Err(TicketError::Malformed),
+        Some(other) if other != *id => return Err(TicketError::OtherDomain),
+        Some(_) => {}
+    }
+    let trusted =
+        PublicToken::verify(key, &untrusted, None, Some(purpose)).map_err(|error| match error {
+            Error::PayloadInvalidUtf8 => TicketError::Malformed,
+            _ => TicketError::Forged,
+        })?;
+    serde_json::from_str(trusted.payload()).map_err(|_| TicketError::Malformed)
 }
 
 fn parse(ticket: &[u8]) -> Option<UntrustedToken<Public, V4>> {
@@ -171,6 +207,28 @@ mod tests {
                 "2h6S0VPUVVzRUJwajNDVEFyaGJKekd5ZWVDQ0tXbjEifQ",
             )
         );
+    }
+
+    #[test]
+    fn a_session_and_a_ticket_are_no_substitutes_for_each_other() {
+        let claims = SessionClaims {
+            user: "ana".to_owned(),
+            token: HolderKey::from_seed(&[7; 32]).unwrap().id(),
+            domain: 7,
+            issued_ms: 1_000,
+            expires_ms: 2_000,
+        };
+        let session = KEY.sign_session(&claims).unwrap();
+        let public = KEY.public();
+        let verified = public.verify_session(session.as_bytes());
+        assert_eq!(verified, Ok(claims.clone()));
+        assert_eq!(public.verify(session.as_bytes()), Err(TicketError::Forged));
+        let ticket = KEY.sign(&self::claims()).unwrap();
+        let verified = public.verify_session(ticket.as_bytes());
+        assert_eq!(verified, Err(TicketError::Forged));
+        let other = DomainKey::generate().unwrap().sign_session(&claims);
+        let verified = public.verify_session(other.unwrap().as_bytes());
+        assert_eq!(verified, Err(TicketError::OtherDomain));
     }
 
     #[test]

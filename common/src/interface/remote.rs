@@ -288,6 +288,7 @@ impl<I: Interface> JsonSchema for Remote<I> {
                 "worker": { "type": "string" },
             },
             "required": ["object"],
+            "additionalProperties": false,
             REMOTE_MARK: I::NAME,
         })
     }

@@ -23,6 +23,8 @@ use tokio_rustls::{
 pub struct TlsClient(Arc<TlsClientInner>);
 
 struct TlsClientInner {
+    /// The protocol inside TLS, by its name in ALPN.
+    protocol: &'static [u8],
     authorities: PathBuf,
     own: Option<KeyPairFiles>,
     config: ArcSwap<ClientConfig>,
@@ -58,8 +60,26 @@ impl TlsClient {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new(authorities: PathBuf, own: Option<KeyPairFiles>) -> Result<Self, TlsFileError> {
-        let config = read(&authorities, own.as_ref())?;
+        Self::of_protocol(ALPN, authorities, own)
+    }
+
+    /// A client of servers that are none of this broker's, and speak HTTP/1.1 inside TLS.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn of_http(authorities: PathBuf, own: Option<KeyPairFiles>) -> Result<Self, TlsFileError> {
+        Self::of_protocol(b"http/1.1", authorities, own)
+    }
+
+    fn of_protocol(
+        protocol: &'static [u8],
+        authorities: PathBuf,
+        own: Option<KeyPairFiles>,
+    ) -> Result<Self, TlsFileError> {
+        let config = read(protocol, &authorities, own.as_ref())?;
         Ok(Self(Arc::new(TlsClientInner {
+            protocol,
             authorities,
             own,
             config: ArcSwap::from_pointee(config),
@@ -92,7 +112,11 @@ impl TlsClient {
     }
 }
 
-fn read(authorities: &Path, own: Option<&KeyPairFiles>) -> Result<ClientConfig, TlsFileError> {
+fn read(
+    protocol: &[u8],
+    authorities: &Path,
+    own: Option<&KeyPairFiles>,
+) -> Result<ClientConfig, TlsFileError> {
     let roots = pem::authorities(authorities)?;
     let unusable = |error: tokio_rustls::rustls::Error| TlsFileError::Unusable {
         path: authorities.display().to_string(),
@@ -112,7 +136,7 @@ fn read(authorities: &Path, own: Option<&KeyPairFiles>) -> Result<ClientConfig, 
         }
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     config.resumption = Resumption::disabled();
     Ok(config)
 }
@@ -125,7 +149,7 @@ impl Reload for TlsClient {
     }
 
     fn reload(&self) -> Result<(), String> {
-        let fresh = read(&self.0.authorities, self.0.own.as_ref());
+        let fresh = read(self.0.protocol, &self.0.authorities, self.0.own.as_ref());
         let fresh = fresh.map_err(|error| error.to_string())?;
         self.0.config.store(Arc::new(fresh));
         Ok(())

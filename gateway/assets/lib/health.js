@@ -26,6 +26,9 @@ export function findings(live, now = Date.now()) {
   return found.sort((left, right) => GRAVITY[left.level] - GRAVITY[right.level]);
 }
 
+/** A verdict in words. */
+export const HEADLINES = { good: "Everything works", warn: "It works, but look at this", bad: "Something is wrong" };
+
 /** The whole in one word: "good", "warn" or "bad". */
 export function verdict(found) {
   if (found.some((finding) => finding.level === "bad")) return "bad";

@@ -21,7 +21,7 @@ export function readNumbers(text) {
   return numbers;
 }
 
-/** A matrix, one row a line, or `Unreadable`. */
+/** A matrix, one row on each line, or `Unreadable`. */
 export function readMatrix(text) {
   const trimmed = text.trim();
   if (trimmed.startsWith("[[")) {
@@ -73,7 +73,7 @@ export function writeNumbers(numbers) {
   return numbers.join(" ");
 }
 
-/** One row a line. */
+/** One row on each line. */
 export function writeMatrix(rows) {
   return rows.map(writeNumbers).join("\n");
 }

@@ -41,7 +41,7 @@ export function isOptional(parameter, defs) {
 const NUMBERS = new Set(["number", "integer"]);
 
 /**
- * The kind of a field: "number", "integer", "string", "boolean", "choice", "numbers", "matrix", "bytes",
+ * The kind of a field: "number", "integer", "decimal", "string", "boolean", "choice", "numbers", "matrix", "bytes",
  * "list", "object", "map", "variants", "null" or "any"; with `schema`, and what belongs to the kind.
  */
 export function shapeOf(schema, defs) {
@@ -56,6 +56,8 @@ function kindOf(schema, defs) {
   if ("const" in schema) return { kind: "choice", options: [{ value: schema.const, text: String(schema.const) }] };
   const variants = schema.oneOf || schema.anyOf;
   if (variants) return variantsOf(variants.map((variant) => resolve(variant, defs)), defs);
+  // An exact number, which a text keeps exact.
+  if (Array.isArray(schema.type) && schema.type.length === 2 && schema.type.includes("string") && schema.type.includes("number")) return { kind: "decimal" };
   switch (schema.type) {
     case "boolean":
     case "string":
@@ -141,6 +143,7 @@ export function check(value, schema, defs, depth = 0) {
   if (depth > 8) return null;
   if (kind === "number" || kind === "integer") return checkNumber(value, found, kind);
   if (kind === "string") return checkText(value, found);
+  if (kind === "decimal") return checkDecimal(value, found);
   if (kind === "numbers" || kind === "bytes" || kind === "matrix" || kind === "list") {
     const size = checkSize(value, found);
     if (size) return size;
@@ -176,6 +179,11 @@ function checkNumber(value, schema, kind) {
   return null;
 }
 
+function checkDecimal(value, schema) {
+  const fits = !schema.pattern || new RegExp(schema.pattern, "u").test(String(value));
+  return fits ? null : "A number such as 12.50, please.";
+}
+
 function checkText(value, schema) {
   const length = [...value].length;
   if (schema.minLength !== undefined && length < schema.minLength) return `At least ${schema.minLength} characters, please.`;
@@ -204,11 +212,12 @@ export function typeWords(schema, defs) {
   const words = {
     number: "number",
     integer: "whole number",
+    decimal: "number, kept exact",
     string: "text",
     boolean: "yes or no",
     choice: "one of several",
     numbers: item?.type === "integer" ? "list of whole numbers" : "list of numbers",
-    matrix: "matrix: a row a line",
+    matrix: "matrix: one row on each line",
     bytes: "bytes",
     list: "list",
     object: "fields",

@@ -24,10 +24,10 @@ export function Domain({ live }) {
 
 function NameServers({ live }) {
   return html`<${Section} title="Name servers" tight><${TableBox} label="Name servers">
-    <thead><tr><th scope="col">Address</th><th scope="col">State</th><th scope="col">Version</th><th scope="col" class="numeric">Workers</th><th scope="col" class="numeric">Objects</th><th scope="col" class="numeric">Instances</th><th scope="col" class="numeric">Runs for</th></tr></thead>
+    <thead><tr><th scope="col">Address</th><th scope="col">State</th><th scope="col" class="wide-only">Version</th><th scope="col" class="numeric">Workers</th><th scope="col" class="numeric wide-only">Objects</th><th scope="col" class="numeric wide-only">Instances</th><th scope="col" class="numeric">Runs for</th></tr></thead>
     <tbody>${live.nameservers.map((server) => html`<tr key=${server.address}><td class="name">${server.address}${server.self && html` <span class="muted">this one</span>`}</td>
-      <td><${State} state=${server.state === "ready" ? "ready" : "bad"}>${server.state === "ready" ? "ready" : "does not answer"}</${State}></td><td>${server.version || "–"}</td>
-      <td class="numeric">${count(server.workers)}</td><td class="numeric">${count(server.objects)}</td><td class="numeric">${count(server.instances)}</td><td class="numeric">${duration(server.uptime_ms)}</td></tr>`)}
+      <td><${State} state=${server.state === "ready" ? "ready" : "bad"}>${server.state === "ready" ? "ready" : "does not answer"}</${State}></td><td class="wide-only">${server.version || "–"}</td>
+      <td class="numeric">${count(server.workers)}</td><td class="numeric wide-only">${count(server.objects)}</td><td class="numeric wide-only">${count(server.instances)}</td><td class="numeric">${duration(server.uptime_ms)}</td></tr>`)}
       ${live.nameservers.length === 0 && html`<tr><td colspan="7" class="muted">${live.loaded ? "This name server does not say." : "The list is on its way…"}</td></tr>`}</tbody></${TableBox}>
     <p class="hint">Any number of them may share one store, on any machine: each answers everything, and clients go on when one ends.</p><${Command} line=${command("ping")} /></${Section}>`;
 }
@@ -47,11 +47,11 @@ function Clients({ live }) {
   }, [live.connection]);
   const shown = all ? clients || [] : (clients || []).slice(0, FIRST);
   return html`<${Section} title="Who was here" tight><${ProblemNotice} problem=${problem} what="It is not known" /><${TableBox} label="Who was here">
-    <thead><tr><th scope="col">Name</th><th scope="col">Kind</th><th scope="col">State</th><th scope="col">Seen first</th><th scope="col">Seen last</th><th scope="col">Where</th></tr></thead>
+    <thead><tr><th scope="col">Name</th><th scope="col">Kind</th><th scope="col">State</th><th scope="col" class="wide-only">Seen first</th><th scope="col">Seen last</th><th scope="col" class="wide-only">Where</th></tr></thead>
     <tbody>${shown.map((one) => html`<tr key=${`${one.kind} ${one.name}`}><td class="name">${one.name}</td><td>${one.kind}</td>
-      <td><${State} state=${one.state === "here" ? "good" : "note"}>${one.state}</${State}></td><td title=${fullTime(one.first_seen)}>${time(one.first_seen)}</td><td title=${fullTime(one.last_seen)}>${ago(one.last_seen)}</td><td class="name">${one.place || "–"}</td></tr>`)}
+      <td><${State} state=${one.state === "here" ? "good" : "gone"}>${one.state}</${State}></td><td class="wide-only" title=${fullTime(one.first_seen)}>${time(one.first_seen)}</td><td title=${fullTime(one.last_seen)}>${ago(one.last_seen)}</td><td class="break wide-only">${one.place || "–"}</td></tr>`)}
       ${shown.length === 0 && html`<tr><td colspan="6" class="muted">${clients ? "Nobody yet." : "The list is on its way…"}</td></tr>`}</tbody></${TableBox}>
-    ${!all && (clients || []).length > FIRST && html`<p class="hint"><button type="button" onClick=${() => setAll(true)}>Show all ${count(clients.length)}</button></p>`}
+    ${!all && (clients || []).length > FIRST && html`<p class="hint"><button type="button" class="button button-small" onClick=${() => setAll(true)}>Show all ${count(clients.length)}</button></p>`}
     <p class="hint">People, programs that submitted tasks, and workers. With a store this outlives the name server.</p><${Command} line=${command("clients")} /></${Section}>`;
 }
 

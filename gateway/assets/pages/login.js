@@ -35,7 +35,7 @@ export function LoginForm() {
   };
   return html`<form class="form" onSubmit=${submit} id="login">
     <${Labelled} label="User" id=${`${id}-user`}><input id=${`${id}-user`} name="user" autocomplete="username" required value=${user} onInput=${(event) => setUser(event.target.value)} /></${Labelled}>
-    <${Labelled} label="Token" id=${`${id}-token`} hint="As printed by pyroxene users add."><input id=${`${id}-token`} name="token" type="password" autocomplete="current-password" required value=${token} onInput=${(event) => setToken(event.target.value)} /></${Labelled}>
+    <${Labelled} label="Token" id=${`${id}-token`} hint=${html`As <code>pyroxene users add</code> has printed it.`}><input id=${`${id}-token`} name="token" type="password" autocomplete="current-password" required value=${token} onInput=${(event) => setToken(event.target.value)} /></${Labelled}>
     <${ProblemNotice} problem=${problem && withoutAdvice(problem)} what="Not logged in" />
     <div class="form-actions"><button type="submit" class="button button-primary" disabled=${busy}>Log in</button></div></form>`;
 }

@@ -8,7 +8,7 @@ import { command } from "../lib/command.js";
 import { docParts, duration, percent, plural, short } from "../lib/format.js";
 import { to } from "../lib/router.js";
 import { typeName } from "../lib/schema.js";
-import { Command, Empty, Name, PageHead, ProblemNotice, Rate, Section, TableBox } from "../parts/basics.js";
+import { Command, Doc, Empty, Name, PageHead, ProblemNotice, Rate, Section, TableBox } from "../parts/basics.js";
 import { CallForm } from "../parts/call_form.js";
 import { State } from "../parts/marks.js";
 import { Sparkline } from "../parts/sparkline.js";
@@ -46,13 +46,13 @@ function AllObjects({ live, objects, matching, filtering }) {
   const head = html`<${PageHead} title="Objects" lead="What programs call by name, wherever it runs. Choose one to see its methods and call them." />`;
   if (!live.loaded) return html`${head}<p class="muted">The list is on its way…</p>`;
   if (objects.length === 0) return html`${head}<${Empty} title="No object is registered">A worker brings its objects along when it starts.<${Command} line=${command("worker")} /></${Empty}>`;
-  return html`${head}${filtering}<${TableBox} label="Objects"><thead><tr><th scope="col">Object</th><th scope="col" class="wide-only">Interface</th><th scope="col" class="numeric">Ready at</th><th scope="col" class="wide-only">Last 2 min</th><th scope="col" class="numeric">Calls</th><th scope="col" class="numeric wide-only">Errors</th><th scope="col" class="numeric wide-only">p50</th><th scope="col" class="numeric">p99</th></tr></thead>
+  return html`${head}${filtering}<${TableBox} label="Objects"><thead><tr><th scope="col">Object</th><th scope="col" class="wide-only">Interface</th><th scope="col" class="numeric">Ready at</th><th scope="col" class="wide-only">Last 2 min</th><th scope="col" class="numeric">Calls</th><th scope="col" class="numeric">Errors</th><th scope="col" class="numeric wide-only">p50</th><th scope="col" class="numeric">p99</th></tr></thead>
     <tbody>${matching.slice(0, MOST).map((object) => {
       const series = live.stats?.objects?.[object.name];
       const last = lastMinute(live.stats, series);
       return html`<tr key=${object.name}><td class="name"><a href=${to.object(object.name)}>${object.name}</a></td><td class="muted wide-only">${object.interface && html`<${Name} text=${object.interface} />`}</td>
         <td class="numeric">${object.ready === 0 ? html`<${State} state="bad">no worker</${State}>` : plural(object.ready, "worker")}</td><td class="wide-only"><${Sparkline} series=${series?.calls} /></td><td class="numeric"><${Rate} value=${last.calls} /></td>
-        <td class="numeric wide-only">${percent(last.share)}</td><td class="numeric wide-only">${duration(last.p50)}</td><td class="numeric">${duration(last.p99)}</td></tr>`;
+        <td class="numeric">${last.errors ? html`<span class="tone-bad">${percent(last.share)}</span>` : percent(last.share)}</td><td class="numeric wide-only">${duration(last.p50)}</td><td class="numeric">${duration(last.p99)}</td></tr>`;
     })}</tbody></${TableBox}>${matching.length > MOST && html`<p class="hint">${plural(matching.length - MOST, "further object")}; filter to find them.</p>`}<${Command} line=${command("list")} />`;
 }
 
@@ -81,8 +81,8 @@ function ObjectPage({ live, name, method }) {
   const chosen = description?.methods.find((each) => each.name === method);
   const doc = docParts(description?.doc);
   return html`<a class="button button-quiet back" href="/objects">← All objects</a>
-    <${PageHead} title=${name} lead=${doc.first} />
-    ${doc.rest.map((paragraph) => html`<p class="muted doc">${paragraph}</p>`)}
+    <${PageHead} title=${name} lead=${doc.first && html`<${Doc} text=${doc.first} />`} />
+    ${doc.rest.map((paragraph) => html`<p class="muted doc"><${Doc} text=${paragraph} /></p>`)}
     ${problem && html`<${ProblemNotice} problem=${problem} what="Its interface cannot be read" />`}
     <${ObjectFacts} live=${live} object=${object} description=${description} name=${name} />
     ${description && html`<${Section} title=${plural(description.methods.length, "method")} aside=${html`<span>choose one to call it</span>`}>
@@ -109,7 +109,7 @@ function ObjectFacts({ live, object, description, name }) {
 function MethodLink({ object, method, defs, chosen }) {
   const parameters = method.parameters.map((parameter) => `${parameter.name}: ${typeName(parameter.schema, defs)}`).join(", ");
   return html`<a href=${to.method(object, method.name)} aria-current=${chosen ? "true" : undefined}>
-    <span class="signature"><b>${method.name}</b>(${parameters})</span><span class="sub">${docParts(method.doc).first}</span></a>`;
+    <span class="signature"><b>${method.name}</b>(${parameters})</span><span class="sub"><${Doc} text=${docParts(method.doc).first} /></span></a>`;
 }
 
 function MethodPart({ object, method, defs, hosted }) {
@@ -119,7 +119,7 @@ function MethodPart({ object, method, defs, hosted }) {
   const part = useRef(null);
   useEffect(() => part.current?.scrollIntoView({ block: "start" }), []);
   return html`<div class="method-part" ref=${part}><${Section} title=${method.name} aside=${html`<span>answers ${result}</span><span>${method.repeatable ? "safe to repeat" : "not repeated by itself: it may have run"}</span>`}>
-    <p>${doc.first}</p>${rest.map((paragraph) => html`<p class="muted">${paragraph}</p>`)}
+    <p><${Doc} text=${doc.first} /></p>${rest.map((paragraph) => html`<p class="muted"><${Doc} text=${paragraph} /></p>`)}
     <${CallForm} object=${object} method=${method} defs=${defs} hosted=${hosted} />
     <details class="schema"><summary>Schema</summary><pre class="value-text" tabindex="0">${JSON.stringify({ parameters: method.parameters, result: method.result, error: method.error }, null, 2)}</pre></details></${Section}></div>`;
 }
@@ -129,5 +129,6 @@ function Instances({ live, object }) {
   if (!Array.isArray(instances) || instances.length === 0) return null;
   return html`<${Section} title=${plural(instances.length, "instance")}><${TableBox} label="Instances"><thead><tr><th scope="col">Worker</th><th scope="col">State</th><th scope="col">Address</th><th scope="col">Tags</th></tr></thead>
     <tbody>${instances.slice(0, MOST).map((instance) => html`<tr key=${instance.endpoint + instance.worker}><td class="name">${instance.worker ? html`<a href=${to.worker(instance.worker)}>${instance.worker}</a>` : "static name"}</td>
-      <td><${State} state=${live.workers.has(instance.worker) || !instance.worker ? instance.state : "gone"} /></td><td class="mono">${instance.endpoint}</td><td>${instance.tags.join(", ") || html`<span class="muted">none</span>`}</td></tr>`)}</tbody></${TableBox}></${Section}>`;
+      <td><${State} state=${live.workers.has(instance.worker) || !instance.worker ? instance.state : "gone"} /></td><td class="mono">${instance.endpoint}</td><td>${instance.tags.join(", ") || html`<span class="muted">none</span>`}</td></tr>`)}</tbody></${TableBox}>
+    ${instances.length > MOST && html`<p class="hint">${plural(instances.length - MOST, "further instance")}; <a href="/workers">Workers</a> has all.</p>`}</${Section}>`;
 }

@@ -3,7 +3,7 @@
 
 import { html, useEffect, useMemo, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
-import { findings, verdict } from "../lib/health.js";
+import { HEADLINES, findings, verdict } from "../lib/health.js";
 import { lastMinute, mean, minute, newest, weighed } from "../lib/figures.js";
 import { count, duration, durationParts, percent, plural, short } from "../lib/format.js";
 import { to } from "../lib/router.js";
@@ -52,8 +52,6 @@ function useStats(live, range) {
   }, [range]);
   return range === "5m" ? live.stats : read?.range === range ? read : null;
 }
-
-const HEADLINES = { good: "Everything works", warn: "It works, but look at this", bad: "Something is wrong" };
 
 function Verdict({ live, found, range, setRange }) {
   const away = live.connection === "away";

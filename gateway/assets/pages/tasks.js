@@ -70,7 +70,7 @@ function Filters({ live, filter, change }) {
     <div class="chips" role="group" aria-label="States">${STATES.map((state) => html`<button type="button" class="chip" key=${state} aria-pressed=${filter.states.includes(state) ? "true" : "false"} onClick=${() => toggle(state)}>
       <${Mark} state=${state} />${state}<span class="n">${live.tasks ? short(live.tasks[state] || 0) : ""}</span></button>`)}</div>
     <select aria-label="Object" value=${filter.object} onChange=${(event) => change({ object: event.target.value })}><option value="">every object</option>${objects.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select>
-    <input type="search" aria-label="Search in id, object, method, worker and error" placeholder="Id, method, worker, error…" value=${text} onInput=${type}
+    <input type="search" aria-label="Search in id, object, method, worker and error" placeholder="Search in tasks" value=${text} onInput=${type}
       onKeyDown=${(event) => event.key === "Enter" && isId && go(to.task(text.trim()))} />
     ${isId && html`<a class="button" href=${to.task(text.trim())}>Open this task</a>`}
     ${filter.worker && html`<button type="button" class="chip" aria-pressed="true" onClick=${() => change({ worker: "" })}>at ${filter.worker} ✕</button>`}
@@ -93,7 +93,7 @@ function TaskRows({ pages, filter, now, live }) {
     { key: "took", title: "Took", numeric: true, cell: took },
     { key: "attempts", title: "Attempts", numeric: true, cell: (task) => attemptsOf(task) },
     { key: "worker", title: "Worker", cell: (task) => task.worker || task.attempts?.at(-1)?.worker || html`<span class="muted">–</span>` },
-    { key: "note", title: "What happened", cell: noteOf },
+    { key: "note", title: "What happened", cell: (task) => noteOf(task, live) },
     { key: "id", title: "Id", cell: (task) => html`<span class="mono muted" title=${task.id}>${task.id.slice(0, 8)}…${task.id.slice(-6)}</span>` },
   ], []);
   const box = useRef(null);
@@ -133,17 +133,18 @@ function attemptsOf(task) {
   return html`${count(done)} <span class="unit">of ${count(task.max_attempts)}</span>`;
 }
 
-function noteOf(task) {
+function noteOf(task, live) {
   if (task.state === "running" && task.progress) return html`<progress max="1" value=${task.progress.fraction ?? undefined} aria-label="Progress"></progress> ${task.progress.note || ""}`;
   if (task.error) return html`<span class="tone-bad" title=${task.error}>${task.error}</span>`;
-  if (task.state === "queued") return queuedWhy(task);
+  if (task.state === "queued") return queuedWhy(task, live);
   return html`<span class="muted">–</span>`;
 }
 
 /** Why a queued task does not run yet, as far as its record says. */
-export function queuedWhy(task) {
+function queuedWhy(task, live) {
   const due = new Date(task.due).getTime();
   if (due > Date.now() + 500) return `due ${ago(due)}`;
   const last = task.attempts?.at(-1);
-  return last?.reason ? `tried: ${last.reason}` : "waits for a free worker";
+  if (last?.reason) return `tried: ${last.reason}`;
+  return live.objects.get(task.object)?.ready ? "waits for a free worker" : `waits until a worker hosts ${task.object}`;
 }

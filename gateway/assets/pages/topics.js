@@ -27,9 +27,14 @@ export function Topics({ live, parts }) {
       if (ended) return;
       setTopics(found);
       setProblem(null);
-    }, (refused) => !ended && setProblem(refused));
-    read();
+    }, (refused) => {
+      if (ended) return;
+      setProblem(refused);
+      // Whoever may not read them is not let in by asking again.
+      if (refused.status === 403) clearInterval(timer);
+    });
     const timer = setInterval(read, AGAIN);
+    read();
     return () => {
       ended = true;
       clearInterval(timer);
@@ -38,15 +43,14 @@ export function Topics({ live, parts }) {
   const noStore = live.checks?.store === "none" || problem?.status === 404;
   if (noStore) return html`<${PageHead} title="Topics" /><${Empty} title="This name server keeps no topics">It was started without a store.<${Command} line="pyroxene nameserver --store sqlite:state.db" /></${Empty}>`;
   const topic = topics?.find((each) => each.name === chosen);
-  return html`<div class=${`split ${chosen ? "chosen" : ""}`}>
+  return html`${!chosen && html`<${PageHead} title="Topics" lead="Durable, ordered logs that programs append to and follow." />`}<div class=${`split ${chosen ? "chosen" : ""}`}>
     <nav class="side" aria-label="Topics">
       <${NewTopic} />
       ${topics && topics.length > 0 && html`<ul class="side-list">${topics.map((each) => html`<li key=${each.name}><a href=${to.topic(each.name)} aria-current=${each.name === chosen ? "true" : undefined}><span class="title">${each.name}</span><span class="muted">${bytes(each.bytes)}</span>
         <span class="sub">${plural(Math.max(0, each.head - each.first + 1), "entry", "entries")}</span></a></li>`)}</ul>`}
     </nav>
     <div><${ProblemNotice} problem=${problem} what="The topics cannot be read" />
-      ${chosen ? html`<${TopicPage} key=${chosen} name=${chosen} topic=${topic} live=${live} />` : html`<${PageHead} title="Topics" lead="Durable, ordered logs that programs append to and follow." />
-        ${topics?.length === 0 ? html`<${Empty} title="There are no topics yet">The first entry makes one.<${Command} line=${command("topic", "append", "news", "hello")} /></${Empty}>` : topics && html`<p class="muted">Choose a topic to read and follow it.</p>`}
+      ${chosen ? html`<${TopicPage} key=${chosen} name=${chosen} topic=${topic} live=${live} />` : html`${topics?.length === 0 ? html`<${Empty} title="There are no topics yet">The first entry makes one.<${Command} line=${command("topic", "append", "news", "hello")} /></${Empty}>` : topics && html`<p class="muted">Choose a topic to read and follow it.</p>`}
         <${Command} line=${command("topic", "list")} />`}</div></div>`;
 }
 

@@ -39,7 +39,7 @@ function AllWorkers({ live }) {
   rows.sort((left, right) => (sortBy.down ? -1 : 1) * ORDER[sortBy.key](left, right) || byName.compare(left.name, right.name));
   const gone = [...live.gone];
   const columns = [
-    { key: "name", title: "Worker", sort: true, cell: (row) => html`<${Name} text=${row.name} most=${24} />` },
+    { key: "name", title: "Worker", sort: true, cell: (row) => html`<${Name} text=${row.name} most=${20} />` },
     { key: "state", title: "State", sort: true, cell: (row) => html`<${State} state=${row.state} />` },
     { key: "load", title: "Load", sort: true, cell: (row) => html`<${Load} worker=${row} />` },
     { key: "spark", title: "Last 2 min", cell: (row) => html`<${Sparkline} series=${row.series} />` },

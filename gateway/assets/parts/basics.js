@@ -33,6 +33,11 @@ export function PageHead({ title, lead, children }) {
   </header>`;
 }
 
+/** A sentence of a documentation, with what stands between backticks as code. */
+export function Doc({ text }) {
+  return (text || "").split("`").map((part, index) => (index % 2 ? html`<code>${part}</code>` : part));
+}
+
 /** A part of a page with a heading; `aside` stands at the right of the heading. */
 export function Section({ title, aside, children, tight }) {
   const id = useId("section");
@@ -63,7 +68,7 @@ export function ProblemNotice({ problem, what }) {
   return html`<div class="notice notice-bad" role="alert"><${Mark} state="bad" /><div>
     <p><strong>${what || problem.title || "That did not work"}:</strong> ${sentence(problem.message)}</p>
     ${problem.advice && html`<p class="muted">${problem.advice}</p>`}
-    ${problem.attempts?.length > 0 && html`<ol class="attempt-list">${problem.attempts.map((attempt) => html`<li>
+    ${problem.status !== 403 && problem.attempts?.length > 0 && html`<ol class="attempt-list">${problem.attempts.map((attempt) => html`<li>
       ${attempt.worker || attempt.endpoint || "a worker"}: ${attempt.reason}</li>`)}</ol>`}
   </div></div>`;
 }
@@ -123,8 +128,10 @@ async function copyText(text) {
 
 /** A command line that does the same as what stands beside it. */
 export function Command({ line, label = "On the command line" }) {
+  // A line is broken between words alone, unless one is longer than the line.
+  const words = line.split(" ").flatMap((word, index) => [index > 0 && " ", html`<span class="word">${word}</span>`]);
   return html`<div class="command"><span class="command-label">${label}</span>
-    <code tabindex="0" aria-label=${`Command: ${line}`}>${line}</code><${CopyButton} text=${line} /></div>`;
+    <code tabindex="0" aria-label=${`Command: ${line}`}>${words}</code><${CopyButton} text=${line} /></div>`;
 }
 
 /** A modal dialog. The browser keeps the focus in it and gives it back; Escape closes it. */

@@ -93,7 +93,8 @@ function options(UPlot, { lines, axis, height, width, setUnder, sync }) {
     width,
     height,
     legend: { show: false },
-    padding: [8, 6, 0, 0],
+    // At the right there is room for half of a time.
+    padding: [8, 18, 0, 0],
     cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false }, sync: sync ? { key: sync } : undefined },
     scales: { y: { range: (_plot, _least, most) => [0, most > 0 ? most * 1.12 : 1] } },
     axes: [

@@ -48,6 +48,12 @@ function readOne(text) {
   return readNumber(text) ?? new Unreadable(text, "A number, please.");
 }
 
+/** A number as text: a number of JavaScript would not keep all of its digits. */
+function DecimalField(props) {
+  const { value, onChange } = props;
+  return html`<input type="text" inputmode="decimal" autocomplete="off" ...${shared(props)} value=${value ?? ""} onInput=${(event) => onChange(event.target.value.trim() || undefined)} />`;
+}
+
 function TextField(props) {
   const { value, onChange, shape } = props;
   const long = /text|data|body|message|content/i.test(props.name) || (value || "").includes("\n");
@@ -77,7 +83,7 @@ function ChoiceField(props) {
 
 function NumbersField(props) {
   const note = Array.isArray(props.value) ? plural(props.value.length, "number") : "";
-  return html`<${ReadText} ...${props} read=${readNumbers} show=${writeNumbers} note=${note} hint="1 2 3, or 1, 2, 3, or one a line, or JSON" accept=".csv,.txt,.tsv,.json" />`;
+  return html`<${ReadText} ...${props} read=${readNumbers} show=${writeNumbers} note=${note} hint="1 2 3, or 1, 2, 3, or one on each line, or JSON" accept=".csv,.txt,.tsv,.json" />`;
 }
 
 function MatrixField(props) {
@@ -149,7 +155,7 @@ function ListField({ name, shape, defs, value, onChange, prefix }) {
     ${items.map((item, index) => html`<div class="field-row" key=${index}><div class="grow"><${Field} name=${String(index + 1)} schema=${shape.item} defs=${defs} value=${item} onChange=${(next) => replace(index, next)} prefix=${prefix} /></div>
       <button type="button" class="button button-small" aria-label=${`Remove ${name} ${index + 1}`} onClick=${() => onChange(items.filter((_, at) => at !== index))}>Remove</button></div>`)}
     <div class="field-tools"><button type="button" class="button button-small" onClick=${() => onChange([...items, initial(shape.item, defs)])}>Add to ${name}</button>
-      ${one.kind === "string" && html`<${FileButton} label="One a line from a file" name=${name} onFile=${async (file) => onChange((await file.text()).split(/\r?\n/).filter(Boolean))} />`}
+      ${one.kind === "string" && html`<${FileButton} label="From a file, one on each line" name=${name} onFile=${async (file) => onChange((await file.text()).split(/\r?\n/).filter(Boolean))} />`}
       <span>${plural(items.length, "item")}</span></div></div>`;
 }
 
@@ -195,6 +201,7 @@ const KINDS = {
   number: NumberField,
   integer: NumberField,
   string: TextField,
+  decimal: DecimalField,
   boolean: BooleanField,
   choice: ChoiceField,
   numbers: NumbersField,

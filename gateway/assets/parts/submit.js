@@ -105,7 +105,7 @@ function TaskForm({ object, method, defs, onClose }) {
     <${Command} line=${command("submit", object, method.name, argumentWords(state.ready ? state.args() : {}), submitFlags(given()))} /></form>`;
 }
 
-/** Many tasks, one a line. */
+/** Many tasks, one on each line. */
 export function BulkDialog({ live, onClose }) {
   const target = useTarget(live);
   const id = useId("bulk");
@@ -135,7 +135,7 @@ export function BulkDialog({ live, onClose }) {
   };
   const example = target.method ? exampleLine(target.method) : "";
   return html`<${Dialog} title="Submit many tasks" onClose=${onClose} wide>
-    <p class="muted">One task a line: its arguments as JSON, for the object and method chosen here. A line may also be a whole task with its own <code>object</code>, <code>method</code> and <code>args</code>.</p>
+    <p class="muted">One task on each line: its arguments as JSON, for the object and method chosen here. A line may also be a whole task with its own <code>object</code>, <code>method</code> and <code>args</code>.</p>
     <${Target} live=${live} object=${target.object} setObject=${target.setObject} description=${target.description} method=${target.method?.name || ""} setMethod=${target.setMethod} />
     <form class="form" onSubmit=${submit}>
       <${Labelled} label="Lines" id=${`${id}-lines`} error=${fault}>${text.length > 300_000

@@ -5,7 +5,7 @@ use crate::{
     body::{EmptyBody, SmallJsonText},
     caller::short_context,
     connection::ConnectionInfo,
-    extract::{AnyCaller, COOKIE, cookie, require_private},
+    extract::{AnyCaller, COOKIE, bearer, cookie, require_private},
     problem::{Problem, ProblemKind},
     query::NoQuery,
     state::GatewayState,
@@ -82,17 +82,16 @@ pub(crate) async fn login(
     let principal = callers.principal(Some(&credentials), &connection.peer)?;
     (connection.authenticated)();
     let life = gateway.config().session_life;
-    let secret = gateway.sessions().begin(credentials, life);
-    let secret = secret.ok_or_else(|| Problem::internal("there are no random numbers"))?;
+    let session = callers.begin_session(&credentials, life)?;
     let identity = principal.identity();
     let answer = value!({
         "user": identity.map(|identity| &identity.name),
         "role": identity.map(|identity| identity.role),
-        "ticket": secret.expose(),
+        "ticket": session,
         "expires": rfc3339(now_ms().saturating_add(millis(life))),
     });
     let mut response = json(StatusCode::OK, &answer)?;
-    set_cookie(&mut response, &connection, secret.expose(), life.as_secs());
+    set_cookie(&mut response, &connection, &session, life.as_secs());
     Ok(response)
 }
 
@@ -103,28 +102,26 @@ pub(crate) async fn logout(
     NoQuery: NoQuery,
     EmptyBody: EmptyBody,
 ) -> Result<Response, Problem> {
-    if let Some(secret) = cookie(&headers) {
-        gateway.sessions().end(secret);
-    }
-    let bearer = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    if let Some(secret) = bearer {
-        gateway.sessions().end(secret.trim());
-    }
+    let callers = gateway.callers()?;
     let mut response = StatusCode::NO_CONTENT.into_response();
+    for session in [cookie(&headers), bearer(&headers)].into_iter().flatten() {
+        if let Err(problem) = callers.end_session(session).await {
+            response = problem.into_response();
+        }
+    }
+    // Whatever others know of it: this browser has logged out.
     set_cookie(&mut response, &connection, "", 0);
     Ok(response)
 }
 
 /// Sets the cookie of a session. Pages cannot read it, and no page of another site can send it.
-fn set_cookie(response: &mut Response, connection: &ConnectionInfo, secret: &str, seconds: u64) {
+fn set_cookie(response: &mut Response, connection: &ConnectionInfo, session: &str, seconds: u64) {
     let secure = match connection.is_encrypted {
         true => "; Secure",
         false => "",
     };
     let cookie =
-        format!("{COOKIE}={secret}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+        format!("{COOKIE}={session}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }

@@ -1,6 +1,6 @@
 //! `POST /v1/tasks`: one task, or a list of them.
 
-use super::{answered, calls::named, integers::normalised, json, objects};
+use super::{answered, calls::named, integers::normalised, json, key_or_new, objects};
 use crate::{
     body::JsonText,
     caller::{Principal, context_of},
@@ -20,7 +20,6 @@ use pyroxene_common::interfaces::tasks::{
 use serde::Deserialize;
 use serde_json::{json as value, value::RawValue};
 use std::time::Duration;
-use uuid::Uuid;
 
 /// The longest delay, deadline or run limit of a task.
 const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -163,9 +162,7 @@ async fn submission(caller: &Principal, task: NewTask<'_>) -> Result<Submission,
     };
     Ok(Submission {
         arguments,
-        key: task
-            .key
-            .unwrap_or_else(|| Uuid::now_v7().simple().to_string()),
+        key: key_or_new(task.key)?,
         priority: task.priority,
         delay_ms: time("delay", &task.delay)?.unwrap_or(0),
         deadline_ms: time("deadline", &task.deadline)?,

@@ -1,6 +1,6 @@
 //! `/v1/topics`: lists, entries, and following.
 
-use super::{PathParts, answered, json};
+use super::{PathParts, answered, json, key_or_new};
 use crate::{
     body::JsonText,
     caller::{Principal, context_of, short_context},
@@ -25,7 +25,6 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json as value, value::RawValue};
 use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
-use uuid::Uuid;
 
 /// How long one question for new entries waits.
 const LONG_POLL: Duration = Duration::from_secs(20);
@@ -87,7 +86,7 @@ pub(crate) async fn append(
     };
     let entry = NewEntry {
         body: content.into(),
-        key: entry.key.unwrap_or_else(|| Uuid::now_v7().to_string()),
+        key: key_or_new(entry.key)?,
         author: None,
     };
     let service = caller.nameserver()?.topics();

@@ -4,7 +4,6 @@
 use crate::{
     connection::ConnectionInfo,
     problem::{Problem, ProblemKind},
-    session::Sessions,
 };
 use axum::http::{HeaderMap, header};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -13,35 +12,55 @@ use pyroxene_client::CallerCredentials;
 /// The name of the cookie.
 pub(crate) const COOKIE: &str = "pyroxene_session";
 
-/// The credentials of a request.
-pub(super) fn shown(
-    sessions: &Sessions,
-    connection: &ConnectionInfo,
-    headers: &HeaderMap,
-) -> Result<Option<CallerCredentials>, Problem> {
+/// What a request shows.
+pub(super) enum Shown {
+    Nothing,
+    Credentials(CallerCredentials),
+    /// The cookie of a session, and what counts in its place if the session has ended.
+    Cookie(CallerCredentials, Option<CallerCredentials>),
+}
+
+/// What a request shows.
+pub(super) fn shown(connection: &ConnectionInfo, headers: &HeaderMap) -> Result<Shown, Problem> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         require_private(connection)?;
         let value = value.to_str().unwrap_or_default();
-        let (scheme, value) = value.split_once(' ').unwrap_or((value, ""));
-        return match scheme.to_ascii_lowercase().as_str() {
-            "basic" => basic(value.trim()).map(Some),
-            "bearer" => sessions
-                .credentials(value.trim())
-                .map(Some)
-                .ok_or_else(|| Problem::unauthenticated("the ticket is not valid any more", false)),
+        let (scheme, value) = scheme(value);
+        return match &*scheme {
+            "basic" => basic(value).map(Shown::Credentials),
+            "bearer" => Ok(Shown::Credentials(session(value))),
             _ => Err(Problem::unauthenticated(
                 "the scheme of 'Authorization' is neither Basic nor Bearer",
                 true,
             )),
         };
     }
-    if let Some(secret) = cookie(headers)
-        && let Some(credentials) = sessions.credentials(secret)
-    {
-        return Ok(Some(credentials));
-    }
     let certificate = connection.certificate.clone();
-    Ok(certificate.map(CallerCredentials::Certificate))
+    let certificate = certificate.map(CallerCredentials::Certificate);
+    // Where others can read the connection, the cookie was meant for another one.
+    let cookie = cookie(headers).filter(|_| connection.is_private);
+    Ok(match (cookie, certificate) {
+        (Some(cookie), certificate) => Shown::Cookie(session(cookie), certificate),
+        (None, Some(certificate)) => Shown::Credentials(certificate),
+        (None, None) => Shown::Nothing,
+    })
+}
+
+fn session(text: &str) -> CallerCredentials {
+    CallerCredentials::Session(text.to_owned())
+}
+
+/// The scheme of an `Authorization` in lower case, and the rest.
+fn scheme(value: &str) -> (String, &str) {
+    let (scheme, value) = value.split_once(' ').unwrap_or((value, ""));
+    (scheme.to_ascii_lowercase(), value.trim())
+}
+
+/// The session in `Authorization: Bearer`.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, session) = scheme(value);
+    (scheme == "bearer").then_some(session)
 }
 
 /// Refuses secrets over a connection that others can read.
@@ -66,7 +85,7 @@ fn basic(encoded: &str) -> Result<CallerCredentials, Problem> {
     })
 }
 
-/// The secret in the cookie of a request.
+/// The session in the cookie of a request.
 pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers.get_all(header::COOKIE).iter();
     let mut pairs = cookies

@@ -15,9 +15,13 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use prost::Message;
-use pyroxene_common::spans::{AttributeValue, EndedSpan};
+use pyroxene_common::{
+    endpoint::Endpoint,
+    spans::{AttributeValue, EndedSpan},
+    tls::Stream,
+};
 use std::{fmt, time::Duration};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
 /// The greatest answer of a collector that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -61,8 +65,8 @@ impl Collector {
         self.settings.interval
     }
 
-    pub(super) fn endpoint(&self) -> &str {
-        &self.settings.authority
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.settings.endpoint
     }
 
     /// The message with these spans.
@@ -116,9 +120,11 @@ impl Collector {
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, SendFailure> {
-        let socket = TcpStream::connect(&self.settings.authority).await;
-        let socket = socket.map_err(passing)?;
-        let (sender, connection) = handshake(TokioIo::new(socket)).await.map_err(passing)?;
+        let Settings { endpoint, tls, .. } = &self.settings;
+        let stream = Stream::connect(endpoint, tls.as_ref()).await;
+        let (sender, connection) = handshake(TokioIo::new(stream.map_err(passing)?))
+            .await
+            .map_err(passing)?;
         // It ends when the sender is dropped, or when the collector ends it.
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -130,7 +136,7 @@ impl Collector {
 
     fn request(&self, message: Bytes) -> Result<Request<Full<Bytes>>, SendFailure> {
         let mut request = Request::post(&self.settings.path)
-            .header(header::HOST, &self.settings.authority)
+            .header(header::HOST, self.settings.endpoint.to_string())
             .header(header::CONTENT_TYPE, "application/x-protobuf")
             .header(
                 header::USER_AGENT,

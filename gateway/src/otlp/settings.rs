@@ -1,9 +1,14 @@
 //! What the environment says of the export, by the names of OpenTelemetry.
 
 use hyper::header::{HeaderName, HeaderValue};
-use std::time::Duration;
+use pyroxene_common::{
+    endpoint::Endpoint,
+    tls::{KeyPairFiles, TlsClient},
+};
+use std::{path::PathBuf, time::Duration};
 
-/// How often spans are sent, unless `OTEL_BSP_SCHEDULE_DELAY` says otherwise.
+/// How often spans are sent, unless this variable says otherwise.
+const INTERVAL_NAME: &str = "OTEL_BSP_SCHEDULE_DELAY";
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a message may take, unless `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise.
@@ -25,10 +30,12 @@ impl std::fmt::Display for SpanExportError {
 impl std::error::Error for SpanExportError {}
 
 /// Where spans go, and what is said of this process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Settings {
-    /// The host and port of the collector.
-    pub(super) authority: String,
+    /// The collector.
+    pub(super) endpoint: Endpoint,
+    /// How its certificate is verified, unless the connection is in the clear.
+    pub(super) tls: Option<TlsClient>,
     pub(super) path: String,
     /// Further headers, such as a key of the collector's.
     pub(super) headers: Vec<(String, String)>,
@@ -60,33 +67,29 @@ impl Settings {
                 None => return Ok(None),
             },
         };
-        let protocol = set("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL");
-        let protocol = protocol.or_else(|| set("OTEL_EXPORTER_OTLP_PROTOCOL"));
-        if let Some(other) = protocol.filter(|protocol| protocol != "http/protobuf") {
+        // Those for traces alone come before those for everything.
+        let option = |name: &str| {
+            let of_traces = set(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"));
+            of_traces.or_else(|| set(&format!("OTEL_EXPORTER_OTLP_{name}")))
+        };
+        if let Some(other) = option("PROTOCOL").filter(|protocol| protocol != "http/protobuf") {
             return Err(SpanExportError(format!(
                 "spans are exported by http/protobuf alone, and OTEL_EXPORTER_OTLP_PROTOCOL is '{other}'"
             )));
         }
-        let (authority, path) = split(endpoint.trim())?;
-        let headers = set("OTEL_EXPORTER_OTLP_TRACES_HEADERS");
-        let headers = headers.or_else(|| set("OTEL_EXPORTER_OTLP_HEADERS"));
-        let milliseconds = |name: &str, usual: Duration| match set(name) {
-            None => usual,
-            Some(value) => value.trim().parse().map_or_else(
-                |_| {
-                    cannot_read(name);
-                    usual
-                },
-                Duration::from_millis,
-            ),
+        let (is_encrypted, endpoint, path) = split(endpoint.trim())?;
+        let tls = match is_encrypted {
+            true => Some(tls(option)?),
+            false => None,
         };
         Ok(Some(Self {
-            authority,
+            endpoint,
+            tls,
             path,
-            headers: checked_headers(&headers.unwrap_or_default())?,
+            headers: checked_headers(&option("HEADERS").unwrap_or_default())?,
+            interval: milliseconds(INTERVAL_NAME, set(INTERVAL_NAME), INTERVAL),
+            timeout: milliseconds("OTEL_EXPORTER_OTLP_TIMEOUT", option("TIMEOUT"), TIMEOUT),
             resource: resource(service, set),
-            interval: milliseconds("OTEL_BSP_SCHEDULE_DELAY", INTERVAL),
-            timeout: milliseconds("OTEL_EXPORTER_OTLP_TIMEOUT", TIMEOUT),
             sampled_below: sampled_below(
                 set("OTEL_TRACES_SAMPLER").as_deref(),
                 set("OTEL_TRACES_SAMPLER_ARG").as_deref(),
@@ -95,14 +98,20 @@ impl Settings {
     }
 }
 
-/// The host with its port, and the path, of an address.
-fn split(endpoint: &str) -> Result<(String, String), SpanExportError> {
-    let Some(rest) = endpoint.strip_prefix("http://") else {
-        return Err(SpanExportError(format!(
-            "spans are exported to http:// alone, and the endpoint is {endpoint}; a collector on this machine \
-             can send them on",
-            endpoint = shown(endpoint),
-        )));
+/// Whether the connection is encrypted, where it leads, and the path, of an address.
+fn split(address: &str) -> Result<(bool, Endpoint, String), SpanExportError> {
+    let (is_encrypted, rest) = match (
+        address.strip_prefix("http://"),
+        address.strip_prefix("https://"),
+    ) {
+        (Some(rest), _) => (false, rest),
+        (None, Some(rest)) => (true, rest),
+        (None, None) => {
+            return Err(SpanExportError(format!(
+                "spans are exported to http:// and https:// alone, and the endpoint is {}",
+                shown(address),
+            )));
+        }
     };
     let (authority, path) = match rest.find('/') {
         Some(at) => rest.split_at(at),
@@ -111,17 +120,55 @@ fn split(endpoint: &str) -> Result<(String, String), SpanExportError> {
     let has_port = authority
         .rsplit_once(':')
         .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    if authority.is_empty() || authority.contains(['@', '?', '#']) {
-        return Err(SpanExportError(format!(
-            "the endpoint {} names no collector; a user and a secret belong in OTEL_EXPORTER_OTLP_HEADERS",
-            shown(endpoint)
-        )));
-    }
-    let authority = match has_port {
-        true => authority.to_owned(),
-        false => format!("{authority}:80"),
+    let endpoint = match (has_port, is_encrypted) {
+        (true, _) => authority.parse(),
+        (false, false) => format!("{authority}:80").parse(),
+        (false, true) => format!("{authority}:443").parse(),
     };
-    Ok((authority, path.to_owned()))
+    match endpoint {
+        Ok(endpoint @ Endpoint::Tcp { .. }) if !authority.contains(['@', '?', '#']) => {
+            Ok((is_encrypted, endpoint, path.to_owned()))
+        }
+        _ => Err(SpanExportError(format!(
+            "the endpoint {} names no collector; a user and a secret belong in OTEL_EXPORTER_OTLP_HEADERS",
+            shown(address)
+        ))),
+    }
+}
+
+/// How the collector is verified, and what is shown to it, by these variables.
+fn tls(option: impl Fn(&str) -> Option<String>) -> Result<TlsClient, SpanExportError> {
+    let Some(authorities) = option("CERTIFICATE").map(PathBuf::from) else {
+        let missing = "https:// needs OTEL_EXPORTER_OTLP_CERTIFICATE, a file with the authorities to trust; those of \
+                       the system are often in /etc/ssl/certs/ca-certificates.crt";
+        return Err(SpanExportError(missing.to_owned()));
+    };
+    let own = match (option("CLIENT_CERTIFICATE"), option("CLIENT_KEY")) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some(KeyPairFiles {
+            certificate: certificate.into(),
+            key: key.into(),
+        }),
+        _ => {
+            let half = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY need each other";
+            return Err(SpanExportError(half.to_owned()));
+        }
+    };
+    TlsClient::of_http(authorities, own).map_err(|error| SpanExportError(error.to_string()))
+}
+
+/// A number of milliseconds.
+fn milliseconds(name: &str, value: Option<String>, usual: Duration) -> Duration {
+    let Some(value) = value else {
+        return usual;
+    };
+    match value.trim().parse() {
+        Ok(milliseconds) => Duration::from_millis(milliseconds),
+        Err(_) => {
+            cannot_read(name);
+            usual
+        }
+    }
 }
 
 /// An endpoint without what may be secret: a user with a password, and what follows the host.
@@ -245,13 +292,14 @@ mod tests {
 
     #[test]
     fn nothing_is_exported_unless_the_environment_asks_for_it() {
-        assert_eq!(read(&[]).unwrap(), None);
-        assert_eq!(read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]).unwrap(), None);
+        assert!(read(&[]).unwrap().is_none());
+        let empty = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]);
+        assert!(empty.unwrap().is_none());
         let off = [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
             ("OTEL_SDK_DISABLED", "true"),
         ];
-        assert_eq!(read(&off).unwrap(), None);
+        assert!(read(&off).unwrap().is_none());
     }
 
     #[test]
@@ -264,7 +312,7 @@ mod tests {
             ("OTEL_BSP_SCHEDULE_DELAY", "50"),
         ]);
         let settings = settings.unwrap().unwrap();
-        assert_eq!(settings.authority, "collector:4318");
+        assert_eq!(settings.endpoint.to_string(), "collector:4318");
         assert_eq!(settings.path, "/v1/traces");
         let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
         assert_eq!(
@@ -279,13 +327,27 @@ mod tests {
         assert_eq!(settings.sampled_below, u64::MAX);
         let whole = read(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://[::1]/t")]);
         let whole = whole.unwrap().unwrap();
-        assert_eq!((&*whole.authority, &*whole.path), ("[::1]:80", "/t"));
+        let address = whole.endpoint.to_string();
+        assert_eq!((&*address, &*whole.path), ("[::1]:80", "/t"));
     }
 
     #[test]
     fn what_there_is_not_is_an_error_that_says_so() {
-        let tls = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:4318")]);
-        assert!(tls.unwrap_err().to_string().contains("http:// alone"));
+        let https = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:4318");
+        let nowhere = ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such/ca.crt");
+        let key = ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/no/such.key");
+        for (variables, why) in [
+            (&[https][..], "needs OTEL_EXPORTER_OTLP_CERTIFICATE"),
+            (&[https, nowhere], "cannot read /no/such/ca.crt"),
+            (&[https, nowhere, key], "need each other"),
+            (
+                &[("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://c")],
+                "https:// alone",
+            ),
+        ] {
+            let sentence = read(variables).unwrap_err().to_string();
+            assert!(sentence.contains(why), "{sentence}");
+        }
         let grpc = read(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),

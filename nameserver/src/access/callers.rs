@@ -139,10 +139,9 @@ impl CallerAccess for LocalCallers {
         let authority = self.authority.as_ref()?;
         let identity = match credentials {
             CallerCredentials::Token { user, token } => {
-                let key = token.parse::<Token>().ok()?.key().ok()?.id();
-                let (_, users) = authority.users.as_ref()?;
-                users.load().authenticate(user, |known| *known == key)
+                authority.user_with_token(user, token_key(token)?)
             }
+            CallerCredentials::Session(session) => authority.identity_of_session(session),
             CallerCredentials::Certificate(holder) => {
                 authority.identity_of(&holder.name, holder.role).ok()
             }
@@ -150,6 +149,28 @@ impl CallerAccess for LocalCallers {
         // It is checked while it makes requests, every two seconds.
         authority.visitors.saw_again(&identity);
         Some(identity)
+    }
+
+    fn begin_session(
+        &self,
+        credentials: &CallerCredentials,
+        life: Duration,
+    ) -> Result<String, AccessError> {
+        let authority = self.authority.as_ref().ok_or(AccessError::Off)?;
+        let CallerCredentials::Token { user, token } = credentials else {
+            return Err(AccessError::WrongToken);
+        };
+        let token = token_key(token).ok_or(AccessError::WrongToken)?;
+        authority.begin_session(user, token, life)
+    }
+
+    fn end_session<'a>(&'a self, session: &'a str) -> BoxFuture<'a, Result<(), AccessError>> {
+        Box::pin(async move {
+            match &self.authority {
+                Some(authority) => authority.end_session(session, self.store.as_ref()).await,
+                None => Ok(()),
+            }
+        })
     }
 }
 
@@ -191,8 +212,19 @@ impl TicketAuthority {
                 };
                 self.login_by_certificate(&caller, holder)
             }
+            CallerCredentials::Session(session) => {
+                let identity = self.identity_of_session(session);
+                let identity = identity.ok_or(AccessError::WrongToken)?;
+                self.visitors.saw_login(&identity, caller.host());
+                self.admission(identity, holder)
+            }
         }
     }
+}
+
+/// The public key of a token.
+fn token_key(token: &str) -> Option<HolderId> {
+    Some(token.parse::<Token>().ok()?.key().ok()?.id())
 }
 
 fn broken(error: &dyn std::fmt::Display) -> AccessError {

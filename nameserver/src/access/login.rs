@@ -156,6 +156,6 @@ fn too_many_attempts(wait: Duration) -> AccessError {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

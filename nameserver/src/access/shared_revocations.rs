@@ -1,4 +1,4 @@
-//! Shares revocations between the name servers over one store.
+//! Shares revocations and logouts between the name servers over one store.
 
 use super::TicketAuthority;
 use pyroxene_common::identity::Revocation;
@@ -12,7 +12,7 @@ const REVOCATION_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest life of a ticket of any name server, in milliseconds: a day and an hour.
 const LONGEST_TICKET: u64 = 25 * 60 * 60 * 1000;
 
-/// Writes this name server's revocations to the store, and takes over those of the others, for as long as it
+/// Writes this name server's revocations and logouts to the store, and takes over those of the others, for as long as it
 /// is polled and the store is open.
 pub(crate) async fn share(authority: Arc<TicketAuthority>, store: Store) {
     let mut hints = store.hints();
@@ -34,7 +34,7 @@ pub(crate) async fn share(authority: Arc<TicketAuthority>, store: Store) {
         own.borrow_and_update();
         if let Err(error) = exchange(&authority, &store, &mut written).await {
             // Unwritten revocations stay in memory for as long as this name server lives.
-            tracing::debug!(%error, "cannot share revocations");
+            tracing::debug!(%error, "cannot share revocations and logouts");
         }
     }
 }
@@ -70,8 +70,8 @@ async fn exchange(
         });
     // A revocation is not shared once every ticket that it covers has expired.
     let news: Vec<_> = news.filter(|one| one.until > now).collect();
-    match news.is_empty() {
-        true => Ok(()),
-        false => store.revoke(news).await,
+    if !news.is_empty() {
+        store.revoke(news).await?;
     }
+    authority.exchange_logouts(store, now).await
 }

@@ -27,6 +27,7 @@ fn authority_that_takes(certificates: CertificatePolicy, users: Option<&Path>) -
         LIFE,
         Arc::default(),
         VisitorLog::default(),
+        Sessions::of_process(),
     )
     .unwrap()
 }
@@ -280,4 +281,52 @@ fn what_others_revoke_stays_revoked_and_is_told() {
     let after = authority.void_tickets.borrow().clone();
     assert_eq!(after.revoked, [revoked("ana", 7), revoked("bob", 5)]);
     assert_eq!(after.version, before.wrapping_add(1));
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_time_its_logout_its_token_and_a_revocation_that_others_tell() {
+    const LONG: Duration = Duration::from_secs(60);
+    let mut tokens = Vec::new();
+    let (_directory, path) = file(|users| {
+        for name in ["ana", "bob", "cy"] {
+            let token = users.add(name, Role::User, Patterns::any(), 1).unwrap();
+            tokens.push((name, token.key().unwrap().id()));
+        }
+    });
+    let authority = Arc::new(authority(Some(&path)));
+    let begin = |user: usize, life| {
+        let (name, key) = tokens[user];
+        authority.begin_session(name, key, life).unwrap()
+    };
+    let user_of = |session: &str| {
+        let identity = authority.identity_of_session(session);
+        identity.map(|identity| identity.name)
+    };
+    let session = begin(0, LONG);
+    assert_eq!(user_of(&session).as_deref(), Some("ana"));
+    assert_eq!(user_of(&begin(0, Duration::ZERO)), None);
+    assert_eq!(user_of(""), None);
+    // The token of another user begins none.
+    let refused = authority.begin_session("ana", tokens[1].1, LONG);
+    assert_eq!(refused, Err(AccessError::WrongToken));
+
+    let other = begin(0, LONG);
+    authority.end_session(&session, None).await.unwrap();
+    assert_eq!(user_of(&session), None);
+    assert_eq!(user_of(&other).as_deref(), Some("ana"));
+    let rotated = begin(1, LONG);
+    edit(&path, |users| drop(users.rotate("bob", 2).unwrap()));
+    UsersReload(Arc::clone(&authority)).reload().unwrap();
+    assert_eq!(user_of(&rotated), None);
+    let revoked = begin(2, LONG);
+    authority.merge_revocations(vec![Revocation {
+        name: "cy".to_owned(),
+        until_ms: IssuerClock::Own.now_ms() + 1,
+    }]);
+    assert_eq!(user_of(&revoked), None);
+    assert_eq!(user_of(&other).as_deref(), Some("ana"));
+
+    // The same users and key, and no store that tells of logouts.
+    let elsewhere = self::authority(Some(&path));
+    assert_eq!(elsewhere.identity_of_session(&other), None);
 }

@@ -1,6 +1,6 @@
 //! One attempt: a call to one worker, and what its end means for the task.
 
-use super::owned_task::OwnedTask;
+use super::{owned_task::OwnedTask, trace};
 use crate::access::{TaskSubmitter, TicketAuthority};
 use parking_lot::Mutex;
 use pyroxene_client::{CallError, CallOnceOptions, Client, DelegatedCall, Proxy};
@@ -12,7 +12,8 @@ use pyroxene_common::{
         invoke::{InvokeRequest, InvokeResponse},
     },
     message::RefusalReason,
-    spans::{Span, SpanKind, new_root, parse_traceparent},
+    scope::Scope,
+    spans::{Span, SpanKind},
 };
 use pyroxene_store::{AttemptEnding, ClaimedTask};
 use std::{sync::Arc, time::Duration};
@@ -140,8 +141,8 @@ pub(super) async fn call(
     };
     let mut context = context::current();
     context.deadline = ends.at().into_std();
-    let trace = taken.task.trace.as_deref().and_then(parse_traceparent);
-    context.trace_context = trace.unwrap_or_else(new_root);
+    let (trace, metadata) = trace::read(taken.task.trace.as_deref());
+    context.trace_context = trace;
     let mut span = attempt_span(&taken.task, &context.trace_context);
     if let Some(span) = &span {
         context.trace_context = span.context();
@@ -159,7 +160,17 @@ pub(super) async fn call(
         }),
         listener: Some(listener),
     };
-    let outcome = proxy.call_once(context, &request, once).await;
+    let calling = proxy.call_once(context, &request, once);
+    let outcome = match metadata {
+        None => calling.await,
+        Some(_) => {
+            let scope = Scope {
+                metadata,
+                ..Scope::default()
+            };
+            scope.wrap(Box::pin(calling)).await
+        }
+    };
     let outcome = outcome.map(|answered| answered.response);
     if let Some(span) = &mut span {
         match failure_kind(&outcome) {

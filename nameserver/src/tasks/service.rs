@@ -7,6 +7,7 @@ use super::{
     convert::{self, LONGEST_LIST, store_failed, unknown},
     direct_capacity::ReservedSubmission,
     permission::{TaskVisibility, check_change, check_read, check_submission, visible_submitter},
+    trace,
 };
 use crate::long_poll::time_to_wait;
 use pyroxene_common::{
@@ -16,7 +17,7 @@ use pyroxene_common::{
         TaskState, TaskStatus, TasksError, tasks,
     },
     limits::{Limit, LimitExceeded},
-    scope, spans,
+    scope::{self, Scope},
 };
 use pyroxene_store::{self as store, Allowance, Quota, StoreError};
 use std::{collections::HashMap, time::Duration};
@@ -230,7 +231,9 @@ impl tasks::Tasks for TasksService {
         Submissions(mut tasks): Submissions,
     ) -> Result<Vec<TaskId>, TasksError> {
         self.check_store()?;
-        let caller = scope::current().caller;
+        let Scope {
+            caller, metadata, ..
+        } = scope::current();
         let identity = caller.identity.as_deref();
         self.check_limits(identity, &mut tasks)?;
         for task in &tasks {
@@ -241,9 +244,7 @@ impl tasks::Tasks for TasksService {
         let certificate_role = authority
             .zip(identity)
             .and_then(|(authority, caller)| authority.certificate_role(caller));
-        // Where nobody records the trace, nobody looks for the task in it.
-        let trace = (!context.trace_context.span_id.is_none())
-            .then(|| spans::traceparent(&context.trace_context));
+        let trace = trace::stored(&context.trace_context, metadata.as_deref());
         let tasks = tasks
             .into_iter()
             .map(|task| convert::new_task(task, submitter, certificate_role, trace.as_deref()))

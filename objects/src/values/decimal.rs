@@ -208,7 +208,7 @@ impl<'de> Deserialize<'de> for Decimal {
             let json = Box::<RawValue>::deserialize(deserializer)?;
             match serde_json::from_str(json.get()) {
                 Ok(DecimalForm::Text(text)) => text,
-                Ok(DecimalForm::Number) => json.get().to_owned(),
+                Ok(DecimalForm::Number) => without_exponent(json.get()),
                 Err(_) => {
                     let sentence = "expected a decimal number, best as a string such as \"12.50\"";
                     return Err(D::Error::custom(sentence));
@@ -218,6 +218,37 @@ impl<'de> Deserialize<'de> for Decimal {
             String::deserialize(deserializer)?
         };
         text.parse().map_err(D::Error::custom)
+    }
+}
+
+/// A JSON number without its exponent, as many programs write small and great ones: `1e-7` is `0.0000001`. One whose
+/// exponent no decimal has stays as it is.
+fn without_exponent(number: &str) -> String {
+    let Some((mantissa, exponent)) = number.split_once(['e', 'E']) else {
+        return number.to_owned();
+    };
+    let shift = exponent.parse::<i64>().unwrap_or(i64::MAX);
+    if shift.unsigned_abs() > MAX_TEXT as u64 {
+        return number.to_owned();
+    }
+    let (sign, digits) = match mantissa.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", mantissa),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let mut digits = format!("{whole}{fraction}");
+    // Where the point is to stand among the digits, which zeros make long enough.
+    let point = i64::try_from(whole.len()).unwrap_or(i64::MAX) + shift;
+    if point < 1 {
+        digits.insert_str(0, &"0".repeat(usize::try_from(1 - point).unwrap_or(0)));
+    }
+    let point = usize::try_from(point.max(1)).unwrap_or(1);
+    while digits.len() < point {
+        digits.push('0');
+    }
+    match digits.split_at_checked(point) {
+        Some((whole, fraction)) if !fraction.is_empty() => format!("{sign}{whole}.{fraction}"),
+        _ => format!("{sign}{digits}"),
     }
 }
 
@@ -263,6 +294,10 @@ impl JsonSchema for Decimal {
         json_schema!({
             "type": ["string", "number"],
             "pattern": "^-?0*[0-9]{1,20}(\\.[0-9]{1,8})?$",
+            // That a number has 8 digits after the point at most, no keyword says that floats can check.
+            // The greatest float below 10^20: with 20 digits, any number up to it fits.
+            "minimum": -99_999_999_999_999_983_616.0,
+            "maximum": 99_999_999_999_999_983_616.0,
         })
     }
 }
@@ -360,13 +395,35 @@ mod tests {
     }
 
     #[test]
+    fn a_json_number_may_have_an_exponent() {
+        for (json, expected) in [
+            ("1e3", "1000"),
+            ("1E+3", "1000"),
+            ("-1.50e1", "-15.0"),
+            ("1.25e1", "12.5"),
+            ("1e-7", "0.0000001"),
+            ("-12.5e-3", "-0.0125"),
+            ("0e0", "0"),
+        ] {
+            let read: Decimal = serde_json::from_str(json).unwrap();
+            assert_eq!(read.to_string(), expected, "{json}");
+        }
+        let error = serde_json::from_str::<Decimal>("1e-9").unwrap_err();
+        assert!(error.to_string().contains("more than 8 digits"), "{error}");
+        // A text is what a person writes.
+        assert!(serde_json::from_str::<Decimal>("\"1e3\"").is_err());
+    }
+
+    #[test]
     fn json_of_another_kind_is_refused() {
         for text in ["null", "[1]", "true", "{}"] {
             let error = serde_json::from_str::<Decimal>(text).unwrap_err();
             assert!(error.to_string().contains("a decimal number"), "{error}");
         }
-        let error = serde_json::from_str::<Decimal>("1e3").unwrap_err();
-        assert!(error.to_string().starts_with("'1e3' is not a decimal"));
+        for text in ["1e99", "5e-324"] {
+            let error = serde_json::from_str::<Decimal>(text).unwrap_err();
+            assert!(error.to_string().contains("is not a decimal"), "{error}");
+        }
     }
 
     proptest! {

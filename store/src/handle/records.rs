@@ -6,9 +6,10 @@ use crate::{
     batch::Request,
     check, drains,
     error::StoreError,
+    logouts,
     model::{
         NameChangeOutcome, NameChanges, NewSnapshot, NewStoredEntry, StaticName, StorePeer,
-        StoredEntries, StoredRetention, StoredRevocation, StoredTopic, StoredVisitor,
+        StoredEntries, StoredLogout, StoredRetention, StoredRevocation, StoredTopic, StoredVisitor,
     },
     peers, revocations, schema, snapshots, static_names,
     static_names::StoredNameChange,
@@ -219,6 +220,26 @@ impl Store {
         read!(self, revocations::list, now)
     }
 
+    /// Ends sessions of people, for all name servers of the store. The 64 of each user that began last are kept.
+    pub async fn log_out(&self, logouts: Vec<StoredLogout>) -> Result<(), StoreError> {
+        for logout in &logouts {
+            check_name("the name of a user", &logout.name)?;
+        }
+        self.0.writer.write(0, Request::LogOut, logouts).await?;
+        Ok(())
+    }
+
+    /// The sessions that have ended before their time.
+    pub async fn logouts(&self) -> Result<Vec<StoredLogout>, StoreError> {
+        let now = self.now().await?;
+        read!(self, logouts::list, now)
+    }
+
+    /// A number that no other store has. An export does not take it along.
+    pub async fn id(&self) -> Result<i64, StoreError> {
+        read!(self, logouts::store_id)
+    }
+
     /// Records a heartbeat of the name server at an address, and returns what is stored about it now. Does not
     /// wait for the disk.
     pub async fn peer_heartbeat(&self, address: &str) -> Result<StorePeer, StoreError> {
@@ -306,7 +327,8 @@ impl Store {
         read!(self, check::check)
     }
 
-    /// Writes everything but leases, visitors and snapshots as JSON lines, in one consistent snapshot. Returns the number of lines.
+    /// Writes everything but leases, visitors, logouts and snapshots as JSON lines, in one consistent snapshot.
+    /// Returns the number of lines.
     ///
     /// ```
     /// # use pyroxene_store::{Store, StoreOptions, StoreUrl};

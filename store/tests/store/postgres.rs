@@ -264,6 +264,8 @@ async fn what_an_earlier_version_stored_is_counted() {
         "visitors",
         "snapshots",
         "drains",
+        "logouts",
+        "store_identity",
     ] {
         execute(&url, format!("DROP TABLE {table}")).await;
     }

@@ -1,7 +1,7 @@
-//! Static names and revocations.
+//! Static names, revocations and logouts.
 
 use crate::harness::{Place, START, on_all, on_both};
-use pyroxene_store::{StaticName, Store, StoredRevocation};
+use pyroxene_store::{MAX_LOGOUTS, StaticName, Store, StoreUrl, StoredLogout, StoredRevocation};
 use std::collections::BTreeMap;
 
 mod alone {
@@ -10,9 +10,11 @@ mod alone {
         changes_of_names_are_followed_by_revision
         removals_are_known_for_long_and_then_everything_is_listed
         revocations_last_until_they_end
+        logouts_last_until_they_end_and_those_of_the_latest_logins_are_kept
     }
     use super::{
         changes_of_names_are_followed_by_revision,
+        logouts_last_until_they_end_and_those_of_the_latest_logins_are_kept,
         removals_are_known_for_long_and_then_everything_is_listed, revocations_last_until_they_end,
     };
 }
@@ -136,4 +138,38 @@ async fn revocations_last_until_they_end(place: Place) {
     store.revoke(vec![revoke("bob", START + 10)]).await.unwrap();
     place.advance(2000);
     assert_eq!(store.revocations().await.unwrap(), [bob]);
+}
+
+async fn logouts_last_until_they_end_and_those_of_the_latest_logins_are_kept(place: Place) {
+    let store = place.open().await;
+    let logout = |name: &str, issued| StoredLogout {
+        name: name.to_owned(),
+        issued,
+        until: issued + 1000,
+    };
+    let bob = logout("bob", START + 500);
+    // The same one twice is one.
+    let twice = vec![bob.clone(), logout("ann", START), bob.clone()];
+    store.log_out(twice).await.unwrap();
+    let both = [logout("ann", START), bob.clone()];
+    assert_eq!(store.logouts().await.unwrap(), both);
+    place.advance(1200);
+    assert_eq!(store.logouts().await.unwrap(), [bob.clone()]);
+    let most = i64::try_from(MAX_LOGOUTS).unwrap();
+    let many = (0..most + 3).map(|at| logout("ann", START + 1000 + at));
+    store.log_out(many.collect()).await.unwrap();
+    let mut kept = store.logouts().await.unwrap();
+    assert_eq!(kept.pop(), Some(bob));
+    let latest = (3..most + 3).map(|at| logout("ann", START + 1000 + at));
+    assert_eq!(kept, latest.collect::<Vec<_>>());
+    // A store has one id, which no other store has.
+    let other = Store::open(&StoreUrl::Memory, place.options())
+        .await
+        .unwrap();
+    let id = store.id().await.unwrap();
+    // Each store in memory is another one.
+    if place.url != StoreUrl::Memory {
+        assert_eq!(place.open().await.id().await.unwrap(), id);
+    }
+    assert_ne!(other.id().await.unwrap(), id);
 }

@@ -141,6 +141,7 @@ async fn a_later_schema_is_refused() {
 const BACK_TO_5: &str = "DROP TABLE name_servers; DROP TABLE task_usage; ALTER TABLE tasks DROP COLUMN run_limit; \
      ALTER TABLE tasks DROP COLUMN certificate_role; ALTER TABLE tasks DROP COLUMN trace; \
      DROP TABLE visitors; DROP TABLE snapshots; DROP TABLE drains; \
+     DROP TABLE logouts; DROP TABLE store_identity; \
      PRAGMA user_version = 5";
 
 #[tokio::test]

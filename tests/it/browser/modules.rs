@@ -25,6 +25,7 @@ const SCRIPT: &str = "
             bytes: [0, 512, 2048].map(format.bytes),
             optional: schema.shapeOf({ anyOf: [{ $ref: '#/$defs/Mode' }, { type: 'null' }] }, { Mode: { oneOf: [{ const: 'Fast' }, { const: 'Exact' }] } }),
             below: schema.check(-1, { type: 'integer', minimum: 0 }, {}),
+            exact: ['12345678901234567890.12', '1,5'].map((amount) => schema.check(amount, { type: ['string', 'number'], pattern: '^[0-9]+(\\\\.[0-9]+)?$' }, {})),
         };
     })().then(done, (error) => done(String(error)));
 ";
@@ -53,6 +54,7 @@ async fn the_modules_read_and_write_what_people_type() {
         ("short", json!(["0", "7", "1,250", "12 k", "2.5 M"])),
         ("bytes", json!(["0 B", "512 B", "2 KiB"])),
         ("below", json!("At least 0, please.")),
+        ("exact", json!([null, "A number such as 12.50, please."])),
     ];
     for (name, value) in expected {
         assert_eq!(answered[name], value, "{name} of {answered}");

@@ -40,6 +40,20 @@ async fn a_task_is_submitted_seen_and_its_result_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_whose_object_has_no_worker_says_so() {
+    let _turn = turn().await;
+    let mut broker = Broker::start().workers(1).await;
+    let Some(window) = open(&mut broker).await else {
+        return;
+    };
+    broker.run(&["submit", "printer", "print"]).await.out();
+    window.go("/tasks").await;
+    let why = "waits until a worker hosts printer";
+    window.sees(".cell-note", why).await;
+    window.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_running_task_is_cancelled_and_a_failed_one_is_run_again() {
     let _turn = turn().await;
     let mut broker = Broker::start().workers(1).await;

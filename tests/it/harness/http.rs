@@ -204,6 +204,15 @@ impl Events {
         .await
     }
 
+    /// Waits until the stream has ended.
+    pub(crate) async fn end(mut self) {
+        let mut rest = Vec::new();
+        let reading = self.reader.read_to_end(&mut rest);
+        in_time(seconds(15), "the end of the stream", reading)
+            .await
+            .unwrap();
+    }
+
     /// Reads lines until one event is complete. The lines that frame chunks have no colon.
     async fn any(&mut self) -> Event {
         let (mut id, mut name, mut data) = (None, String::new(), None);

@@ -1,8 +1,8 @@
 //! Events as they come, and the chat.
 
 use super::request;
-use crate::harness::Broker;
-use serde_json::json;
+use crate::harness::{Broker, in_time, seconds};
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_stream_begins_with_what_is_there_and_tells_what_changes() {
@@ -29,21 +29,22 @@ async fn a_stream_begins_with_what_is_there_and_tells_what_changes() {
         .await;
     assert_eq!(done.data["id"], submitted["id"]);
     broker.worker("w2").kill().await;
-    let gone = events
-        .next("w2 is gone", |event| {
-            event.event == "worker" && event.data["state"] == "gone"
-        })
-        .await;
-    assert_eq!(gone.data["name"], "w2");
-    let fewer = events
-        .next("fewer instances", |event| {
-            event.event == "object" && event.data["name"] == "echo"
-        })
-        .await;
-    assert_eq!(
-        (&fewer.data["instances"], &fewer.data["ready"]),
-        (&json!(1), &json!(1))
-    );
+    // The name server looks at both at the same time, so either may be seen first.
+    let (mut is_gone, mut has_fewer) = (false, false);
+    in_time(
+        seconds(15),
+        "w2 is gone and echo has fewer instances",
+        async {
+            while !(is_gone && has_fewer) {
+                let change = events.next("a change", |_| true).await;
+                let is = |key: &str, value: Value| change.data[key] == value;
+                is_gone |= is("name", json!("w2")) && is("state", json!("gone"));
+                has_fewer |=
+                    is("name", json!("echo")) && is("instances", json!(1)) && is("ready", json!(1));
+            }
+        },
+    )
+    .await;
 
     // Another stream of the same caller takes up where one was cut off.
     let resumed = request(&broker, "GET", "/v1/events");

@@ -118,6 +118,27 @@ async fn a_task_that_cannot_be_submitted_is_refused_with_its_reason() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_empty_or_long_is_refused_alone_and_among_others() {
+    let broker = Broker::start().await;
+    let longest = "ä".repeat(128);
+    let long = format!("{longest}ä");
+    for (key, is_key) in [("", false), (&*longest, true), (&*long, false)] {
+        let task = json!({"object": "o", "method": "m", "key": key});
+        let entry = json!({"text": "opened", "key": key});
+        for (path, body) in [
+            ("/v1/tasks", &task),
+            ("/v1/tasks", &json!([task])),
+            ("/v1/topics/door/entries", &entry),
+        ] {
+            let sent = request(&broker, "POST", path).json(&body.to_string());
+            let expected = if is_key { 201 } else { 400 };
+            let answer = sent.send().await;
+            assert_eq!(answer.status, expected, "{path}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_topic_is_appended_to_read_and_followed_from_where_a_reader_was() {
     let broker = Broker::start().await;
     let append = |body: &str| request(&broker, "POST", "/v1/topics/door/entries").json(body);

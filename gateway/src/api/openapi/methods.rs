@@ -39,10 +39,6 @@ fn operation(object: &str, description: &Description, method: &MethodDescription
         });
         fields.insert("headers".to_owned(), headers);
     }
-    let needs_body = method
-        .parameters
-        .iter()
-        .any(|parameter| !may_be_null(description, &parameter.schema));
     json!({
         "operationId": format!("{object}.{}", method.name),
         "tags": [object],
@@ -55,7 +51,8 @@ fn operation(object: &str, description: &Description, method: &MethodDescription
              "description": "How an instance is selected"},
         ],
         "requestBody": {
-            "required": needs_body,
+            // Without arguments too: what changes anything says that it is JSON.
+            "required": true,
             "content": {"application/json": {"schema": arguments(description, method)}},
         },
         "responses": responses("200", success),
@@ -81,7 +78,7 @@ fn items_answer(description: &Description, result: &Value) -> Value {
     }));
     json!({"description": "The items as they come; the last line or event says whether all did", "content": {
         "application/x-ndjson": {"schema": text, "x-item-schema": line},
-        "text/event-stream": {"schema": text, "x-item-schema": event},
+        "text/event-stream": {"schema": event},
     }})
 }
 
@@ -147,6 +144,30 @@ fn component(description: &Description, name: &str) -> String {
         .collect()
 }
 
+/// The least and the greatest integer of each format. Others are JSON Schema's integers too, and are refused.
+const INTEGERS: [(&str, i128, i128); 8] = [
+    ("int8", i8::MIN as i128, i8::MAX as i128),
+    ("int16", i16::MIN as i128, i16::MAX as i128),
+    ("int32", i32::MIN as i128, i32::MAX as i128),
+    ("int64", i64::MIN as i128, i64::MAX as i128),
+    ("uint8", 0, u8::MAX as i128),
+    ("uint16", 0, u16::MAX as i128),
+    ("uint32", 0, u32::MAX as i128),
+    ("uint64", 0, u64::MAX as i128),
+];
+
+/// Adds the bounds of an integer's format, unless the schema has its own.
+fn bound(schema: &mut Map<String, Value>) {
+    let format = schema.get("format").and_then(Value::as_str);
+    let known = INTEGERS.iter().find(|(name, ..)| Some(*name) == format);
+    let Some((_, least, greatest)) = known else {
+        return;
+    };
+    for (key, value) in [("minimum", least), ("maximum", greatest)] {
+        schema.entry(key).or_insert_with(|| json!(value));
+    }
+}
+
 /// A schema whose references lead to the components.
 fn translated(description: &Description, schema: &Value) -> Value {
     match schema {
@@ -163,7 +184,9 @@ fn translated(description: &Description, schema: &Value) -> Value {
                 };
                 (key.clone(), value)
             });
-            Value::Object(fields.filter(|(key, _)| key != "$schema").collect())
+            let mut fields = fields.filter(|(key, _)| key != "$schema").collect();
+            bound(&mut fields);
+            Value::Object(fields)
         }
         Value::Array(items) => items
             .iter()
@@ -207,6 +230,8 @@ mod tests {
             (&body[1]["minItems"], &body[1]["items"]),
             (&json!(4), &json!(false))
         );
+        let after = &body[0]["properties"]["after"];
+        assert_eq!(after["maximum"], json!(u64::MAX), "{after}");
         let result = &read["responses"]["200"]["content"]["application/json"]["schema"];
         assert_eq!(
             result["$ref"],

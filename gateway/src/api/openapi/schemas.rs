@@ -1,10 +1,15 @@
 //! The types of the API itself.
 
 use super::object;
+use crate::api::MAX_KEY;
 use serde_json::{Map, Value, json};
 
 /// What a duration looks like.
 const DURATION: &str = "^[1-9][0-9]{0,5}(ms|s|m|h)$";
+
+/// Base64 with padding, and without stray bits in the last character.
+const BASE64: &str =
+    "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
 
 /// The types by name.
 pub(super) fn fixed() -> Map<String, Value> {
@@ -16,7 +21,7 @@ pub(super) fn fixed() -> Map<String, Value> {
     let state = json!({"enum": ["ready", "draining"]});
     let task_state = json!({"enum": ["queued", "running", "succeeded", "failed", "cancelled"]});
     let name = json!({"type": "string", "minLength": 1});
-    let key = json!({"type": ["string", "null"], "minLength": 1, "maxLength": 128});
+    let key = json!({"type": ["string", "null"], "minLength": 1, "maxLength": MAX_KEY});
     // A delay is shorter than a deadline, which no schema can say.
     let maybe_duration = |example: &str| json!({"type": ["string", "null"], "pattern": DURATION, "examples": [example]});
     let all = [
@@ -109,7 +114,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                     "delay": maybe_duration("500ms"), "deadline": maybe_duration("1h"),
                     "backoff": maybe_duration("1s"), "run_limit": maybe_duration("30m"),
                     "max_attempts": {"type": ["integer", "null"], "minimum": 1, "maximum": 1000},
-                    "key": key, "worker": maybe_text(),
+                    "key": key, "worker": {"type": ["string", "null"], "minLength": 1},
                 },
                 "required": ["object", "method"],
                 "additionalProperties": false,
@@ -159,7 +164,7 @@ pub(super) fn fixed() -> Map<String, Value> {
             "NewEntry",
             json!({
                 "type": "object",
-                "properties": {"text": text(), "json": {}, "base64": text(), "key": key},
+                "properties": {"text": text(), "json": {}, "base64": {"type": "string", "pattern": BASE64, "contentEncoding": "base64"}, "key": key},
                 "oneOf": [{"required": ["text"]}, {"required": ["json"]}, {"required": ["base64"]}],
                 "additionalProperties": false,
             }),

@@ -97,6 +97,14 @@ impl CallerAccess for FakeStore {
         Some(self)
     }
 
+    fn begin_session(&self, _: &CallerCredentials, _: Duration) -> Result<String, AccessError> {
+        Err(AccessError::Off)
+    }
+
+    fn end_session<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), AccessError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn identity(&self, _: &CallerCredentials) -> Option<Identity> {
         None
     }
