@@ -6,7 +6,7 @@ use super::{error::StoreError, sql::SqlConnection};
 use crate::database::postgres::Layout;
 
 /// The statements that lead to version 1, 2, …, for SQLite and for PostgreSQL.
-const MIGRATIONS: [(&str, &str); 9] = [
+const MIGRATIONS: [(&str, &str); 10] = [
     (
         include_str!("schema/sqlite_1.sql"),
         include_str!("schema/postgres_1.sql"),
@@ -43,6 +43,10 @@ const MIGRATIONS: [(&str, &str); 9] = [
         include_str!("schema/sqlite_9.sql"),
         include_str!("schema/postgres_9.sql"),
     ),
+    (
+        include_str!("schema/sqlite_10.sql"),
+        include_str!("schema/postgres_10.sql"),
+    ),
 ];
 
 /// The version that this program works with.
@@ -70,6 +74,7 @@ pub(super) const LAYOUT: Layout = Layout {
         (9, "visitors"),
         (9, "snapshots"),
         (9, "drains"),
+        (10, "schedules"),
     ],
 };
 
