@@ -30,10 +30,10 @@ async fn show(broker: &SecuredBroker, name: &str) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_has_its_own_schedules_and_admins_have_all() {
     let broker = SecuredBroker::with_tokens().worker("w1", &[]).await;
-    broker.add_user("ana", "user", &["echo"]).await;
+    broker.add_user("una", "user", &["echo"]).await;
     broker.add_user("ben", "user", &["text"]).await;
     broker.add_user("eve", "observer", &["text"]).await;
-    add(&broker, "ana", "a").await;
+    add(&broker, "una", "a").await;
     let words = [
         "schedules",
         "add",
@@ -52,7 +52,7 @@ async fn a_user_has_its_own_schedules_and_admins_have_all() {
         "{denied:?}"
     );
 
-    assert_eq!(names(&broker, "ana").await, ["a"]);
+    assert_eq!(names(&broker, "una").await, ["a"]);
     assert_eq!(names(&broker, "ben").await, ["b"]);
     for user in ["root", "eve"] {
         assert_eq!(names(&broker, user).await, ["a", "b"]);
@@ -84,24 +84,24 @@ async fn a_user_has_its_own_schedules_and_admins_have_all() {
         .await
         .out()
         .to_owned();
-    broker.run_as("ana", &["tasks", "wait", &task]).await.out();
+    broker.run_as("una", &["tasks", "wait", &task]).await.out();
     let shown = broker
-        .run_as("ana", &["tasks", "show", &task, "--json"])
+        .run_as("una", &["tasks", "show", &task, "--json"])
         .await
         .json();
-    assert_eq!(shown["submitter"], "ana");
+    assert_eq!(shown["submitter"], "una");
     broker
         .run_as("root", &["schedules", "remove", "a"])
         .await
         .out();
-    assert_eq!(names(&broker, "ana").await, [""; 0]);
+    assert_eq!(names(&broker, "una").await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_due_times_of_a_user_who_is_removed_pass_and_the_schedule_says_why() {
     let broker = SecuredBroker::with_tokens().worker("w1", &[]).await;
-    broker.add_user("ana", "user", &["echo"]).await;
-    add(&broker, "ana", "a").await;
+    broker.add_user("una", "user", &["echo"]).await;
+    add(&broker, "una", "a").await;
     eventually("it has tasks", || async {
         let shown = show(&broker, "a").await;
         shown["last"]
@@ -110,7 +110,7 @@ async fn the_due_times_of_a_user_who_is_removed_pass_and_the_schedule_says_why()
             .ok_or(shown.to_string())
     })
     .await;
-    broker.keys.users(&["remove", "ana"]).await.out();
+    broker.keys.users(&["remove", "una"]).await.out();
     broker.hang_up_all();
     let shown = eventually("it says why it has no task", || async {
         let shown = show(&broker, "a").await;
@@ -118,7 +118,7 @@ async fn the_due_times_of_a_user_who_is_removed_pass_and_the_schedule_says_why()
         why.map(|_| shown.clone()).ok_or(shown.to_string())
     })
     .await;
-    assert_eq!(shown["problem"], "'ana' is not a user any more");
+    assert_eq!(shown["problem"], "the access of 'una' was revoked");
     // It is still due, and still has no task.
     let passed = eventually("due times pass", || async {
         let later = show(&broker, "a").await;
@@ -130,7 +130,7 @@ async fn the_due_times_of_a_user_who_is_removed_pass_and_the_schedule_says_why()
     assert_eq!(passed["last_task"], shown["last_task"]);
     let refused = broker.run_as("root", &["schedules", "run-now", "a"]).await;
     assert!(
-        refused.error(4).contains("'ana' is not a user any more"),
+        refused.error(4).contains("the access of 'una' was revoked"),
         "{refused:?}"
     );
 }
@@ -138,31 +138,31 @@ async fn the_due_times_of_a_user_who_is_removed_pass_and_the_schedule_says_why()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_has_so_many_schedules_and_no_more() {
     let broker = SecuredBroker::with_tokens().worker("w1", &[]).await;
-    broker.add_user("ana", "user", &["echo"]).await;
+    broker.add_user("una", "user", &["echo"]).await;
     broker
         .keys
-        .users(&["set", "ana", "--limit", "schedules=1"])
+        .users(&["set", "una", "--limit", "schedules=1"])
         .await
         .out();
     broker.hang_up_all();
-    add(&broker, "ana", "a").await;
+    add(&broker, "una", "a").await;
     eventually("the limit holds", || async {
         let words = ["schedules", "add", "b", "@yearly", "echo", "whoami"];
-        let ran = broker.run_as("ana", &words).await;
+        let ran = broker.run_as("una", &words).await;
         if ran.code == Some(0) {
             // The users file was not read yet.
             broker
-                .run_as("ana", &["schedules", "remove", "b"])
+                .run_as("una", &["schedules", "remove", "b"])
                 .await
                 .out();
             return Err(format!("{ran:?}"));
         }
         let refused = ran
             .error(4)
-            .contains("the limit 'schedules' of user 'ana' is 1");
+            .contains("the limit 'schedules' of user 'una' is 1");
         refused.then_some(()).ok_or(format!("{ran:?}"))
     })
     .await;
-    let limits = broker.run_as("ana", &["limits", "--json"]).await.json();
+    let limits = broker.run_as("una", &["limits", "--json"]).await.json();
     assert_eq!(limits["limits"]["schedules"]["used"], 1, "{limits}");
 }
