@@ -30,12 +30,11 @@ pub(super) fn plan(
     timetable: &Timetable,
     now: UnixMillis,
 ) -> Plan {
-    // If the clock was set back, times come again. Those that have a task keep it: it has their key.
-    let handled = schedule.handled.min(now);
-    let passed = passed(timetable, definition.missed, handled, now);
+    let passed = passed(timetable, definition.missed, schedule.handled, now);
     let mut plan = Plan {
         tasks: Vec::new(),
         waiting: Vec::new(),
+        // If the clock was set back, times come again. Those that have a task keep it: it has their key.
         handled: now,
         due: timetable.next_after(now),
     };
