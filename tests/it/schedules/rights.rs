@@ -164,5 +164,5 @@ async fn a_user_has_so_many_schedules_and_no_more() {
     })
     .await;
     let limits = broker.run_as("una", &["limits", "--json"]).await.json();
-    assert_eq!(limits["limits"]["schedules"]["used"], 1, "{limits}");
+    assert_eq!(limits[0]["limits"]["schedules"]["used"], 1, "{limits}");
 }
