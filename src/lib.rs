@@ -66,8 +66,8 @@ pub mod testing;
 pub use pyroxene_client::{
     AllAnswers, AllInstances, Attempt, AttemptLog, CallError, CallOptions, Client, ClientConfig,
     ConnectError, Credentials, Durable, DynamicError, DynamicObject, InstanceAnswer, InvalidConfig,
-    NewTask, ObjectLookup, Policy, Proxy, RemoteProxy, Response, SessionProxy, TaskError,
-    TaskHandle, Topic, TopicError, context_until, context_within,
+    NewSchedule, NewTask, ObjectLookup, Policy, Proxy, RemoteProxy, Response, Schedules,
+    SessionProxy, TaskError, TaskHandle, Topic, TopicError, context_until, context_within,
 };
 #[cfg(any(feature = "worker", feature = "nameserver"))]
 pub use pyroxene_common::tls::{ClientAuth, KeyPairFiles, TlsServer};
@@ -78,7 +78,10 @@ pub use pyroxene_common::{
     interceptor::{CallEnd, InterceptedCall, Interceptor},
     interface,
     interface::Interface,
-    interfaces::tasks::{TaskFilter, TaskId, TaskState},
+    interfaces::{
+        schedules::{MissedPolicy, OverlapPolicy, Schedule},
+        tasks::{TaskFilter, TaskId, TaskState},
+    },
     message::{Refusal, RefusalReason},
     metadata::{InvalidMetadata, Metadata},
     scope::{CallContext, Caller, context, progress},

@@ -47,6 +47,7 @@ pub(crate) enum Command {
     Chat(commands::chat::ChatArguments),
     Submit(commands::submit::SubmitArguments),
     Tasks(commands::tasks::TasksArguments),
+    Schedules(commands::schedules::SchedulesCommandArguments),
     Topic(commands::topic::TopicCommandArguments),
     Register(commands::register::RegisterArguments),
     Remove(commands::remove::RemoveArguments),

@@ -19,6 +19,7 @@ pub(crate) mod nameserver;
 pub(crate) mod ping;
 pub(crate) mod register;
 pub(crate) mod remove;
+pub(crate) mod schedules;
 pub(crate) mod shell;
 pub(crate) mod sort;
 pub(crate) mod store;

@@ -127,6 +127,7 @@ async fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Chat(arguments) => commands::chat::run(arguments).await,
         Command::Submit(arguments) => commands::submit::run(arguments).await,
         Command::Tasks(arguments) => commands::tasks::run(arguments).await,
+        Command::Schedules(arguments) => commands::schedules::run(arguments).await,
         Command::Topic(arguments) => commands::topic::run(arguments).await,
         Command::Register(arguments) => commands::register::run(arguments).await,
         Command::Remove(arguments) => commands::remove::run(arguments).await,

@@ -14,6 +14,7 @@
 //! [`Client::remote`] makes a proxy of a reference (`proxy/remote.rs`).
 //! `failover` asks any name server that answers. [`Client::map`] makes many calls in parallel, [`Client::all`] one of every instance. [`Client::dynamic`] calls methods by name.
 //! [`Client::submit`] submits a call to the name servers as a task, which they run (`tasks`).
+//! [`Client::schedules`] has the calls that become tasks at the times of a cron pattern.
 //! [`Client::topic`] is a durable log that the name servers keep.
 
 mod all;
@@ -74,6 +75,6 @@ pub use policy::Policy;
 pub use problem::Problem;
 pub use proxy::{CallOnceOptions, Proxy, RemoteProxy, Response, SessionProxy};
 pub use security::Credentials;
-pub use tasks::{Durable, NewTask, TaskError, TaskHandle};
+pub use tasks::{Durable, NewSchedule, NewTask, Schedules, TaskError, TaskHandle};
 pub use ticket_source::TicketSource;
 pub use topic::{Topic, TopicError};

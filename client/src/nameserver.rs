@@ -21,6 +21,7 @@ use pyroxene_common::{
         },
         figures::{self, Figures, figures::FiguresClient},
         presence::{self, Presence, presence::PresenceClient},
+        schedules::{self, Schedules, schedules::SchedulesClient},
         tasks::{self, Tasks, tasks::TasksClient},
         topics::{self, Topics, topics::TopicsClient},
         visitors::{self, Visitors, visitors::VisitorsClient},
@@ -41,6 +42,7 @@ struct NameServerClientInner {
     access: NameServerService<Access>,
     tasks: NameServerService<Tasks>,
     presence: NameServerService<Presence>,
+    schedules: NameServerService<Schedules>,
     topics: NameServerService<Topics>,
     figures: NameServerService<Figures>,
     visitors: NameServerService<Visitors>,
@@ -84,6 +86,7 @@ impl NameServerClient {
             access: service::<Access>(&endpoint, access::OBJECT, config, &login),
             tasks: service::<Tasks>(&endpoint, tasks::OBJECT, config, &login),
             presence: service::<Presence>(&endpoint, presence::OBJECT, config, &login),
+            schedules: service::<Schedules>(&endpoint, schedules::OBJECT, config, &login),
             topics: service::<Topics>(&endpoint, topics::OBJECT, config, &login),
             figures: service::<Figures>(&endpoint, figures::OBJECT, config, &login),
             visitors: service::<Visitors>(&endpoint, visitors::OBJECT, config, &login),
@@ -151,6 +154,12 @@ impl NameServerClient {
     /// answers.
     pub fn tasks(&self) -> TasksClient<NameServerService<Tasks>> {
         self.0.tasks.clone().into()
+    }
+
+    /// The client of its schedules. [`Client::schedules`](crate::Client::schedules) uses any name server that
+    /// answers.
+    pub fn schedules(&self) -> SchedulesClient<NameServerService<Schedules>> {
+        self.0.schedules.clone().into()
     }
 
     /// The client of its presence object.

@@ -8,11 +8,13 @@ mod durable;
 mod error;
 mod handle;
 mod new;
+mod schedules;
 
 pub use durable::Durable;
 pub use error::TaskError;
 pub use handle::TaskHandle;
 pub use new::NewTask;
+pub use schedules::{NewSchedule, Schedules};
 
 use crate::{
     client::Client,

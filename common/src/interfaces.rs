@@ -5,6 +5,7 @@ pub mod directory;
 pub mod figures;
 pub mod invoke;
 pub mod presence;
+pub mod schedules;
 pub mod tasks;
 pub mod topics;
 pub mod visitors;

@@ -136,6 +136,8 @@ limits! {
     ChatMessages "chat_messages" CountPerSecond: 10, 1_000, 10_000, UNLIMITED;
     /// bytes of messages that are said in chats
     ChatBytes "chat_bytes" BytesPerSecond: 16 << 10, 1 << 20, 64 << 20, UNLIMITED;
+    /// schedules
+    Schedules "schedules" Count: 100, 1_000, 10_000, 10_000;
 }
 
 impl fmt::Display for Limit {

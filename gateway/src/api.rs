@@ -12,6 +12,7 @@ pub(crate) mod nameservers;
 pub(crate) mod objects;
 pub(crate) mod openapi;
 pub(crate) mod pages;
+pub(crate) mod schedules;
 pub(crate) mod stats;
 mod streams;
 pub(crate) mod submissions;

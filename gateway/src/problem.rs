@@ -8,8 +8,8 @@ use pyroxene_client::{CallError, DynamicError};
 use pyroxene_common::{
     channel::{AttemptError, StreamError, StreamFailure},
     interfaces::{
-        access::AccessError, directory::DirectoryError, invoke::InvokeError, tasks::TasksError,
-        topics::TopicsError,
+        access::AccessError, directory::DirectoryError, invoke::InvokeError,
+        schedules::SchedulesError, tasks::TasksError, topics::TopicsError,
     },
     message::RefusalReason,
 };
@@ -346,6 +346,16 @@ impl From<TasksError> for Problem {
             TasksError::Invalid { .. } => ProblemKind::BadRequest,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<SchedulesError> for Problem {
+    fn from(error: SchedulesError) -> Self {
+        match error {
+            SchedulesError::Unknown { .. } => Self::not_found(error.to_string()),
+            SchedulesError::Exists { .. } => Self::new(ProblemKind::Conflict, error.to_string()),
+            SchedulesError::Tasks(error) => error.into(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     api::{
         access, calls, chat, clients, events, health, metrics, nameservers, objects, openapi,
-        pages, stats, submissions, tasks, topics, workers,
+        pages, schedules, stats, submissions, tasks, topics, workers,
     },
     guard::GuardedRouter,
     problem::Problem,
@@ -14,7 +14,7 @@ use axum::{
     Router,
     http::Method,
     middleware::from_fn,
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
 
 /// A path that can be read.
@@ -51,6 +51,20 @@ pub(crate) fn router(gateway: &GatewayState) -> GuardedRouter {
         .route("/v1/tasks/{id}", read!(tasks::show))
         .route("/v1/tasks/{id}/cancel", change!(tasks::cancel))
         .route("/v1/tasks/{id}/retry", change!(tasks::retry))
+        .route(
+            "/v1/schedules",
+            both(get(schedules::list), post(schedules::add)),
+        )
+        .route(
+            "/v1/schedules/{name}",
+            refuse_others(
+                get(schedules::show).merge(delete(schedules::remove)),
+                "GET, HEAD, DELETE",
+            ),
+        )
+        .route("/v1/schedules/{name}/pause", change!(schedules::pause))
+        .route("/v1/schedules/{name}/resume", change!(schedules::resume))
+        .route("/v1/schedules/{name}/run-now", change!(schedules::run_now))
         .route("/v1/topics", read!(topics::list))
         .route(
             "/v1/topics/{topic}/entries",

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use pyroxene_common::{
     interfaces::{
         directory::{Instance, ObjectEntry, WorkerEntry},
+        schedules::{MissedPolicy, OverlapPolicy, Schedule, ScheduleHistory},
         tasks::{AttemptResult, Task, TaskAttempt, TaskState},
         visitors::Visitor,
     },
@@ -165,6 +166,75 @@ fn attempt_json(attempt: &TaskAttempt) -> AttemptJson<'_> {
         ended: attempt.ended_ms.map(rfc3339),
         outcome: attempt.outcome,
         reason: attempt.reason.as_deref(),
+    }
+}
+
+/// A schedule as `schedules list --json` prints it. Times are RFC 3339.
+#[derive(Debug, Serialize)]
+pub struct ScheduleJson<'a> {
+    name: &'a str,
+    cron: &'a str,
+    time_zone: &'a str,
+    object: &'a str,
+    method: &'a str,
+    /// `null` if the caller may not see them.
+    args: Option<StoredJson<'a>>,
+    paused: bool,
+    next: Option<String>,
+    last: Option<String>,
+}
+
+impl<'a> ScheduleJson<'a> {
+    /// A schedule in a list.
+    pub fn new(schedule: &'a Schedule) -> Self {
+        let definition = &schedule.definition;
+        let arguments = Some(&*definition.task.arguments).filter(|text| !text.is_empty());
+        Self {
+            name: &definition.name,
+            cron: &definition.cron,
+            time_zone: &definition.time_zone,
+            object: &definition.task.object,
+            method: &definition.task.method,
+            args: arguments.map(StoredJson::new),
+            paused: schedule.paused,
+            next: schedule.next_ms.map(rfc3339),
+            last: schedule.last_ms.map(rfc3339),
+        }
+    }
+}
+
+/// A schedule as `schedules show --json` prints it.
+#[derive(Debug, Serialize)]
+pub struct ScheduleHistoryJson<'a> {
+    #[serde(flatten)]
+    schedule: ScheduleJson<'a>,
+    jitter_ms: u64,
+    missed: MissedPolicy,
+    overlap: OverlapPolicy,
+    submitter: &'a str,
+    created: String,
+    last_task: Option<&'a str>,
+    waiting: u32,
+    problem: Option<&'a str>,
+    tasks: Vec<TaskJson<'a>>,
+}
+
+impl<'a> ScheduleHistoryJson<'a> {
+    /// Everything about a schedule.
+    pub fn new(history: &'a ScheduleHistory) -> Self {
+        let schedule = &history.schedule;
+        Self {
+            schedule: ScheduleJson::new(schedule),
+            jitter_ms: schedule.definition.jitter_ms,
+            missed: schedule.definition.missed,
+            overlap: schedule.definition.overlap,
+            submitter: &schedule.submitter,
+            created: rfc3339(schedule.created_ms),
+            last_task: schedule.last_task.as_ref().map(|id| id.0.as_str()),
+            waiting: schedule.waiting,
+            problem: schedule.problem.as_deref(),
+            tasks: history.tasks.iter().map(TaskJson::listed).collect(),
+        }
     }
 }
 

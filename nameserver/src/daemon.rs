@@ -15,6 +15,7 @@ use crate::{
     peers::{leave_peers, own_address, share_addresses},
     presence::PresenceService,
     pyro,
+    schedules::{self, SchedulesService},
     tasks::{self, DispatcherHandle, TaskContext, TasksService},
     topics::{self, TopicsService, keep_retention},
     users::UsersError,
@@ -216,6 +217,10 @@ impl NameServer {
                 interfaces::tasks::OBJECT.to_owned(),
                 tasks_object(tasks.service()),
             );
+            objects.insert(
+                interfaces::schedules::OBJECT.to_owned(),
+                schedules_object(SchedulesService::new(tasks.clone())),
+            );
         }
         if let Some(store) = &store {
             let topics = TopicsService::new(store.clone(), topic_retention, limiter);
@@ -272,6 +277,8 @@ impl NameServer {
             relay.call_by(Arc::clone(&callers));
         }
         let dispatching = tasks.map(|tasks| {
+            let stepping = schedules::run(tasks.clone());
+            tokio::spawn(stop.clone().run_until_cancelled_owned(stepping));
             let client = client_of_workers(&host, workers, authority.clone());
             DispatcherHandle::start(tasks, client, directory.clone(), task_retention)
         });
@@ -419,6 +426,11 @@ fn client_of_workers(
 fn tasks_object(service: TasksService) -> HostedObject {
     HostedObject::from_service::<interfaces::tasks::Tasks, _>(service)
         .policy(AccessPolicy::Roles(tasks::may_call))
+}
+
+fn schedules_object(service: SchedulesService) -> HostedObject {
+    HostedObject::from_service::<interfaces::schedules::Schedules, _>(service)
+        .policy(AccessPolicy::Roles(schedules::may_call))
 }
 
 /// The objects that every name server hosts, by name.

@@ -10,6 +10,7 @@
 //! - `limits`: the limits of users, and their usage.
 //! - `presence`: the members that are present in chat rooms.
 //! - `pyro`: Pyro's names over the directory, for programs in Python.
+//! - `schedules`: calls that become tasks at the times of cron patterns.
 //! - `topics`: the store's topics as an object.
 //! - [`NameServer`]: the daemon, which serves all of these on a port.
 
@@ -23,6 +24,7 @@ mod long_poll;
 mod peers;
 mod presence;
 mod pyro;
+mod schedules;
 mod tasks;
 mod topics;
 pub mod users;

@@ -43,9 +43,10 @@ mod service;
 mod trace;
 mod window;
 
+pub(crate) use convert::{new_task, store_failed, task, task_id};
 pub(crate) use counters::TaskCounters;
-pub(crate) use permission::may_call;
-pub(crate) use service::TasksService;
+pub(crate) use permission::{TaskVisibility, check_submission, may_call, visible_submitter};
+pub(crate) use service::{TasksService, limited};
 
 use crate::{
     access::TicketAuthority, directory::DirectoryService, limits::Limiter, visitors::VisitorLog,
@@ -103,6 +104,26 @@ impl TaskContext {
     /// What became of tasks here.
     pub(crate) fn counters(&self) -> Arc<TaskCounters> {
         Arc::clone(&self.counters)
+    }
+
+    /// The store.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Knows the limits of users.
+    pub(crate) fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    /// Decides which rights a submitter has; none without authentication.
+    pub(crate) fn authority(&self) -> Option<&TicketAuthority> {
+        self.authority.as_deref()
+    }
+
+    /// Notes that a new task may become due.
+    pub(crate) fn added_delayed_task(&self) {
+        self.maintenance.look_soon();
     }
 
     /// The object `tasks`.

@@ -11,10 +11,10 @@ use super::{
     model::{
         AttemptProgress, CancelOutcome, ClaimedQueue, Fence, FinishOutcome, FinishedAttempt,
         LeaseLost, NameChangeOutcome, NameClaim, NameClaimOutcome, NewSnapshot, NewStoredEntry,
-        RetryOutcome, StartedAttempt, StoredLogout, StoredRetention, StoredRevocation,
-        StoredTaskId, StoredVisitor, SweepResult, TaskClaim,
+        RetryOutcome, ScheduleChange, ScheduleOutcome, StartedAttempt, StoredLogout,
+        StoredRetention, StoredRevocation, StoredTaskId, StoredVisitor, SweepResult, TaskClaim,
     },
-    peers, revocations, snapshots,
+    peers, revocations, schedules, snapshots,
     sql::SqlResult,
     static_names::{self, StoredNameChange},
     tasks::{
@@ -166,6 +166,8 @@ operations! {
     ClaimNames claim_names: NameClaim => NameClaimOutcome, exclusive_names::claim, WriteClass::Lease, true;
     /// Changes of static names.
     Names names: StoredNameChange => NameChangeOutcome, static_names::change, WriteClass::Other, true;
+    /// Changes of schedules, and the tasks that they submit.
+    Schedules schedules: ScheduleChange => ScheduleOutcome, schedules::change, WriteClass::Other, true;
     /// Retention of topics.
     Configure configure: (String, StoredRetention) => (), topics::configure, WriteClass::Other, true;
     /// Old keys of entries to delete.

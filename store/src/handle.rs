@@ -9,6 +9,7 @@ macro_rules! read {
 }
 
 mod records;
+mod schedules;
 mod work;
 
 use super::{

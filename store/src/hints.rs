@@ -23,6 +23,8 @@ pub enum Hint {
     Names,
     /// Revocations or logouts have changed.
     Revocations,
+    /// Schedules were added, or go on.
+    Schedules,
     /// Anything: hints were lost, or another process has written without a hint.
     Anything,
 }
@@ -92,6 +94,7 @@ impl Hints {
             waiting.topics.extend(effects.topics.iter().cloned());
             waiting.names |= effects.names;
             waiting.revocations |= effects.revocations;
+            waiting.schedules |= effects.schedules;
             drop(waiting);
             outgoing.added.notify_one();
         }
@@ -114,6 +117,9 @@ impl Hints {
         }
         if effects.revocations {
             self.send(Hint::Revocations);
+        }
+        if effects.schedules {
+            self.send(Hint::Schedules);
         }
     }
 

@@ -1,8 +1,8 @@
 //! The store: all data that outlives the name servers of a domain.
 //!
-//! - [`Store`]: tasks, leases, exclusive and static names, topics and revocations, in SQLite or PostgreSQL.
-//!   The operations are written once (`tasks`, `leases`, `exclusive_names`, `static_names`, `topics`,
-//!   `revocations`), in SQL that both databases understand (`sql`).
+//! - [`Store`]: tasks, schedules, leases, exclusive and static names, topics and revocations, in SQLite or PostgreSQL.
+//!   The operations are written once (`tasks`, `schedules`, `leases`, `exclusive_names`, `static_names`,
+//!   `topics`, `revocations`), in SQL that both databases understand (`sql`).
 //! - Single calls of many callers are written together (`batch`, `writer`).
 //! - The next state of a task after an attempt is decided without a database (`task_state`).
 //! - An owner keeps its lease with a [`LeaseKeeper`]. Which lease is over, and whether the clock was set, is decided by elapsed time (`timekeeper`);
@@ -30,6 +30,7 @@ mod open;
 mod options;
 mod peers;
 mod revocations;
+mod schedules;
 mod schema;
 mod snapshots;
 mod sql;

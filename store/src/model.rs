@@ -1,11 +1,16 @@
 //! The types that the store takes and returns. Times are Unix milliseconds of the store's clock.
 
 mod attempt;
+mod schedule;
 mod task;
 
 pub use attempt::{
     AttemptEnding, AttemptKey, AttemptOutcome, AttemptProgress, ClaimQueue, ClaimedQueue,
     ClaimedTask, FinishOutcome, FinishedAttempt, LeaseLost, StartedAttempt, TaskClaim,
+};
+pub use schedule::{
+    NewStoredSchedule, ScheduleAgenda, ScheduleChange, ScheduleOutcome, ScheduleStep,
+    ScheduleVersion, StoredSchedule,
 };
 pub use task::{
     Allowance, CancelOutcome, FIRST_ATTEMPTS, LAST_ATTEMPTS, NewStoredTask, Quota, RetryOutcome,

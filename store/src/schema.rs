@@ -6,7 +6,7 @@ use super::{error::StoreError, sql::SqlConnection};
 use crate::database::postgres::Layout;
 
 /// The statements that lead to version 1, 2, …, for SQLite and for PostgreSQL.
-const MIGRATIONS: [(&str, &str); 10] = [
+const MIGRATIONS: [(&str, &str); 11] = [
     (
         include_str!("schema/sqlite_1.sql"),
         include_str!("schema/postgres_1.sql"),
@@ -47,6 +47,10 @@ const MIGRATIONS: [(&str, &str); 10] = [
         include_str!("schema/sqlite_10.sql"),
         include_str!("schema/postgres_10.sql"),
     ),
+    (
+        include_str!("schema/sqlite_11.sql"),
+        include_str!("schema/postgres_11.sql"),
+    ),
 ];
 
 /// The version that this program works with.
@@ -76,6 +80,7 @@ pub(super) const LAYOUT: Layout = Layout {
         (9, "drains"),
         (10, "logouts"),
         (10, "store_identity"),
+        (11, "schedules"),
     ],
 };
 

@@ -70,6 +70,8 @@ pub(super) struct Effects {
     pub(super) names: bool,
     /// Whether revocations or logouts changed.
     pub(super) revocations: bool,
+    /// Whether schedules were added, or go on.
+    pub(super) schedules: bool,
 }
 
 impl Effects {

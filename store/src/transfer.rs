@@ -12,6 +12,7 @@ pub use record::TransferError;
 pub(super) use record::{ExportRecord, TaskRecord};
 
 use super::{
+    schedules,
     sql::{SqlConnection, SqlResult, Value},
     tasks::{
         ARGUMENTS, LARGEST_INLINE, RESULT,
@@ -35,7 +36,8 @@ pub(super) async fn is_empty(sql: &mut SqlConnection<'_>) -> SqlResult<bool> {
     let statement = "SELECT 1 FROM (SELECT 1 FROM tasks LIMIT 1) AS a UNION ALL \
                      SELECT 1 FROM (SELECT 1 FROM topics LIMIT 1) AS b UNION ALL \
                      SELECT 1 FROM (SELECT 1 FROM static_names LIMIT 1) AS c UNION ALL \
-                     SELECT 1 FROM (SELECT 1 FROM revocations LIMIT 1) AS d";
+                     SELECT 1 FROM (SELECT 1 FROM revocations LIMIT 1) AS d UNION ALL \
+                     SELECT 1 FROM (SELECT 1 FROM schedules LIMIT 1) AS e";
     Ok(sql.row(statement, &[]).await?.is_none())
 }
 
@@ -123,6 +125,7 @@ pub(super) async fn import(
                 ];
                 sql.execute(statement, &values).await?;
             }
+            ExportRecord::Schedule(schedule) => schedules::import(sql, schedule).await?,
         }
     }
     Ok(vec![(); records.len()])

@@ -8,6 +8,7 @@ mod events;
 mod figures;
 mod generated_client;
 mod listening;
+mod schedules;
 mod sessions;
 mod streams;
 mod tasks;

@@ -43,6 +43,7 @@ mod overload;
 mod pyro;
 mod reach;
 mod references;
+mod schedules;
 mod security;
 mod selection;
 mod sessions;

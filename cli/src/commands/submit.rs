@@ -57,12 +57,22 @@ pub(crate) struct SubmitArguments {
     lookup: ObjectLookup,
 }
 
-/// How the task is run.
+/// A task's key and start, and how it is run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SubmitOptions {
     /// Two submissions of one user with the same key are one task
     #[arg(long, env = "PYROXENE_SUBMIT_KEY")]
     pub(crate) key: Option<String>,
+    /// How long to wait before the first attempt
+    #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_DELAY", default_value = "0s", value_parser = duration)]
+    pub(crate) delay: Duration,
+    #[command(flatten)]
+    pub(crate) run: RunOptions,
+}
+
+/// How a task is run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunOptions {
     /// A user's tasks with a higher priority run first; tasks with a priority above 1000, which only admins
     /// may ask for, run before those of all other users
     #[arg(
@@ -73,13 +83,10 @@ pub(crate) struct SubmitOptions {
         allow_negative_numbers = true
     )]
     pub(crate) priority: i32,
-    /// How long to wait before the first attempt
-    #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_DELAY", default_value = "0s", value_parser = duration)]
-    pub(crate) delay: Duration,
-    /// How much time the task has to succeed, from now on [default: any]
+    /// How much time a task has to succeed, from its submission on [default: any]
     #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_DEADLINE", value_parser = duration)]
     pub(crate) deadline: Option<Duration>,
-    /// How many attempts the task has, up to 1000; an attempt that no worker accepted does not count
+    /// How many attempts a task has, up to 1000; an attempt that no worker accepted does not count
     #[arg(long, value_name = "N", env = "PYROXENE_SUBMIT_MAX_ATTEMPTS", default_value_t = DEFAULT_MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ATTEMPTS)))]
     pub(crate) max_attempts: u32,
     /// The pause before the second attempt, at least 100ms; each later pause is twice as long as the last, up to a
@@ -89,7 +96,7 @@ pub(crate) struct SubmitOptions {
     /// The time limit of an attempt; an attempt that exceeds it is ended, and counts [default: 1h]
     #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_RUN_LIMIT", value_parser = run_limit)]
     pub(crate) run_limit: Option<Duration>,
-    /// The only worker that may run the task [default: any]
+    /// The only worker that may run a task [default: any]
     #[arg(long, value_name = "NAME", env = "PYROXENE_SUBMIT_WORKER")]
     pub(crate) worker: Option<String>,
 }
@@ -204,15 +211,22 @@ pub(crate) async fn read_arguments(
 impl SubmitOptions {
     /// Makes a task with these options.
     pub(crate) fn new_task(&self, object: &str, method: &str, values: String) -> NewTask {
+        let task = self.run.new_task(object, method, values).delay(self.delay);
+        match &self.key {
+            Some(key) => task.key(key),
+            None => task,
+        }
+    }
+}
+
+impl RunOptions {
+    /// Makes a task with these options.
+    pub(crate) fn new_task(&self, object: &str, method: &str, values: String) -> NewTask {
         let mut task = NewTask::new(object, method)
             .arguments(values)
             .priority(self.priority)
-            .delay(self.delay)
             .max_attempts(self.max_attempts)
             .backoff(self.backoff);
-        if let Some(key) = &self.key {
-            task = task.key(key);
-        }
         if let Some(deadline) = self.deadline {
             task = task.deadline(deadline);
         }

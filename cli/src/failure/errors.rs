@@ -127,6 +127,7 @@ impl From<TaskError> for Failure {
             TaskError::Failed { .. } | TaskError::Cancelled => Exit::Failed,
             TaskError::DeadlineExceeded => Exit::DeadlineExceeded,
             TaskError::Unknown { .. }
+            | TaskError::UnknownSchedule { .. }
             | TaskError::Unavailable { .. }
             | TaskError::MaybeSubmitted { .. }
             | TaskError::MaybeChanged { .. } => Exit::Unavailable,
@@ -136,6 +137,7 @@ impl From<TaskError> for Failure {
         let sentence = error.to_string();
         let hint = match &error {
             TaskError::Unknown { .. } => Some("see 'pyroxene tasks list'".to_owned()),
+            TaskError::UnknownSchedule { .. } => Some("see 'pyroxene schedules list'".to_owned()),
             TaskError::MaybeSubmitted { keys, .. } => resubmit_hint(keys),
             TaskError::MaybeChanged { id, .. } => Some(format!("see 'pyroxene tasks show {id}'")),
             _ => error.problem().map(problem_hints::hint).map(str::to_owned),

@@ -1,21 +1,25 @@
-//! Requests about tasks: what an answer of a name server means, and what is told if none answers.
+//! Requests about tasks and schedules: what an answer of a name server means, and what is told if none answers.
 
 use super::error::TaskError;
 use crate::{
     client::Client,
     error::CallError,
     failover::{Next, NoAnswer, RequestTimes, Unanswered},
-    nameserver::NameServerService,
+    nameserver::{NameServerClient, NameServerService},
     nameservers::next_of,
     problem::Problem,
 };
 use pyroxene_common::{
     channel::{AttemptError, ConnectionLost},
     endpoint::Endpoint,
-    interfaces::tasks::{Tasks, TasksError, tasks::TasksClient},
+    interfaces::{
+        schedules::SchedulesError,
+        tasks::{Tasks, TasksError, tasks::TasksClient},
+    },
 };
 use std::{
     cmp::Reverse,
+    fmt::Display,
     sync::atomic::{AtomicBool, Ordering},
 };
 use tarpc::context::Context;
@@ -28,6 +32,35 @@ struct Failure {
     answered: bool,
 }
 
+/// An error that the tasks object returns, or the schedules object.
+pub(super) trait ObjectError: Into<TaskError> + Display {
+    /// What it means for the request. `limited` is what a limit means.
+    fn next(&self, limited: Next) -> Next;
+}
+
+impl ObjectError for TasksError {
+    fn next(&self, limited: Next) -> Next {
+        match self {
+            Self::Unavailable { .. } => Next::Later,
+            Self::Broken { .. } => Next::Unable,
+            // Each name server reads its own users file. Another one may be carrying out the request meanwhile.
+            Self::Unknown { .. } | Self::Denied { .. } => Next::Elsewhere,
+            Self::KeyTaken { .. } | Self::Invalid { .. } => Next::End,
+            Self::Limited { .. } => limited,
+        }
+    }
+}
+
+impl ObjectError for SchedulesError {
+    fn next(&self, limited: Next) -> Next {
+        match self {
+            Self::Unknown { .. } => Next::Elsewhere,
+            Self::Exists { .. } => Next::End,
+            Self::Tasks(error) => error.next(limited),
+        }
+    }
+}
+
 impl Client {
     /// Sends a request about tasks to any name server that answers.
     pub(super) async fn ask_about_tasks<T, F>(
@@ -38,10 +71,24 @@ impl Client {
     where
         F: Future<Output = Result<Result<T, TasksError>, CallError>>,
     {
+        let question =
+            |nameserver: &NameServerClient, context| question(nameserver.tasks(), context);
+        self.ask_object(times, question).await
+    }
+
+    /// Sends a request about tasks or schedules to any name server that answers.
+    pub(super) async fn ask_object<T, E: ObjectError, F>(
+        &self,
+        times: RequestTimes,
+        question: impl Fn(&NameServerClient, Context) -> F,
+    ) -> Result<T, TaskError>
+    where
+        F: Future<Output = Result<Result<T, E>, CallError>>,
+    {
         let sent = AtomicBool::new(false);
         let limited = if_limited(&times);
         let asked = self.nameserver_set().ask_any(times, |nameserver, context| {
-            let (answer, sent) = (question(nameserver.tasks(), context), &sent);
+            let (answer, sent) = (question(&nameserver, context), &sent);
             async move {
                 let endpoint = nameserver.endpoint();
                 let failure = match answer.await {
@@ -73,23 +120,16 @@ fn if_limited(times: &RequestTimes) -> Next {
     }
 }
 
-/// The meaning of an error that the tasks object returned. `limited` is what a limit means.
-fn from_object(endpoint: &Endpoint, error: TasksError, limited: Next) -> NoAnswer<Failure> {
-    let (next, error) = match error {
-        TasksError::Unavailable { .. } => {
-            let sentence = format!("{endpoint}: {error}");
-            let error = TaskError::Unavailable {
-                sentence,
-                sent: true,
-                problem: None,
-            };
-            (Next::Later, error)
-        }
-        TasksError::Broken { .. } => (Next::Unable, error.into()),
-        // Each name server reads its own users file. Another one may be carrying out the request meanwhile.
-        TasksError::Unknown { .. } | TasksError::Denied { .. } => (Next::Elsewhere, error.into()),
-        TasksError::KeyTaken { .. } | TasksError::Invalid { .. } => (Next::End, error.into()),
-        TasksError::Limited { .. } => (limited, error.into()),
+/// The meaning of an error that the object returned. `limited` is what a limit means.
+fn from_object(endpoint: &Endpoint, error: impl ObjectError, limited: Next) -> NoAnswer<Failure> {
+    let next = error.next(limited);
+    let error = match next {
+        Next::Later => TaskError::Unavailable {
+            sentence: format!("{endpoint}: {error}"),
+            sent: true,
+            problem: None,
+        },
+        _ => error.into(),
     };
     let answered = true;
     NoAnswer::new(next, Failure { error, answered }).answered()

@@ -122,9 +122,10 @@ impl<I: Interface> Durable<I> {
 
     fn error(&self, method: &str, error: TaskError) -> CallError {
         let kind = match &error {
-            TaskError::Failed { .. } | TaskError::Cancelled | TaskError::Unknown { .. } => {
-                CallError::Failed
-            }
+            TaskError::Failed { .. }
+            | TaskError::Cancelled
+            | TaskError::Unknown { .. }
+            | TaskError::UnknownSchedule { .. } => CallError::Failed,
             TaskError::DeadlineExceeded => CallError::DeadlineExceeded,
             TaskError::Unavailable { sent: true, .. }
             | TaskError::MaybeSubmitted { .. }

@@ -1,7 +1,10 @@
 //! Errors of tasks and of requests about tasks.
 
 use crate::problem::Problem;
-use pyroxene_common::interfaces::tasks::{TaskId, TasksError};
+use pyroxene_common::interfaces::{
+    schedules::SchedulesError,
+    tasks::{TaskId, TasksError},
+};
 
 /// A task without a result, or a failed request about a task. The variants differ in how the caller can
 /// react.
@@ -27,6 +30,12 @@ pub enum TaskError {
     Unknown {
         /// Its id.
         id: String,
+    },
+    /// There is no schedule of this name.
+    #[error("there is no schedule '{name}'")]
+    UnknownSchedule {
+        /// The name.
+        name: String,
     },
     /// No name server could answer. The request had no effect, unless `sent` is true.
     #[error("{sentence}")]
@@ -146,6 +155,17 @@ impl From<TasksError> for TaskError {
                 problem: Some(Problem::LimitReached),
             },
             TasksError::Invalid { .. } | TasksError::KeyTaken { .. } => Self::Invalid { sentence },
+        }
+    }
+}
+
+impl From<SchedulesError> for TaskError {
+    fn from(error: SchedulesError) -> Self {
+        let sentence = error.to_string();
+        match error {
+            SchedulesError::Unknown { name } => Self::UnknownSchedule { name },
+            SchedulesError::Exists { .. } => Self::Invalid { sentence },
+            SchedulesError::Tasks(error) => error.into(),
         }
     }
 }

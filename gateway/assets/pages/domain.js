@@ -78,6 +78,7 @@ const LIMITS = {
   topic_entries: ["Topic entries", (value) => `${count(value)} /s`],
   topic_bytes: ["Topic bytes", (value) => `${bytes(value)} /s`],
   chat_messages: ["Chat messages", (value) => `${count(value)} /s`],
+  schedules: ["Schedules", count],
   chat_bytes: ["Chat bytes", (value) => `${bytes(value)} /s`],
 };
 

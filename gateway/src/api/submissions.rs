@@ -27,27 +27,27 @@ const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// A task as it is submitted.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NewTask<'a> {
-    object: String,
-    method: String,
+pub(super) struct NewTask<'a> {
+    pub(super) object: String,
+    pub(super) method: String,
     #[serde(borrow, default)]
-    args: Option<&'a RawValue>,
+    pub(super) args: Option<&'a RawValue>,
     #[serde(default)]
-    priority: i32,
+    pub(super) priority: i32,
     #[serde(default)]
-    delay: Option<String>,
+    pub(super) delay: Option<String>,
     #[serde(default)]
-    deadline: Option<String>,
+    pub(super) deadline: Option<String>,
     #[serde(default)]
-    max_attempts: Option<u32>,
+    pub(super) max_attempts: Option<u32>,
     #[serde(default)]
-    key: Option<String>,
+    pub(super) key: Option<String>,
     #[serde(default)]
-    backoff: Option<String>,
+    pub(super) backoff: Option<String>,
     #[serde(default)]
-    run_limit: Option<String>,
+    pub(super) run_limit: Option<String>,
     #[serde(default)]
-    worker: Option<String>,
+    pub(super) worker: Option<String>,
 }
 
 pub(crate) async fn submit(
@@ -130,7 +130,10 @@ impl NewTask<'_> {
     }
 }
 
-async fn submission(caller: &Principal, task: NewTask<'_>) -> Result<Submission, Problem> {
+pub(super) async fn submission(
+    caller: &Principal,
+    task: NewTask<'_>,
+) -> Result<Submission, Problem> {
     let arguments = match task.args.map(RawValue::get) {
         None | Some("null") => "{}".to_owned(),
         Some(text) if text.starts_with('{') => text.to_owned(),
@@ -153,13 +156,6 @@ async fn submission(caller: &Principal, task: NewTask<'_>) -> Result<Submission,
             return Err(Problem::bad_request(detail));
         }
     };
-    let time = |name: &str, text: &Option<String>| -> Result<Option<u64>, Problem> {
-        let read = |text: &String| {
-            let read = duration(text).map(|read| millis(read.min(MAX_DURATION)));
-            read.map_err(|error| Problem::bad_request(format!("{name}: {error}")))
-        };
-        text.as_ref().map(read).transpose()
-    };
     Ok(Submission {
         arguments,
         key: key_or_new(task.key)?,
@@ -173,6 +169,15 @@ async fn submission(caller: &Principal, task: NewTask<'_>) -> Result<Submission,
         object: task.object,
         method: task.method,
     })
+}
+
+/// A duration of a field, in milliseconds.
+pub(super) fn time(name: &str, text: &Option<String>) -> Result<Option<u64>, Problem> {
+    let read = |text: &String| {
+        let read = duration(text).map(|read| millis(read.min(MAX_DURATION)));
+        read.map_err(|error| Problem::bad_request(format!("{name}: {error}")))
+    };
+    text.as_ref().map(read).transpose()
 }
 
 async fn store(caller: &Principal, tasks: Vec<Submission>) -> Result<Vec<String>, Problem> {

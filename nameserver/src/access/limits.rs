@@ -7,12 +7,19 @@ use pyroxene_common::{
     interfaces::access::{AccessError, LimitInUse, LimitsReport},
     limits::{Limit, UNLIMITED},
 };
-use pyroxene_store::{Store, TaskUsage};
+use pyroxene_store::{Store, StoreError, TaskUsage};
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// The timeout of the store.
 const USAGE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// What a user has in the store.
+#[derive(Clone, Copy, Debug)]
+struct StoreUsage {
+    tasks: TaskUsage,
+    schedules: i64,
+}
 
 /// Reports limits and usage.
 #[derive(Clone, Debug)]
@@ -63,9 +70,10 @@ impl LimitsReporter {
         };
         let stored = self.usage(name).await?;
         let in_use = |limit| {
-            let of = |usage: TaskUsage| match limit {
-                Limit::Tasks => u64::try_from(usage.tasks).ok(),
-                Limit::TaskBytes => u64::try_from(usage.bytes).ok(),
+            let of = |usage: StoreUsage| match limit {
+                Limit::Tasks => u64::try_from(usage.tasks.tasks).ok(),
+                Limit::TaskBytes => u64::try_from(usage.tasks.bytes).ok(),
+                Limit::Schedules => u64::try_from(usage.schedules).ok(),
                 _ => None,
             };
             let (used, all) = stored.map_or((None, None), |(own, all)| (of(own), of(all)));
@@ -86,11 +94,16 @@ impl LimitsReporter {
         })
     }
 
-    async fn usage(&self, name: &str) -> Result<Option<(TaskUsage, TaskUsage)>, AccessError> {
+    async fn usage(&self, name: &str) -> Result<Option<(StoreUsage, StoreUsage)>, AccessError> {
         let Some(store) = &self.store else {
             return Ok(None);
         };
-        match timeout(USAGE_TIMEOUT, Box::pin(store.usage(name))).await {
+        let asking = async {
+            let (tasks, schedules) = (store.usage(name).await?, store.schedule_counts(name).await?);
+            let usage = |tasks, schedules| StoreUsage { tasks, schedules };
+            Ok::<_, StoreError>((usage(tasks.0, schedules.0), usage(tasks.1, schedules.1)))
+        };
+        match timeout(USAGE_TIMEOUT, Box::pin(asking)).await {
             Ok(Ok(usage)) => Ok(Some(usage)),
             Ok(Err(error)) => Err(AccessError::Unavailable(error.to_string())),
             Err(_) => Err(AccessError::Unavailable(

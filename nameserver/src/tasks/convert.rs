@@ -21,7 +21,7 @@ const LONGEST: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
 pub(super) const LONGEST_LIST: u32 = 1_000;
 
 /// The error for the caller when the store failed.
-pub(super) fn store_failed(error: StoreError) -> TasksError {
+pub(crate) fn store_failed(error: StoreError) -> TasksError {
     match error {
         StoreError::Unavailable(sentence) => TasksError::Unavailable { sentence },
         StoreError::Closed => TasksError::Unavailable {
@@ -40,7 +40,7 @@ fn invalid(sentence: impl Into<String>) -> TasksError {
 }
 
 /// The task to store for a submission.
-pub(super) fn new_task(
+pub(crate) fn new_task(
     submission: Submission,
     submitter: &str,
     certificate_role: Option<Role>,
@@ -109,7 +109,7 @@ pub(super) fn new_task(
     })
 }
 
-pub(super) fn task_id(id: store::StoredTaskId) -> TaskId {
+pub(crate) fn task_id(id: store::StoredTaskId) -> TaskId {
     TaskId(id.to_string())
 }
 
@@ -232,7 +232,7 @@ fn ending(
     }
 }
 
-pub(super) fn task(task: store::StoredTask) -> Task {
+pub(crate) fn task(task: store::StoredTask) -> Task {
     let (result, error) = ending(task.state, task.result, task.error);
     Task {
         id: task_id(task.id),

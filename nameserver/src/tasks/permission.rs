@@ -18,7 +18,7 @@ pub(crate) fn may_call(role: Role, method: &str) -> bool {
 }
 
 /// Refuses a submission of a call that the caller itself may not make.
-pub(super) fn check_submission(
+pub(crate) fn check_submission(
     caller: Option<&Identity>,
     submission: &Submission,
 ) -> Result<(), TasksError> {
@@ -66,7 +66,7 @@ pub(super) fn check_change(
 
 /// How much of a task a caller sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TaskVisibility {
+pub(crate) enum TaskVisibility {
     Everything,
     /// That the task exists, its submitter, its worker and its progress.
     Outline,
@@ -78,7 +78,7 @@ const HIDDEN: &str = "the reason is shown to observers whom the users file allow
 impl TaskVisibility {
     /// The part of a task of this object and method that the caller sees. An observer's patterns name the
     /// objects and methods whose content it may see.
-    pub(super) fn of(caller: Option<&Identity>, object: &str, method: &str) -> Self {
+    pub(crate) fn of(caller: Option<&Identity>, object: &str, method: &str) -> Self {
         let is_narrow = caller.is_some_and(|identity| {
             identity.role == Role::Observer && !identity.allow.allows(object, Some(method))
         });
@@ -97,7 +97,7 @@ impl TaskVisibility {
         status
     }
 
-    pub(super) fn task(self, mut task: Task) -> Task {
+    pub(crate) fn task(self, mut task: Task) -> Task {
         if self == Self::Outline {
             (task.arguments, task.result) = (None, None);
             task.error = task.error.map(|_| hidden());
@@ -125,7 +125,7 @@ fn without_note(progress: Progress) -> Progress {
 }
 
 /// The submitter whose tasks alone a caller sees in a list; none if it sees all tasks.
-pub(super) fn visible_submitter(caller: Option<&Identity>) -> Option<&str> {
+pub(crate) fn visible_submitter(caller: Option<&Identity>) -> Option<&str> {
     caller
         .filter(|identity| !matches!(identity.role, Role::Admin | Role::Observer))
         .map(|identity| &*identity.name)

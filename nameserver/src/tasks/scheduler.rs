@@ -334,7 +334,7 @@ impl Scheduler {
                 self.scan_at = self.scan_at.min(self.scanned + SCAN_PAUSE);
                 self.check_at = self.check_at.min(self.checked + CHECK_PAUSE);
             }
-            Hint::Topics(_) | Hint::Names | Hint::Revocations => return,
+            Hint::Topics(_) | Hint::Names | Hint::Revocations | Hint::Schedules => return,
         }
         self.scan(now);
     }

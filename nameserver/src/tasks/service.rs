@@ -37,7 +37,7 @@ pub(crate) struct TasksService(pub(super) TaskContext);
 
 impl TasksService {
     /// A request to the store with a timeout.
-    fn ask<T>(
+    pub(crate) fn ask<T>(
         &self,
         question: impl Future<Output = Result<T, StoreError>>,
     ) -> impl Future<Output = Result<T, TasksError>> {
@@ -84,7 +84,7 @@ fn only<T>(answers: Vec<T>) -> Result<T, TasksError> {
 
 impl TasksService {
     /// Refuses calls at once while the store is known to fail.
-    fn check_store(&self) -> Result<(), TasksError> {
+    pub(crate) fn check_store(&self) -> Result<(), TasksError> {
         match self.0.lease_status.store_error() {
             Some(error) => Err(store_failed(error)),
             None => Ok(()),
@@ -180,7 +180,7 @@ impl TasksService {
     }
 
     /// The error of a caller that is over a quota.
-    fn too_much(&self, caller: Option<&Identity>, quota: Quota) -> TasksError {
+    pub(crate) fn too_much(&self, caller: Option<&Identity>, quota: Quota) -> TasksError {
         let limiter = &self.0.limiter;
         limited(match quota {
             Quota::Tasks => limiter.exceeded(caller, Limit::Tasks),
@@ -192,7 +192,7 @@ impl TasksService {
 
     /// Refuses what exceeds the caller's limits on a single call. Lowers the default run limit if the caller
     /// may not have that much.
-    fn check_limits(
+    pub(crate) fn check_limits(
         &self,
         caller: Option<&Identity>,
         tasks: &mut [Submission],
@@ -218,7 +218,7 @@ impl TasksService {
 /// The most bytes of one task in a list: an error message and a few names.
 const LISTED: usize = 4 * 1024;
 
-fn limited(exceeded: LimitExceeded) -> TasksError {
+pub(crate) fn limited(exceeded: LimitExceeded) -> TasksError {
     TasksError::Limited {
         sentence: exceeded.to_string(),
     }

@@ -70,24 +70,7 @@ impl Store {
     ) -> Result<Vec<(SubmittedTask, Option<ClaimedTask>)>, StoreError> {
         let mut bytes = 0;
         for (task, _) in &tasks {
-            check_name("the name of an object", &task.object)?;
-            check_name("the name of a method", &task.method)?;
-            check_name("the name of a submitter", &task.submitter)?;
-            if task.submitter == usage::ALL_SUBMITTERS {
-                let why = "no submitter can have the name '*'".to_owned();
-                return Err(StoreError::Invalid(why));
-            }
-            check_name("the name of a worker", task.worker.as_deref().unwrap_or(""))?;
-            check_name(
-                "an idempotency key",
-                task.idempotency_key.as_deref().unwrap_or(""),
-            )?;
-            self.check_body("a task's arguments", &task.arguments)?;
-            if task.max_attempts == 0 {
-                let why = "a task needs at least one attempt".to_owned();
-                return Err(StoreError::Invalid(why));
-            }
-            bytes += task.arguments.len() + 200;
+            bytes += self.check_task(task)?;
         }
         let lot = rand::random();
         let named = |(task, owner)| IdentifiedTask {
@@ -114,6 +97,38 @@ impl Store {
             Err(_) => self.0.waiters.forget(ids),
         }
         submitted
+    }
+
+    /// Checks a task as [`submit`](Self::submit) does. Returns about how many bytes it takes.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for names and bodies above the limits.
+    pub fn check_task(&self, task: &NewStoredTask) -> Result<usize, StoreError> {
+        check_name("the name of an object", &task.object)?;
+        check_name("the name of a method", &task.method)?;
+        self.check_submitter(&task.submitter)?;
+        check_name("the name of a worker", task.worker.as_deref().unwrap_or(""))?;
+        check_name(
+            "an idempotency key",
+            task.idempotency_key.as_deref().unwrap_or(""),
+        )?;
+        self.check_body("a task's arguments", &task.arguments)?;
+        if task.max_attempts == 0 {
+            let why = "a task needs at least one attempt".to_owned();
+            return Err(StoreError::Invalid(why));
+        }
+        Ok(task.arguments.len() + 200)
+    }
+
+    pub(super) fn check_submitter(&self, submitter: &str) -> Result<(), StoreError> {
+        check_name("the name of a submitter", submitter)?;
+        match submitter == usage::ALL_SUBMITTERS {
+            true => Err(StoreError::Invalid(
+                "no submitter can have the name '*'".to_owned(),
+            )),
+            false => Ok(()),
+        }
     }
 
     /// The submitter of a task, if this process submitted it recently and does not know that it has ended. It

@@ -6,8 +6,23 @@ use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 use uuid::Uuid;
 
 /// The id of a task: a UUIDv7, so that later tasks have greater ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct StoredTaskId(Uuid);
+
+impl TryFrom<String> for StoredTaskId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<StoredTaskId> for String {
+    fn from(id: StoredTaskId) -> Self {
+        id.to_string()
+    }
+}
 
 impl StoredTaskId {
     /// A new id, greater than all that this process has made.

@@ -108,6 +108,22 @@ pub(crate) async fn task_summary(
     row.as_ref().map(read).transpose()
 }
 
+/// The tasks of a submitter with the last of the idempotency keys in a range without its end, as in a listing.
+pub(crate) async fn last_by_key(
+    sql: &mut SqlConnection<'_>,
+    submitter: &str,
+    (first, end): (&str, &str),
+    limit: i64,
+) -> SqlResult<Vec<StoredTask>> {
+    let statement = format!(
+        "SELECT {COLUMNS} FROM tasks t WHERE t.submitter = $1 AND t.idempotency_key IS NOT NULL \
+         AND t.idempotency_key >= $2 AND t.idempotency_key < $3 ORDER BY t.idempotency_key DESC LIMIT $4"
+    );
+    let values = [submitter.into(), first.into(), end.into(), limit.into()];
+    let rows = sql.rows(statement, &values).await?;
+    rows.iter().map(read).collect()
+}
+
 /// The sizes of a task's arguments and result in bytes. Neither is read.
 pub(crate) async fn task_sizes(
     sql: &mut SqlConnection<'_>,

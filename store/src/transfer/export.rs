@@ -6,7 +6,7 @@ use super::record::{
 use crate::{
     error::StoreError,
     model::{AttemptOutcome, StoredRevocation, StoredTaskId, StoredTaskState},
-    schema,
+    schedules, schema,
     sql::{DatabaseRow, SqlConnection, SqlResult, Value},
     tasks::{ARGUMENTS, RESULT},
 };
@@ -66,10 +66,30 @@ pub(crate) async fn export(
             })
         })?))?;
     }
+    schedules(sql, &mut lines).await?;
     let count = lines.count;
     lines.write(&ExportRecord::End { lines: count })?;
     lines.output.flush()?;
     Ok(lines.count)
+}
+
+async fn schedules(
+    sql: &mut SqlConnection<'_>,
+    lines: &mut LineWriter<'_>,
+) -> Result<(), TransferError> {
+    // No name is empty.
+    let mut after = String::new();
+    loop {
+        let page = schedules::list(sql, &after, None).await;
+        let page = page.map_err(StoreError::from)?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after.clone_from(&last.name);
+        for schedule in page {
+            lines.write(&ExportRecord::Schedule(Box::new(schedule)))?;
+        }
+    }
 }
 
 fn read<T>(read: impl FnOnce() -> SqlResult<T>) -> Result<T, TransferError> {

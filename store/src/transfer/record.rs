@@ -2,7 +2,7 @@
 
 use crate::{
     error::StoreError,
-    model::{AttemptOutcome, StoredRevocation, StoredTaskId, StoredTaskState},
+    model::{AttemptOutcome, StoredRevocation, StoredSchedule, StoredTaskId, StoredTaskState},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -63,6 +63,7 @@ pub(crate) enum ExportRecord {
         at: i64,
     },
     Revocation(StoredRevocation),
+    Schedule(Box<StoredSchedule>),
     /// The last line.
     End {
         /// The number of lines before it.
@@ -77,6 +78,7 @@ impl ExportRecord {
         match self {
             Self::Task(task) => of(&task.arguments) + of(&task.result) + 500,
             Self::Entry { body, .. } => body.0.len() + 100,
+            Self::Schedule(schedule) => schedule.definition.len() + 500,
             _ => 100,
         }
     }

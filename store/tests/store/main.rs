@@ -20,6 +20,7 @@ mod ownership;
 mod pooler;
 mod postgres;
 mod records;
+mod schedules;
 mod schema;
 mod sqlite;
 mod tasks;

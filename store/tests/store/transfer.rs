@@ -4,8 +4,9 @@ use crate::harness::{
     LONG, Place, claim, dispatcher, entry, failed, finish, lost, running, show, submit, succeeded,
 };
 use pyroxene_store::{
-    NewStoredEntry, NewStoredTask, StaticName, Store, StoreError, StoredEntries, StoredRevocation,
-    StoredTask, StoredTaskId, StoredTaskState, SubmissionOutcome, TransferError,
+    NewStoredEntry, NewStoredSchedule, NewStoredTask, ScheduleChange, ScheduleOutcome, StaticName,
+    Store, StoreError, StoredEntries, StoredRevocation, StoredTask, StoredTaskId, StoredTaskState,
+    SubmissionOutcome, TransferError,
 };
 
 /// An entry that may be appended again.
@@ -57,6 +58,18 @@ pub(crate) async fn furnish(store: &Store) -> Vec<StoredTaskId> {
         }])
         .await
         .unwrap();
+    let schedule = NewStoredSchedule {
+        name: "nightly".to_owned(),
+        submitter: "ann".to_owned(),
+        certificate_role: None,
+        definition: "at night".to_owned(),
+        from: 1,
+        due: i64::MAX,
+        most: 1,
+        most_of_all: 1,
+    };
+    let added = store.change_schedule(ScheduleChange::Add(schedule)).await;
+    assert_eq!(added.unwrap(), ScheduleOutcome::Done(Vec::new()));
     ids
 }
 

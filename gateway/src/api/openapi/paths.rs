@@ -64,6 +64,12 @@ fn change(
     json!({"post": operation})
 }
 
+/// An operation that removes something.
+fn remove(id: &str, summary: &str, parameters: &[Value]) -> Value {
+    let done = responses("204", json!({"description": "It is done"}));
+    json!({"delete": operation(id, summary, parameters, done)})
+}
+
 /// An operation that answers server-sent events. The schema is that of each event.
 fn events(id: &str, summary: &str, parameters: &[Value], names: &[&str]) -> Value {
     let mut parameters = parameters.to_vec();
@@ -222,6 +228,73 @@ pub(super) fn fixed() -> Map<String, Value> {
                 &[path("id")],
                 None,
                 ("200", task()),
+            ),
+        ),
+        (
+            "/v1/schedules",
+            both(
+                read(
+                    "schedules.list",
+                    "Up to 100 schedules after a name, in the order of names",
+                    &[query("after", text())],
+                    list("Schedule"),
+                ),
+                change(
+                    "schedules.add",
+                    "Adds a schedule; the same one again changes nothing",
+                    &[],
+                    Some(reference("NewSchedule")),
+                    ("201", reference("Schedule")),
+                ),
+            ),
+        ),
+        (
+            "/v1/schedules/{name}",
+            both(
+                read(
+                    "schedules.show",
+                    "A schedule and its last ten tasks",
+                    &[path("name")],
+                    reference("ScheduleHistory"),
+                ),
+                remove(
+                    "schedules.remove",
+                    "Removes a schedule; its tasks stay",
+                    &[path("name")],
+                ),
+            ),
+        ),
+        (
+            "/v1/schedules/{name}/pause",
+            change(
+                "schedules.pause",
+                "Lets due times pass without a task",
+                &[path("name")],
+                None,
+                ("200", reference("Schedule")),
+            ),
+        ),
+        (
+            "/v1/schedules/{name}/resume",
+            change(
+                "schedules.resume",
+                "Goes on with the next due time",
+                &[path("name")],
+                None,
+                ("200", reference("Schedule")),
+            ),
+        ),
+        (
+            "/v1/schedules/{name}/run-now",
+            change(
+                "schedules.runNow",
+                "Submits a task of a schedule now",
+                &[path("name")],
+                None,
+                (
+                    "201",
+                    json!({"type": "object", "properties": {"id": text()}, "required": ["id"]}),
+                ),
             ),
         ),
         (

@@ -2,6 +2,7 @@
 
 use super::object;
 use crate::api::MAX_KEY;
+use pyroxene_common::interfaces::schedules::{MissedPolicy, OverlapPolicy};
 use serde_json::{Map, Value, json};
 
 /// What a duration looks like.
@@ -10,6 +11,14 @@ const DURATION: &str = "^[1-9][0-9]{0,5}(ms|s|m|h)$";
 /// Base64 with padding, and without stray bits in the last character.
 const BASE64: &str =
     "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
+
+/// The fields of an object.
+fn fields(object: Value) -> Map<String, Value> {
+    match object {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
 
 /// The types by name.
 pub(super) fn fixed() -> Map<String, Value> {
@@ -24,6 +33,16 @@ pub(super) fn fixed() -> Map<String, Value> {
     let key = json!({"type": ["string", "null"], "minLength": 1, "maxLength": MAX_KEY});
     // A delay is shorter than a deadline, which no schema can say.
     let maybe_duration = |example: &str| json!({"type": ["string", "null"], "pattern": DURATION, "examples": [example]});
+    let missed = json!({"enum": MissedPolicy::ALL.map(MissedPolicy::name)});
+    let overlap = json!({"enum": OverlapPolicy::ALL.map(OverlapPolicy::name)});
+    let schedule = fields(json!({
+        "name": text(), "cron": text(), "time_zone": text(), "object": text(), "method": text(), "args": {},
+        "paused": {"type": "boolean"}, "next": maybe_text(), "last": maybe_text(),
+    }));
+    let history = fields(json!({
+        "jitter_ms": count(), "missed": missed, "overlap": overlap, "submitter": text(), "created": text(),
+        "last_task": maybe_text(), "waiting": count(), "problem": maybe_text(), "tasks": list("Task"),
+    }));
     let all = [
         (
             "Duration",
@@ -153,6 +172,32 @@ pub(super) fn fixed() -> Map<String, Value> {
             object(
                 json!({"queued": count(), "running": count(), "succeeded": count(), "failed": count(), "cancelled": count()}),
             ),
+        ),
+        (
+            "NewSchedule",
+            json!({
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string", "minLength": 1, "maxLength": 200},
+                    "cron": {"type": "string", "minLength": 1, "maxLength": 200, "examples": ["30 2 * * *", "@daily"]},
+                    "time_zone": {"type": ["string", "null"], "maxLength": 200, "examples": ["UTC", "Europe/Berlin"]},
+                    "jitter": maybe_duration("30s"),
+                    "missed": missed, "overlap": overlap,
+                    "object": name, "method": name,
+                    "args": {"type": ["object", "array", "null"], "additionalProperties": true, "items": {}},
+                    "priority": {"type": "integer", "minimum": -2_147_483_648_i64, "maximum": 2_147_483_647},
+                    "deadline": maybe_duration("1h"), "backoff": maybe_duration("1s"), "run_limit": maybe_duration("30m"),
+                    "max_attempts": {"type": ["integer", "null"], "minimum": 1, "maximum": 1000},
+                    "worker": maybe_text(),
+                },
+                "required": ["name", "cron", "object", "method"],
+                "additionalProperties": false,
+            }),
+        ),
+        ("Schedule", object(Value::Object(schedule.clone()))),
+        (
+            "ScheduleHistory",
+            object(Value::Object(schedule.into_iter().chain(history).collect())),
         ),
         (
             "Topic",

@@ -46,6 +46,7 @@ struct Notice {
     topics: Vec<String>,
     names: bool,
     revocations: bool,
+    schedules: bool,
     /// More has changed than fits into the notice.
     anything: bool,
 }
@@ -62,6 +63,7 @@ fn encode_notice(origin: u64, effects: Effects) -> String {
         topics: effects.topics.into_iter().collect(),
         names: effects.names,
         revocations: effects.revocations,
+        schedules: effects.schedules,
         anything: false,
     };
     let text = serde_json::to_string(&notice).unwrap_or_default();
@@ -90,6 +92,7 @@ fn handle_notice(payload: &str, origin: u64, hints: &Hints) {
             topics: notice.topics.into_iter().collect(),
             names: notice.names,
             revocations: notice.revocations,
+            schedules: notice.schedules,
             task_results: Vec::new(),
         }),
         // Also a notice of another version that cannot be decoded.

@@ -89,7 +89,7 @@ fn a_submission_has_the_options_of_the_command() {
         panic!("another command")
     };
     assert_eq!(submit.times, Some(50));
-    assert_eq!(submit.options.worker.as_deref(), Some("w2"));
+    assert_eq!(submit.options.run.worker.as_deref(), Some("w2"));
     assert_eq!(submit.options.delay, Duration::from_secs(2));
     assert_eq!(submit.arguments, ["ms=-1"]);
     for wrong in [
