@@ -266,12 +266,18 @@ async fn what_an_earlier_version_stored_is_counted() {
         "drains",
         "logouts",
         "store_identity",
+        "schedules",
     ] {
         execute(&url, format!("DROP TABLE {table}")).await;
     }
     for column in ["run_limit", "certificate_role", "trace"] {
         execute(&url, format!("ALTER TABLE tasks DROP COLUMN {column}")).await;
     }
+    execute(
+        &url,
+        "DELETE FROM counters WHERE name = 'schedules'".to_owned(),
+    )
+    .await;
     execute(&url, "UPDATE pyroxene_schema SET version = 5".to_owned()).await;
     let store = place.open().await;
     let (own, all) = store.usage("").await.unwrap();
