@@ -36,14 +36,15 @@ pub(crate) struct WorkerMeters(Arc<Mutex<Vec<Arc<ObjectMeter>>>>);
 #[derive(Debug)]
 pub(crate) struct ObjectMeter {
     object: String,
-    methods: Vec<Arc<MethodMeter>>,
+    methods: Vec<MethodMeter>,
 }
 
 #[derive(Debug, Default)]
 struct MethodMeter {
     name: &'static str,
     begun: AtomicU64,
-    ended: AtomicU64,
+    /// The calls that have ended without an error.
+    answered: AtomicU64,
     errors: AtomicU64,
     /// `begun` at the last report.
     reported: AtomicU64,
@@ -54,22 +55,24 @@ struct MethodMeter {
 /// A call that runs. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct MeasuredCall<'a> {
-    method: Option<&'a Arc<MethodMeter>>,
+    object: &'a Arc<ObjectMeter>,
+    /// The position of the method; `None` if somebody else ends the call.
+    method: Option<usize>,
     began: Option<Instant>,
+    has_failed: bool,
 }
 
 impl MeasuredCall<'_> {
-    /// Counts the call as failed.
-    pub(crate) fn failed(&self) {
-        if let Some(method) = self.method {
-            method.errors.fetch_add(1, Ordering::Relaxed);
-        }
+    /// Ends the call as failed.
+    pub(crate) fn failed(mut self) {
+        self.has_failed = true;
     }
 
     /// The same call, which ends with the streams of its answer.
     pub(crate) fn detach(mut self) -> MeasuredStreams {
         MeasuredStreams {
-            method: self.method.take().cloned(),
+            object: Arc::clone(self.object),
+            method: self.method.take(),
             began: self.began,
             has_failed: AtomicBool::new(false),
         }
@@ -78,56 +81,64 @@ impl MeasuredCall<'_> {
 
 impl Drop for MeasuredCall<'_> {
     fn drop(&mut self) {
-        if let Some(method) = self.method {
-            method.end(self.began);
-        }
+        self.object.end(self.method, self.began, self.has_failed);
     }
 }
 
 /// A call whose answer's streams run. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct MeasuredStreams {
-    method: Option<Arc<MethodMeter>>,
+    object: Arc<ObjectMeter>,
+    method: Option<usize>,
     began: Option<Instant>,
     has_failed: AtomicBool,
 }
 
 impl MeasuredStreams {
-    /// Counts the call as failed, once.
+    /// The call counts as failed when it ends.
     pub(crate) fn failed(&self) {
-        if let Some(method) = &self.method
-            && !self.has_failed.swap(true, Ordering::Relaxed)
-        {
-            method.errors.fetch_add(1, Ordering::Relaxed);
-        }
+        self.has_failed.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for MeasuredStreams {
     fn drop(&mut self) {
-        if let Some(method) = &self.method {
-            method.end(self.began);
-        }
+        let has_failed = *self.has_failed.get_mut();
+        self.object.end(self.method, self.began, has_failed);
     }
 }
 
 impl ObjectMeter {
     /// Begins a call of the method with this position in its interface.
-    pub(crate) fn begin(&self, method: usize) -> MeasuredCall<'_> {
-        let method = self.methods.get(method);
-        let began = method.and_then(|method| {
+    pub(crate) fn begin(self: &Arc<Self>, method: usize) -> MeasuredCall<'_> {
+        let began = self.methods.get(method).and_then(|method| {
             let number = method.begun.fetch_add(1, Ordering::Relaxed);
             let since = number.wrapping_sub(method.reported.load(Ordering::Relaxed));
             (since < MEASURED || number.is_multiple_of(8)).then(Instant::now)
         });
-        MeasuredCall { method, began }
+        MeasuredCall {
+            object: self,
+            method: Some(method),
+            began,
+            has_failed: false,
+        }
+    }
+
+    fn end(&self, method: Option<usize>, began: Option<Instant>, has_failed: bool) {
+        if let Some(method) = method.and_then(|method| self.methods.get(method)) {
+            method.end(began, has_failed);
+        }
     }
 }
 
 impl MethodMeter {
     /// Ends a call, whose beginning is known if it is measured.
-    fn end(&self, began: Option<Instant>) {
-        self.ended.fetch_add(1, Ordering::Relaxed);
+    fn end(&self, began: Option<Instant>, has_failed: bool) {
+        let outcome = match has_failed {
+            true => &self.errors,
+            false => &self.answered,
+        };
+        outcome.fetch_add(1, Ordering::Relaxed);
         if let Some(began) = began {
             let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
             self.latency_sum_us.fetch_add(took, Ordering::Relaxed);
@@ -139,7 +150,10 @@ impl MethodMeter {
 
     fn figures(&self, object: &str) -> MethodFigures {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (ended, begun) = (load(&self.ended), load(&self.begun));
+        let errors = load(&self.errors);
+        // Counted apart, so that the calls without an error never become fewer.
+        let ended = load(&self.answered) + errors;
+        let begun = load(&self.begun);
         self.reported.store(begun, Ordering::Relaxed);
         let mut latency: Vec<u64> = self.latency.iter().map(load).collect();
         if latency.iter().all(|count| *count == 0) {
@@ -149,7 +163,7 @@ impl MethodMeter {
             object: object.to_owned(),
             method: self.name.to_owned(),
             calls: ended,
-            errors: load(&self.errors),
+            errors,
             in_flight: begun.saturating_sub(ended),
             latency_sum_us: load(&self.latency_sum_us),
             latency,
@@ -164,11 +178,9 @@ impl WorkerMeters {
 
     /// A meter for an object with these methods.
     pub(crate) fn add(&self, object: &str, methods: &'static [Method]) -> Arc<ObjectMeter> {
-        let methods = methods.iter().map(|method| {
-            Arc::new(MethodMeter {
-                name: method.name,
-                ..MethodMeter::default()
-            })
+        let methods = methods.iter().map(|method| MethodMeter {
+            name: method.name,
+            ..MethodMeter::default()
         });
         let meter = Arc::new(ObjectMeter {
             object: object.to_owned(),
@@ -275,6 +287,7 @@ mod tests {
         };
         assert_eq!(counts(), (0, 0, 1));
         streams.failed();
+        assert_eq!(counts(), (0, 0, 1));
         streams.failed();
         drop(streams);
         assert_eq!(counts(), (1, 1, 0));

@@ -102,7 +102,12 @@ impl<I: Interface> ObjectLookup<I> {
         self.session_proxy().await.map(Into::into)
     }
 
-    async fn session_proxy(self) -> Result<SessionProxy<I>, CallError> {
+    /// As [`session`](Self::session), but returns the stub itself, which knows its worker.
+    ///
+    /// # Errors
+    ///
+    /// No instance could begin one.
+    pub async fn session_proxy(self) -> Result<SessionProxy<I>, CallError> {
         self.proxy().await?.begin_session(context::current()).await
     }
 }
@@ -142,13 +147,15 @@ impl<I: Interface> Proxy<I> {
         &self,
         call: &ProxyCall<'_, I>,
     ) -> Option<Arc<ObjectInstance<I::Response>>> {
-        if !self.is_plain {
+        let wanted = self.wanted(call);
+        if wanted.selection.key.is_some() || wanted.selection.only.is_some() {
             // It is picked as for a call.
             return None;
         }
         let instances = self.object.instances();
         let untried = instances.iter().filter(|instance| {
             instance.takes_all_calls()
+                && wanted.accepts(instance)
                 && !call.tried.iter().any(|tried| Arc::ptr_eq(tried, instance))
         });
         let fewest = untried.min_by_key(|instance| (instance.sessions(), rand::random::<u32>()));

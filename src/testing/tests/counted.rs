@@ -4,7 +4,8 @@ use super::super::Broker;
 use crate::{CallError, Stream, tarpc::context::Context};
 use futures::StreamExt;
 use pyroxene_client::context_within;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::Notify, time::Instant};
 
 crate::interface! {
     /// Has streams.
@@ -19,8 +20,9 @@ crate::interface! {
     }
 }
 
+/// Notified when `count` has begun.
 #[derive(Clone)]
-struct Numbers;
+struct Numbers(Arc<Notify>);
 
 impl source::Source for Numbers {
     async fn numbers(self, _: Context) -> Stream<u64> {
@@ -28,6 +30,7 @@ impl source::Source for Numbers {
     }
 
     async fn count(self, _: Context, items: Stream<u64>) -> usize {
+        self.0.notify_one();
         items.count().await
     }
 }
@@ -39,8 +42,10 @@ fn minute() -> Context {
 #[tokio::test(start_paused = true)]
 async fn streams_count_in_the_overload_of_their_worker_until_they_end() {
     let mut broker = Broker::start().await.unwrap();
+    let begun = Arc::new(Notify::new());
+    let numbers = Numbers(Arc::clone(&begun));
     let added = broker.worker("w1", |worker| {
-        worker.max_calls(2).host("source", Source, Numbers)
+        worker.max_calls(2).host("source", Source, numbers)
     });
     added.await.unwrap();
     let client = broker.client_with(|config| config.max_attempts(1)).await;
@@ -50,15 +55,11 @@ async fn streams_count_in_the_overload_of_their_worker_until_they_end() {
     // A stream in the parameters: its method has not answered.
     let endless = Stream::new(futures::stream::pending());
     let mut counting = Box::pin(source.count(minute(), endless));
-    assert!(futures::poll!(&mut counting).is_pending());
-    let refused = loop {
-        tokio::task::yield_now().await;
-        match source.numbers(minute()).await {
-            // The other call has not arrived yet.
-            Ok(other) => drop(other),
-            Err(error) => break error,
-        }
-    };
+    tokio::select! {
+        counted = &mut counting => panic!("{counted:?}"),
+        () = begun.notified() => {}
+    }
+    let refused = source.numbers(minute()).await.unwrap_err();
     assert!(matches!(refused, CallError::Unavailable(_)), "{refused}");
     assert!(
         refused
@@ -68,12 +69,18 @@ async fn streams_count_in_the_overload_of_their_worker_until_they_end() {
     );
     drop((read, counting));
     let few = || Stream::new(futures::stream::iter(0..5));
-    let counted = loop {
+    let dropped = Instant::now();
+    for _ in 0..1000 {
         match source.count(minute(), few()).await {
-            Ok(counted) => break counted,
+            Ok(counted) => {
+                assert_eq!(counted, 5);
+                let took = dropped.elapsed();
+                assert!(took < Duration::from_secs(1), "{took:?}");
+                return;
+            }
             Err(CallError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(1)).await,
             Err(error) => panic!("{error}"),
         }
-    };
-    assert_eq!(counted, 5);
+    }
+    panic!("the worker still counts the streams that were dropped");
 }

@@ -144,6 +144,22 @@ async fn calls_of_a_session_have_metadata_and_their_session() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn sessions_of_calls_with_metadata_go_to_the_instance_with_the_fewest() {
+    let (mut broker, _, client, _) = parts().await;
+    let inner = broker.client().await.unwrap();
+    let object = move || Seeing(inner.clone(), Arc::default());
+    let added = broker.worker("w2", |worker| worker.host_per_session("seer", Seer, object));
+    added.await.unwrap();
+    let mut sessions = Vec::new();
+    for pairs in 1..=10 {
+        sessions.push(client.session_proxy::<Seer>("seer").await.unwrap());
+        sessions.push(client.session_proxy::<Seer>("seer").await.unwrap());
+        let at_w1 = sessions.iter().filter(|session| session.worker() == "w1");
+        assert_eq!(at_w1.count(), pairs);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_callback_sees_the_metadata_of_the_call_that_it_came_with() {
     let (_broker, _, client, _) = parts().await;
     let listener = client.host(Listener, Listening);

@@ -9,7 +9,7 @@ use pyroxene_common::{
 };
 use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 use std::time::Duration;
-use tokio::task::JoinHandle;
+use tokio::{sync::oneshot, task::JoinHandle, time::sleep};
 
 /// How long it takes at most until everybody knows: a look at the file every second, and what a
 /// busy machine adds.
@@ -92,12 +92,21 @@ async fn the_streams_of_a_revoked_user_end_at_once_in_both_directions() {
         streams.push(counted.unwrap());
     }
     let (asking, of_ana) = (echo(&ana).await, ana.object::<Echo>("echo").await.unwrap());
-    let endless = Stream::new(stream::repeat(()).then(|()| async {
-        tokio::task::yield_now().await;
+    let (sending, is_sending) = oneshot::channel();
+    let first = stream::once(async move {
+        sending.send(()).unwrap();
         Payload::from(serde_json::json!(1))
-    }));
+    });
+    let further = stream::repeat(()).then(|()| async {
+        sleep(Duration::from_millis(1)).await;
+        Payload::from(serde_json::json!(1))
+    });
+    let endless = Stream::new(first.chain(further));
     let collecting =
         tokio::spawn(async move { of_ana.collect(within(seconds(60)), endless).await });
+    in_time(seconds(10), "the first item that ana sends", is_sending)
+        .await
+        .unwrap();
     for counted in &mut streams {
         in_time(seconds(10), "an item", counted.next())
             .await
@@ -123,7 +132,9 @@ async fn the_streams_of_a_revoked_user_end_at_once_in_both_directions() {
     let refused = whoami(&asking).await.unwrap_err();
     assert_eq!(refused.last_reason(), "the access of 'ana' was revoked");
     // Nobody else notices.
-    of_root.next().await.unwrap().unwrap();
+    let item = in_time(seconds(10), "an item", of_root.next()).await;
+    item.unwrap().unwrap();
+    whoami(&echo(&root).await).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -82,7 +82,7 @@ impl CallSenders<'_> {
             next: Next::More,
             sent: 0,
             deadline: Box::pin(sleep_until(self.deadline)),
-            keep,
+            keep: Some(keep),
         });
         Some(state)
     }
@@ -126,7 +126,8 @@ struct Sender {
     next: Next,
     sent: u64,
     deadline: Pin<Box<Sleep>>,
-    keep: Keep,
+    /// `None` once the stream has ended.
+    keep: Option<Keep>,
 }
 
 impl Sender {
@@ -211,6 +212,22 @@ impl Sender {
         let size = self.chunk.len().saturating_sub(ITEMS_HEAD);
         self.state.lock().credit.take(size, self.chunk.items);
     }
+
+    /// Ends the stream, if it has not ended yet.
+    fn end(&mut self, outcome: StreamOutcome) {
+        let keep = self.keep.take();
+        if let (Some(keep), StreamOutcome::Failed(_)) = (&keep, &outcome) {
+            keep.stream_failed();
+        }
+        // What makes the items, and what was kept for it, ends before the peer hears of the end.
+        self.source = Source::Over;
+        drop(keep);
+        self.table.send_end(&StreamEnd {
+            stream: self.stream,
+            items: self.sent,
+            outcome,
+        });
+    }
 }
 
 impl Future for Sender {
@@ -225,19 +242,7 @@ impl Future for Sender {
             }
             Poll::Pending => return Poll::Pending,
         };
-        // What makes the items ends before the peer hears of the end.
-        this.source = Source::Over;
-        if matches!(
-            outcome,
-            StreamOutcome::Failed(_) | StreamOutcome::DeadlineExceeded
-        ) {
-            this.keep.stream_failed();
-        }
-        this.table.send_end(&StreamEnd {
-            stream: this.stream,
-            items: this.sent,
-            outcome,
-        });
+        this.end(outcome);
         Poll::Ready(())
     }
 }
@@ -245,10 +250,6 @@ impl Future for Sender {
 impl Drop for Sender {
     /// The runtime may drop the task at its shutdown.
     fn drop(&mut self) {
-        self.table.send_end(&StreamEnd {
-            stream: self.stream,
-            items: self.sent,
-            outcome: StreamOutcome::Stopped,
-        });
+        self.end(StreamOutcome::Stopped);
     }
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 use std::{
     borrow::Cow,
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::{Mutex, PoisonError},
     task::{Context, Poll},
@@ -88,11 +89,13 @@ impl<T: 'static> Stream<T> {
 
 impl Stream<String> {
     /// The same items. `kept` is dropped with the stream.
-    pub(crate) fn keeping(self, kept: Kept) -> Self {
-        Self::local(self.inspect(move |item| {
-            if item.is_err() {
+    pub(crate) fn keeping(mut self, kept: Kept) -> Self {
+        Self::local(futures::stream::poll_fn(move |context| {
+            let polled = catch_unwind(AssertUnwindSafe(|| self.poll_next_unpin(context)));
+            if matches!(polled, Err(_) | Ok(Poll::Ready(Some(Err(_))))) {
                 kept.stream_failed();
             }
+            polled.unwrap_or_else(|panic| resume_unwind(panic))
         }))
     }
 }
@@ -233,5 +236,44 @@ impl<T: JsonSchema> JsonSchema for Stream<T> {
         let mut schema = Vec::<T>::json_schema(generator);
         schema.insert(SCHEMA_MARK.to_owned(), true.into());
         schema
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::streams::StreamKeeper;
+    use futures::{FutureExt, stream};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    #[derive(Clone, Default)]
+    struct HasFailed(Arc<AtomicBool>);
+
+    impl StreamKeeper for HasFailed {
+        fn stream_failed(&self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether these items count as failed once they were read.
+    fn fails(items: Stream<String>) -> bool {
+        let has_failed = HasFailed::default();
+        let kept = items.keeping(Some(vec![Box::new(has_failed.clone())]));
+        let _ = catch_unwind(AssertUnwindSafe(|| kept.count().now_or_never()));
+        has_failed.0.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_stream_that_breaks_or_panics_has_failed_and_one_that_is_dropped_has_not() {
+        let item = || stream::iter([String::new()]);
+        assert!(!fails(Stream::new(item())));
+        assert!(!fails(Stream::new(item().chain(stream::pending()))));
+        let broken = stream::iter([Ok(String::new()), Err("no paper")]);
+        assert!(fails(Stream::fallible(broken)));
+        let panicking = stream::poll_fn(|_| std::panic::resume_unwind(Box::new(())));
+        assert!(fails(Stream::new(item().chain(panicking))));
     }
 }

@@ -35,10 +35,12 @@ macro_rules! __interface_doc {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __interface_attribute {
-    (doc $($value:tt)*) => {};
+    (doc = $doc:expr) => {};
     (idempotent) => {};
     (repeatable) => {};
-    (deprecated $($value:tt)*) => {};
+    (deprecated) => {};
+    (deprecated = $note:literal) => {};
+    (deprecated($($key:ident = $value:literal),* $(,)?)) => {};
     (since = $version:literal) => {};
     (since $($other:tt)*) => {
         ::core::compile_error!("interface!: a method that was added is marked `#[since = 2]`");

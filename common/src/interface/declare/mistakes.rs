@@ -45,6 +45,9 @@ macro_rules! __interface_mistake {
     ($(#[$($attribute:tt)*])* fn $method:ident $($rest:tt)*) => {
         $crate::__interface_mistake! { @of $method "begins with `async fn`" }
     };
+    ($(#[$($attribute:tt)*])* $vis:vis $(async)? fn $method:ident $($rest:tt)*) => {
+        $crate::__interface_mistake! { @of $method "is declared without `pub`" }
+    };
     (@of $method:ident $what:literal) => {
         ::core::compile_error!(concat!(
             "interface!: `", stringify!($method), "` ", $what,
