@@ -23,17 +23,18 @@ pub(crate) struct Traced {
     service: &'static str,
     /// What the command is called, if all that it does is one trace.
     command: Option<&'static str>,
+    is_daemon: bool,
 }
 
 impl Traced {
-    pub(crate) fn of(command: &Command) -> Self {
-        let service = match command {
+    pub(crate) fn of(command_line: &Command) -> Self {
+        let service = match command_line {
             Command::Nameserver(_) => "pyroxene-nameserver",
             Command::Worker(_) => "pyroxene-worker",
             _ => "pyroxene",
         };
         // Others go on for hours, and what they do has little in common.
-        let command = match command {
+        let command = match command_line {
             Command::Call(_) => Some("pyroxene call"),
             Command::Map(_) => Some("pyroxene map"),
             Command::Sort(_) => Some("pyroxene sort"),
@@ -41,7 +42,15 @@ impl Traced {
             Command::Submit(_) => Some("pyroxene submit"),
             _ => None,
         };
-        Self { service, command }
+        let is_daemon = matches!(
+            command_line,
+            Command::Up(_) | Command::Nameserver(_) | Command::Worker(_)
+        );
+        Self {
+            service,
+            command,
+            is_daemon,
+        }
     }
 
     /// Carries out a command. Its calls belong to the trace of `TRACEPARENT`, with its `TRACESTATE`, or to a new one.
@@ -53,6 +62,9 @@ impl Traced {
             tracing::warn!("no spans are exported: {error}");
             None
         });
+        if let Some(export) = export.as_ref().filter(|_| self.is_daemon) {
+            export.warn_of_ignored_variables();
+        }
         let mut span = self.command.and_then(begin);
         let outcome = match self.command.and_then(|_| passed_on()) {
             None => carrying_out.await,

@@ -52,6 +52,8 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 pub struct SpanExport {
     stop: CancellationToken,
     sending: JoinHandle<()>,
+    /// The names of variables that are set and have no effect.
+    ignored: Vec<String>,
 }
 
 /// What takes spans from calls.
@@ -94,13 +96,6 @@ impl SpanExport {
             ))
         });
         let ignored = variables::without_effect(variables, settings.tls.is_some());
-        if !ignored.is_empty() {
-            let variables = ignored.join(", ");
-            tracing::warn!(
-                variables,
-                "these variables of OpenTelemetry have no effect here"
-            );
-        }
         let (sender, receiver) = mpsc::channel(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
         let queue = Queue {
@@ -121,7 +116,22 @@ impl SpanExport {
             collector: Collector::new(settings),
         };
         let sending = tokio::spawn(exporter.run(stop.clone()));
-        Ok(Some(Self { stop, sending }))
+        Ok(Some(Self {
+            stop,
+            sending,
+            ignored,
+        }))
+    }
+
+    /// Says in the log which variables have no effect: at the start of a daemon.
+    pub fn warn_of_ignored_variables(&self) {
+        if !self.ignored.is_empty() {
+            let variables = self.ignored.join(", ");
+            tracing::warn!(
+                variables,
+                "these variables of OpenTelemetry have no effect here"
+            );
+        }
     }
 
     /// Sends what is left. Takes two seconds at most.

@@ -54,7 +54,7 @@ const CONSISTENCY_CHECKS: [(&str, &str); 12] = [
         "SELECT count(*) FROM (SELECT submitter FROM \
          (SELECT submitter, tasks, bytes FROM task_usage WHERE submitter <> '*' \
          UNION ALL SELECT submitter, CASE WHEN state < 3 THEN -1 ELSE 0 END, \
-         -(300 + coalesce(length(arguments), 0) + coalesce(length(result), 0) \
+         -(300 + coalesce(length(arguments), 0) + coalesce(length(trace), 0) + coalesce(length(result), 0) \
          + coalesce((SELECT sum(length(body)) FROM bodies b WHERE b.task = t.id), 0)) \
          FROM tasks t) AS summed GROUP BY submitter \
          HAVING sum(tasks) <> 0 OR sum(bytes) <> 0) AS torn",

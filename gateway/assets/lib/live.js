@@ -16,6 +16,8 @@ export const live = {
   /** When the connection was last lost or found, in milliseconds since 1970. */
   since: Date.now(),
   whoami: null,
+  /** What somebody who has just logged out is to know. */
+  farewell: "",
   workers: new Map(),
   /** Workers that went away while this page was open, with the time. */
   gone: new Map(),

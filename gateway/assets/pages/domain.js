@@ -4,7 +4,7 @@ import { html, useEffect, useState } from "../lib/html.js";
 import { get, post } from "../lib/api.js";
 import { command } from "../lib/command.js";
 import { ago, bytes, count, duration, fullTime, list, time } from "../lib/format.js";
-import { readDomain, reconnect } from "../lib/live.js";
+import { live, readDomain, reconnect } from "../lib/live.js";
 import { ActionButton, Command, Notice, PageHead, ProblemNotice, Section, TableBox } from "../parts/basics.js";
 import { State } from "../parts/marks.js";
 import { LoginForm } from "./login.js";
@@ -96,10 +96,12 @@ function LoggedIn({ who }) {
   const logout = async () => {
     try {
       await post("/v1/logout", {});
-      reconnect();
     } catch (refused) {
-      setProblem(refused);
+      // The cookie is gone with a 503 too: other name servers are told later.
+      if (refused.status !== 503) return setProblem(refused);
+      live.farewell = "You are logged out here. The other name servers are told as soon as the store answers.";
     }
+    reconnect();
   };
   const facts = [["User", who.user], ["Role", who.role], ["May use", who.role === "admin" ? "everything" : list(who.allow || [], 12) || "nothing"], ["From", who.address]];
   return html`<dl class="facts">${facts.map(([term, value]) => html`<div key=${term}><dt>${term}</dt><dd>${value || "–"}</dd></div>`)}</dl><${ProblemNotice} problem=${problem} what="Not logged out" />

@@ -3,12 +3,13 @@
 
 import { html, useId, useState } from "../lib/html.js";
 import { post } from "../lib/api.js";
-import { reconnect } from "../lib/live.js";
-import { Labelled, PageHead, ProblemNotice } from "../parts/basics.js";
+import { live, reconnect } from "../lib/live.js";
+import { Labelled, Notice, PageHead, ProblemNotice } from "../parts/basics.js";
 
 /** The page that stands in for all others until somebody has logged in. */
 export function Login() {
   return html`<${PageHead} title="Log in" lead="This broker asks who you are. An administrator gave you a user name and a token." />
+    ${live.farewell && html`<${Notice} level="warn">${live.farewell}</${Notice}>`}
     <div class="panel pad login"><${LoginForm} /></div>`;
 }
 
@@ -26,6 +27,7 @@ export function LoginForm() {
     try {
       await post("/v1/login", { user, token });
       setToken("");
+      live.farewell = "";
       reconnect();
     } catch (refused) {
       setProblem(refused);

@@ -13,7 +13,11 @@ const KNOWN: [(&str, &[&str]); 15] = [
     ("OTEL_EXPORTER_OTLP_TIMEOUT", &[]),
     ("OTEL_LOGS_EXPORTER", &["none"]),
     ("OTEL_METRICS_EXPORTER", &["none"]),
-    ("OTEL_PROPAGATORS", &["tracecontext"]),
+    // What libraries take where it is not set. Nothing passes baggage on here, and nobody has asked for it then.
+    (
+        "OTEL_PROPAGATORS",
+        &["tracecontext", "tracecontext,baggage"],
+    ),
     ("OTEL_RESOURCE_ATTRIBUTES", &[]),
     ("OTEL_SDK_DISABLED", &[]),
     ("OTEL_SERVICE_NAME", &[]),
@@ -64,7 +68,7 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://c"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "7"),
-            ("OTEL_PROPAGATORS", " tracecontext "),
+            ("OTEL_PROPAGATORS", " tracecontext,baggage "),
             ("OTEL_EMPTY", ""),
             ("PATH", "/bin"),
         ];

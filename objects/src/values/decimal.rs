@@ -247,7 +247,16 @@ fn without_exponent(number: &str) -> String {
         digits.push('0');
     }
     match digits.split_at_checked(point) {
-        Some((whole, fraction)) if !fraction.is_empty() => format!("{sign}{whole}.{fraction}"),
+        Some((whole, fraction)) if !fraction.is_empty() => {
+            // Zeros at the end are the exponent's doing: `1.0E-8` has eight digits after the point, not nine.
+            let fits = fraction.len() <= MAX_FRACTION_DIGITS;
+            let shown = if fits {
+                fraction
+            } else {
+                fraction.trim_end_matches('0')
+            };
+            format!("{sign}{whole}.{shown}")
+        }
         _ => format!("{sign}{digits}"),
     }
 }
@@ -402,6 +411,7 @@ mod tests {
             ("-1.50e1", "-15.0"),
             ("1.25e1", "12.5"),
             ("1e-7", "0.0000001"),
+            ("1.0E-8", "0.00000001"),
             ("-12.5e-3", "-0.0125"),
             ("0e0", "0"),
         ] {

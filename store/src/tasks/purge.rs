@@ -25,7 +25,7 @@ async fn purge_before(transaction: &mut Transaction<'_>, before: i64) -> SqlResu
     let skip_locked = transaction.sql.locking(" FOR UPDATE SKIP LOCKED");
     let sql = format!(
         "SELECT id, submitter, CAST({TASK_BYTES} + coalesce(length(arguments), 0) \
-         + coalesce(length(result), 0) + coalesce((SELECT sum(length(body)) FROM bodies b \
+         + coalesce(length(trace), 0) + coalesce(length(result), 0) + coalesce((SELECT sum(length(body)) FROM bodies b \
          WHERE b.task = tasks.id), 0) AS BIGINT) \
          FROM tasks WHERE state > 2 AND ended < $1 ORDER BY ended LIMIT {MAX_PER_PURGE}{skip_locked}"
     );

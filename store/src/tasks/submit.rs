@@ -31,6 +31,12 @@ pub(crate) struct IdentifiedTask {
     pub(crate) allowance: Allowance,
 }
 
+/// How many bytes of its submitter a new task takes.
+fn bytes_of(task: &NewStoredTask) -> i64 {
+    let trace = task.trace.as_deref().unwrap_or_default();
+    TASK_BYTES + size(&task.arguments) + size(trace.as_bytes())
+}
+
 /// The result of a submission, and the claim.
 pub(crate) type SubmitResponse = (SubmittedTask, Option<ClaimedTask>);
 
@@ -61,7 +67,7 @@ pub(crate) async fn submit(
             answers.push((submitted, None));
             continue;
         }
-        let bytes = TASK_BYTES + size(&task.arguments);
+        let bytes = bytes_of(task);
         transaction.usage.add(&task.submitter, 1, bytes);
         if inline(&task.arguments).is_none() {
             large.push([id.as_bytes().into(), task.arguments.as_slice().into()]);
@@ -134,7 +140,7 @@ fn too_much(
             .filter(|(_, one)| one.submission == SubmissionOutcome::New);
         let more = new.fold(TaskUsage::default(), |sum, (named, _)| TaskUsage {
             tasks: sum.tasks + 1,
-            bytes: sum.bytes + TASK_BYTES + size(&named.task.arguments),
+            bytes: sum.bytes + bytes_of(&named.task),
         });
         if let Err(quota) = room.take(&first.task.submitter, more, &first.allowance) {
             too_much.insert(first.batch, SubmissionOutcome::TooMuch(quota));

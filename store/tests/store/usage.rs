@@ -59,7 +59,8 @@ async fn usage_is_what_the_tasks_of_a_submitter_take(place: Place) {
     let owner = dispatcher(&store, LONG).await;
     assert_eq!(usage(&store, "ann").await, (0, 0));
     let large = NewStoredTask {
-        arguments: vec![7; 10_000],
+        arguments: vec![7; 9_900],
+        trace: Some("t".repeat(100)),
         ..of("ann", "a")
     };
     add(&store, large, 1).await;
