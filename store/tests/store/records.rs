@@ -155,7 +155,7 @@ async fn logouts_last_until_they_end_and_those_of_the_latest_logins_are_kept(pla
     store.log_out(twice).await.unwrap();
     let both = [logout("ann", START), bob.clone()];
     assert_eq!(store.logouts().await.unwrap(), both);
-    place.advance(LOGOUT_LIFE - 1000);
+    place.advance(LOGOUT_LIFE.unsigned_abs() - 1000);
     assert_eq!(store.logouts().await.unwrap(), both);
     place.advance(1200);
     assert_eq!(store.logouts().await.unwrap(), []);
