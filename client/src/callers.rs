@@ -93,10 +93,12 @@ pub trait CallerAccess: fmt::Debug + Send + Sync {
         life: Duration,
     ) -> Result<String, AccessError>;
 
-    /// Ends a session: here at once, and elsewhere within a second or two. A text that is no session has ended.
+    /// Ends a session: here before it returns, and elsewhere within a second or two, also if the future is dropped. A text
+    /// that is no session has ended.
     ///
     /// # Errors
     ///
-    /// [`AccessError::Unavailable`] if others do not know it yet, because the store is away. They are told later.
+    /// [`AccessError::Unavailable`] if others do not know it yet, because the store is away or the user logs out too
+    /// often. They are told later.
     fn end_session<'a>(&'a self, session: &'a str) -> BoxFuture<'a, Result<(), AccessError>>;
 }

@@ -1,12 +1,14 @@
 //! The callers of a name server, each with a client that has its rights.
 
 mod principal;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use principal::{Principal, context_of, short_context};
 
 use crate::{hash::hash, problem::Problem};
 use pyroxene_client::{CallerAccess, CallerCredentials};
-use pyroxene_common::interfaces::access::AccessError;
+use pyroxene_common::{identity::Identity, interfaces::access::AccessError};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,6 +18,9 @@ use tokio::time::Instant;
 
 /// The most callers whose clients are kept.
 const MAX_PRINCIPALS: usize = 1024;
+
+/// The most of them that one user has, with as many sessions: more push out its own, and nobody else's.
+const MAX_OF_USER: usize = 16;
 
 /// How long the client of a caller is kept without a request.
 const IDLE: Duration = Duration::from_secs(10 * 60);
@@ -92,29 +97,43 @@ impl Callers {
         self.lock().remove(&key);
         let login = self.access.log_in(credentials, peer);
         let login = login.map_err(|error| match (credentials, &error) {
-            (Some(CallerCredentials::Session(_)), AccessError::WrongToken) => {
-                Problem::unauthenticated("the session has ended", false)
-            }
+            (Some(CallerCredentials::Session(_)), AccessError::WrongToken) => session_has_ended(),
             _ => error.into(),
         })?;
         let principal = Arc::new(Principal::new(login, credentials.cloned()));
+        self.keep(key, Arc::clone(&principal), now);
+        // A logout since then has found nothing to remove.
+        if let Some(CallerCredentials::Session(_)) = credentials
+            && !self.is_unchanged(&principal, credentials)
+        {
+            self.lock().remove(&key);
+            return Err(session_has_ended());
+        }
+        Ok(principal)
+    }
+
+    fn keep(&self, key: PrincipalKey, principal: Arc<Principal>, now: Instant) {
         let mut principals = self.lock();
-        if principals.len() >= MAX_PRINCIPALS {
-            principals.retain(|_, known| now < known.used + IDLE);
-        }
-        if principals.len() >= MAX_PRINCIPALS {
-            let oldest = principals.iter().min_by_key(|(_, known)| known.used);
-            if let Some(oldest) = oldest.map(|(key, _)| *key) {
-                principals.remove(&oldest);
-            }
-        }
+        principals.retain(|_, known| now < known.used + IDLE);
+        make_room(&mut principals, MAX_PRINCIPALS, |_| true);
+        make_room(&mut principals, MAX_OF_USER, |known| {
+            known.turn_name() == principal.turn_name()
+        });
         let known = KnownPrincipal {
-            principal: Arc::clone(&principal),
+            principal,
             used: now,
             checked: now,
         };
         principals.insert(key, known);
-        Ok(principal)
+    }
+
+    /// The identity that these credentials give. Nothing of them is kept.
+    pub(crate) fn log_in(
+        &self,
+        credentials: &CallerCredentials,
+        peer: &str,
+    ) -> Result<Option<Identity>, Problem> {
+        Ok(self.access.log_in(Some(credentials), peer)?.identity)
     }
 
     /// Begins a session of a caller that has logged in with a token.
@@ -129,9 +148,10 @@ impl Callers {
     /// Ends a session.
     pub(crate) async fn end_session(&self, session: &str) -> Result<(), Problem> {
         let credentials = CallerCredentials::Session(session.to_owned());
-        let ended = self.access.end_session(session).await;
+        let telling = self.access.end_session(session);
+        // Before others are told: that takes time, and is given up if the caller hangs up.
         self.lock().remove(&Some(key(&credentials)));
-        Ok(ended?)
+        Ok(telling.await?)
     }
 
     /// Whether a caller still has the rights with which its client was made.
@@ -140,6 +160,30 @@ impl Callers {
             None => true,
             Some(credentials) => self.access.identity(credentials).as_ref() == principal.identity(),
         }
+    }
+}
+
+fn session_has_ended() -> Problem {
+    Problem::unauthenticated("the session has ended", false)
+}
+
+/// Makes room for one more among the principals that count, where there are as many as may be: the one that has made no
+/// request for the longest time goes.
+fn make_room(
+    principals: &mut HashMap<PrincipalKey, KnownPrincipal>,
+    most: usize,
+    counts: impl Fn(&Principal) -> bool,
+) {
+    let counted = || {
+        let all = principals.iter();
+        all.filter(|(_, known)| counts(&known.principal))
+    };
+    if counted().count() < most {
+        return;
+    }
+    let oldest = counted().min_by_key(|(_, known)| known.used);
+    if let Some(oldest) = oldest.map(|(key, _)| *key) {
+        principals.remove(&oldest);
     }
 }
 

@@ -51,7 +51,7 @@ pub use handle::Store;
 pub use health::WriteFigures;
 pub use hints::{Hint, HintReceiver};
 pub use lease_keeper::{HeldLease, LeaseKeeper, LeaseRenewal, RENEW_EVERY};
-pub use logouts::MAX_LOGOUTS;
+pub use logouts::{LOGOUT_LIFE, MAX_LOGOUTS};
 pub use model::*;
 pub use options::{ManualTime, StoreClock, StoreOptions};
 pub use transfer::TransferError;

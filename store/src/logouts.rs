@@ -1,4 +1,7 @@
 //! Sessions of people that have ended before their time, until they would have ended anyway.
+//!
+//! Name servers date sessions by clocks of their own, so the store compares none of those times with its clock: it keeps
+//! a logout for longer than any session lasts.
 
 use super::{
     model::StoredLogout,
@@ -11,7 +14,10 @@ use std::collections::BTreeSet;
 /// so that none comes to life again when its logout is forgotten.
 pub const MAX_LOGOUTS: usize = 64;
 
-/// Adds logouts. Deletes those whose sessions have ended anyway, and those beyond [`MAX_LOGOUTS`].
+/// How long a logout is kept, in milliseconds: a day and an hour. No session lasts longer than 12 hours.
+pub const LOGOUT_LIFE: i64 = 25 * 60 * 60 * 1000;
+
+/// Adds logouts. Deletes those that are older than [`LOGOUT_LIFE`], and those beyond [`MAX_LOGOUTS`].
 pub(super) async fn add(
     transaction: &mut Transaction<'_>,
     logouts: &[StoredLogout],
@@ -24,7 +30,8 @@ pub(super) async fn add(
         let add = "INSERT INTO logouts (name, issued, until) VALUES ($1, $2, $3) \
                    ON CONFLICT (name, issued) DO NOTHING";
         let name = logout.name.as_str();
-        let values = [name.into(), logout.issued.into(), logout.until.into()];
+        let until = now.saturating_add(LOGOUT_LIFE);
+        let values = [name.into(), logout.issued.into(), until.into()];
         sql.execute(add, &values).await?;
     }
     let names: BTreeSet<&str> = logouts.iter().map(|logout| &*logout.name).collect();
@@ -38,16 +45,14 @@ pub(super) async fn add(
     Ok(vec![(); logouts.len()])
 }
 
-/// The logouts of sessions that would not have ended yet.
+/// The logouts that are not older than [`LOGOUT_LIFE`].
 pub(super) async fn list(sql: &mut SqlConnection<'_>, now: i64) -> SqlResult<Vec<StoredLogout>> {
-    let statement =
-        "SELECT name, issued, until FROM logouts WHERE until > $1 ORDER BY name, issued";
+    let statement = "SELECT name, issued FROM logouts WHERE until > $1 ORDER BY name, issued";
     let mut logouts = Vec::new();
     for row in sql.rows(statement, &[now.into()]).await? {
         logouts.push(StoredLogout {
             name: row.text(0)?,
             issued: row.int(1)?,
-            until: row.int(2)?,
         });
     }
     Ok(logouts)

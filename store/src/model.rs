@@ -192,8 +192,6 @@ pub struct StoredLogout {
     pub name: String,
     /// When the session began.
     pub issued: UnixMillis,
-    /// When it would have ended anyway, and the logout can be deleted.
-    pub until: UnixMillis,
 }
 
 /// A name server of the store.

@@ -79,14 +79,13 @@ pub(crate) async fn login(
         user: given.user,
         token: given.token,
     };
-    let principal = callers.principal(Some(&credentials), &connection.peer)?;
+    let identity = callers.log_in(&credentials, &connection.peer)?;
     (connection.authenticated)();
     let life = gateway.config().session_life;
     let session = callers.begin_session(&credentials, life)?;
-    let identity = principal.identity();
     let answer = value!({
-        "user": identity.map(|identity| &identity.name),
-        "role": identity.map(|identity| identity.role),
+        "user": identity.as_ref().map(|identity| &identity.name),
+        "role": identity.as_ref().map(|identity| identity.role),
         "ticket": session,
         "expires": rfc3339(now_ms().saturating_add(millis(life))),
     });

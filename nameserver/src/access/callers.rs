@@ -165,10 +165,15 @@ impl CallerAccess for LocalCallers {
     }
 
     fn end_session<'a>(&'a self, session: &'a str) -> BoxFuture<'a, Result<(), AccessError>> {
+        let authority = self.authority.as_ref();
+        // At once, whatever becomes of the future.
+        let logout = authority.and_then(|authority| authority.end_session(session));
         Box::pin(async move {
-            match &self.authority {
-                Some(authority) => authority.end_session(session, self.store.as_ref()).await,
-                None => Ok(()),
+            match (authority, logout, &self.store) {
+                (Some(authority), Some(logout), Some(store)) => {
+                    authority.tell_logout(logout, store).await
+                }
+                _ => Ok(()),
             }
         })
     }

@@ -11,15 +11,18 @@ use pyroxene_common::{
     identity::{HolderId, Identity, SessionClaims},
     interfaces::access::AccessError,
 };
-use pyroxene_store::{MAX_LOGOUTS, Store, StoreError, StoredLogout};
+use pyroxene_store::{LOGOUT_LIFE, MAX_LOGOUTS, Store, StoreError, StoredLogout};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     time::Duration,
 };
 use tokio::time::timeout;
 
 /// How long a logout waits for the store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Logouts of one user in a second that are written at once. Others wait for the next exchange, which writes them together.
+const WRITTEN_AT_ONCE: usize = 8;
 
 /// Which sessions count.
 #[derive(Debug)]
@@ -29,13 +32,22 @@ pub(crate) struct Sessions {
     ended: Mutex<EndedSessions>,
 }
 
-/// The sessions that have ended before their time: by user, and by the time when they began, until when they would
-/// have lasted.
+/// The sessions that have ended before their time: by user, and by the time when they began.
 #[derive(Debug, Default)]
 struct EndedSessions {
-    users: HashMap<String, BTreeMap<i64, i64>>,
+    users: HashMap<String, BTreeMap<i64, EndedSession>>,
     /// When the last session began.
     last_issued: u64,
+}
+
+/// What is known of a logout.
+#[derive(Clone, Copy, Debug)]
+struct EndedSession {
+    /// When this name server learnt of it, by its own clock: no other clock says when it is forgotten.
+    learnt: i64,
+    /// Whether the store has taken it. It is told once: were it told again after the store has forgotten it, name
+    /// servers would remind each other of it for ever.
+    is_told: bool,
 }
 
 impl Sessions {
@@ -45,9 +57,7 @@ impl Sessions {
             return Ok(Self::of_process());
         };
         let sessions = Self::known_in(store.id().await?);
-        for logout in store.logouts().await? {
-            sessions.ended.lock().add(&logout);
-        }
+        sessions.note_told(&store.logouts().await?);
         Ok(sessions)
     }
 
@@ -70,31 +80,39 @@ impl Sessions {
         ended.last_issued
     }
 
-    /// Notes logouts that others know. Returns those that they do not know.
-    fn exchange(&self, theirs: &[StoredLogout], now: i64) -> Vec<StoredLogout> {
+    /// Notes logouts that the store has taken.
+    fn note_told(&self, logouts: &[StoredLogout]) {
+        let (mut ended, now) = (self.ended.lock(), now());
+        for logout in logouts {
+            ended.add(logout, now, true);
+        }
+    }
+
+    /// The logouts that the store has not taken yet.
+    fn untold(&self) -> Vec<StoredLogout> {
         let mut ended = self.ended.lock();
-        theirs.iter().for_each(|logout| ended.add(logout));
-        ended.forget(now);
-        let theirs: HashSet<&StoredLogout> = theirs.iter().collect();
-        let mut missing = ended.all();
-        missing.retain(|logout| !theirs.contains(logout));
-        missing
+        ended.forget(now());
+        ended.untold()
     }
 }
 
 impl EndedSessions {
-    fn add(&mut self, logout: &StoredLogout) {
+    fn add(&mut self, logout: &StoredLogout, now: i64, is_told: bool) {
         let of_user = self.users.entry(logout.name.clone()).or_default();
-        of_user.insert(logout.issued, logout.until);
+        let known = of_user.entry(logout.issued).or_insert(EndedSession {
+            learnt: now,
+            is_told,
+        });
+        known.is_told |= is_told;
         while of_user.len() > MAX_LOGOUTS {
             of_user.pop_first();
         }
     }
 
-    /// Forgets the logouts of sessions that would have ended by now.
+    /// Forgets logouts after [`LOGOUT_LIFE`]: their sessions would have ended by now.
     fn forget(&mut self, now: i64) {
         self.users.retain(|_, of_user| {
-            of_user.retain(|_, until| *until > now);
+            of_user.retain(|_, known| known.learnt > now.saturating_sub(LOGOUT_LIFE));
             !of_user.is_empty()
         });
     }
@@ -109,16 +127,29 @@ impl EndedSessions {
         })
     }
 
-    fn all(&self) -> Vec<StoredLogout> {
+    fn is_untold(&self, logout: &StoredLogout) -> bool {
+        let of_user = self.users.get(&logout.name);
+        let known = of_user.and_then(|of_user| of_user.get(&logout.issued));
+        known.is_some_and(|known| !known.is_told)
+    }
+
+    /// How many logouts of a user were learnt within the last second.
+    fn lately(&self, user: &str, now: i64) -> usize {
+        let of_user = self.users.get(user).into_iter().flatten();
+        of_user
+            .filter(|(_, known)| known.learnt > now.saturating_sub(1000))
+            .count()
+    }
+
+    fn untold(&self) -> Vec<StoredLogout> {
         let users = self.users.iter();
-        let all = users.flat_map(|(name, of_user)| {
-            of_user.iter().map(|(issued, until)| StoredLogout {
-                name: name.clone(),
-                issued: *issued,
-                until: *until,
-            })
+        let all = users.flat_map(|(name, of_user)| of_user.iter().map(move |known| (name, known)));
+        let untold = all.filter(|(_, (_, known))| !known.is_told);
+        let untold = untold.map(|(name, (issued, _))| StoredLogout {
+            name: name.clone(),
+            issued: *issued,
         });
-        all.collect()
+        untold.collect()
     }
 }
 
@@ -177,48 +208,64 @@ impl TicketAuthority {
         users.load().authenticate(user, |known| *known == token)
     }
 
-    /// Ends a session here, and where the store is known.
-    pub(super) async fn end_session(
-        &self,
-        session: &str,
-        store: Option<&Store>,
-    ) -> Result<(), AccessError> {
-        let Some(claims) = self.session(session) else {
-            return Ok(());
-        };
+    /// Ends a session here. Returns its logout, if others are to know it.
+    pub(super) fn end_session(&self, session: &str) -> Option<StoredLogout> {
+        let claims = self.session(session)?;
+        let counts = self.identity_of_session(session).is_some();
         let logout = StoredLogout {
             name: claims.user,
             issued: signed(claims.issued_ms),
-            until: signed(claims.expires_ms),
         };
-        {
-            let mut ended = self.sessions.ended.lock();
-            ended.forget(signed(IssuerClock::Own.now_ms()));
-            ended.add(&logout);
+        let mut ended = self.sessions.ended.lock();
+        // Whoever has the text of a session that has ended makes nobody write anything by it.
+        if !counts && !ended.is_untold(&logout) {
+            return None;
         }
-        let Some(store) = store else {
-            return Ok(());
-        };
+        let now = now();
+        ended.forget(now);
+        ended.add(&logout, now, false);
+        Some(logout)
+    }
+
+    /// Tells others of a session that has ended here.
+    pub(super) async fn tell_logout(
+        &self,
+        logout: StoredLogout,
+        store: &Store,
+    ) -> Result<(), AccessError> {
         let unavailable = |why: String| {
             AccessError::Unavailable(format!(
                 "{why}; the session has ended at this name server, and ends at the others once the store answers"
             ))
         };
-        match timeout(STORE_TIMEOUT, store.log_out(vec![logout])).await {
-            Ok(written) => written.map_err(|error| unavailable(error.to_string())),
-            Err(_) => Err(unavailable(format!("no answer within {STORE_TIMEOUT:?}"))),
+        if self.sessions.ended.lock().lately(&logout.name, now()) > WRITTEN_AT_ONCE {
+            let why = format!("more than {WRITTEN_AT_ONCE} logouts of this user within a second");
+            return Err(unavailable(why));
         }
+        let logout = vec![logout];
+        match timeout(STORE_TIMEOUT, store.log_out(logout.clone())).await {
+            Ok(written) => written.map_err(|error| unavailable(error.to_string()))?,
+            Err(_) => return Err(unavailable(format!("no answer within {STORE_TIMEOUT:?}"))),
+        }
+        self.sessions.note_told(&logout);
+        Ok(())
     }
 
     /// Takes over the logouts at other name servers, and tells them those that they do not know.
-    pub(super) async fn exchange_logouts(&self, store: &Store, now: i64) -> Result<(), StoreError> {
-        let theirs = store.logouts().await?;
-        let missing = self.sessions.exchange(&theirs, now);
-        match missing.is_empty() {
-            true => Ok(()),
-            false => store.log_out(missing).await,
+    pub(super) async fn exchange_logouts(&self, store: &Store) -> Result<(), StoreError> {
+        self.sessions.note_told(&store.logouts().await?);
+        let untold = self.sessions.untold();
+        if !untold.is_empty() {
+            store.log_out(untold.clone()).await?;
+            self.sessions.note_told(&untold);
         }
+        Ok(())
     }
+}
+
+/// The present time of this name server's clock, by which it also checks when sessions end.
+fn now() -> i64 {
+    signed(IssuerClock::Own.now_ms())
 }
 
 fn signed(ms: u64) -> i64 {
@@ -233,7 +280,6 @@ mod tests {
         StoredLogout {
             name: "ana".to_owned(),
             issued,
-            until: issued + 1000,
         }
     }
 
@@ -241,26 +287,36 @@ mod tests {
     fn sessions_that_began_before_all_known_logouts_have_ended_once_some_may_be_forgotten() {
         let mut ended = EndedSessions::default();
         let most = i64::try_from(MAX_LOGOUTS).unwrap();
-        (1..most).for_each(|issued| ended.add(&logout(issued)));
+        (1..most).for_each(|issued| ended.add(&logout(issued), 5, false));
         assert!(ended.contains("ana", 1) && !ended.contains("ana", 0) && !ended.contains("bob", 1));
-        ended.add(&logout(most + 1));
-        ended.add(&logout(most + 2));
-        assert_eq!(ended.all().len(), MAX_LOGOUTS);
+        ended.add(&logout(most + 1), 5, false);
+        ended.add(&logout(most + 2), 5, false);
+        assert_eq!(ended.untold().len(), MAX_LOGOUTS);
         assert!(ended.contains("ana", 1) && ended.contains("ana", 0));
         assert!(!ended.contains("ana", most) && !ended.contains("ana", most + 3));
-        ended.forget(2 * most + 1000);
-        assert_eq!(ended.all(), []);
+        // When their sessions began says nothing of when they are forgotten.
+        ended.forget(LOGOUT_LIFE + 4);
+        assert_eq!(ended.untold().len(), MAX_LOGOUTS);
+        ended.forget(LOGOUT_LIFE + 5);
+        assert_eq!(ended.untold(), []);
     }
 
     #[test]
-    fn a_logout_that_others_do_not_know_is_told_until_they_do() {
+    fn a_logout_is_told_until_the_store_has_taken_it_and_never_again() {
         let sessions = Sessions::of_process();
-        sessions.ended.lock().add(&logout(1));
-        assert_eq!(sessions.exchange(&[logout(2)], 0), [logout(1)]);
-        assert_eq!(sessions.exchange(&[logout(1), logout(2)], 0), []);
-        assert!(sessions.ended.lock().contains("ana", 2));
-        // Its session would have ended by now.
-        assert_eq!(sessions.exchange(&[], 5000), []);
+        let at = now();
+        sessions.ended.lock().add(&logout(1), at, false);
+        sessions.note_told(&[logout(2)]);
+        assert_eq!(sessions.untold(), [logout(1)]);
+        sessions.note_told(&[logout(1)]);
+        assert_eq!(sessions.untold(), []);
+        // The store has forgotten both, by a clock that was set forward.
+        sessions.note_told(&[]);
+        assert_eq!(sessions.untold(), []);
+        let ended = sessions.ended.lock();
+        assert!(ended.contains("ana", 1) && ended.contains("ana", 2));
+        assert_eq!(ended.lately("ana", at), 2);
+        assert_eq!(ended.lately("ana", at + 60_000), 0);
     }
 
     #[test]

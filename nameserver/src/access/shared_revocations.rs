@@ -73,5 +73,5 @@ async fn exchange(
     if !news.is_empty() {
         store.revoke(news).await?;
     }
-    authority.exchange_logouts(store, now).await
+    authority.exchange_logouts(store).await
 }

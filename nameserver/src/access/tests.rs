@@ -311,7 +311,8 @@ async fn a_session_ends_with_its_time_its_logout_its_token_and_a_revocation_that
     assert_eq!(refused, Err(AccessError::WrongToken));
 
     let other = begin(0, LONG);
-    authority.end_session(&session, None).await.unwrap();
+    let logout = authority.end_session(&session);
+    assert!(logout.is_some_and(|logout| logout.name == "ana"));
     assert_eq!(user_of(&session), None);
     assert_eq!(user_of(&other).as_deref(), Some("ana"));
     let rotated = begin(1, LONG);
@@ -324,6 +325,9 @@ async fn a_session_ends_with_its_time_its_logout_its_token_and_a_revocation_that
         until_ms: IssuerClock::Own.now_ms() + 1,
     }]);
     assert_eq!(user_of(&revoked), None);
+    // A session that does not count any more has no end that others would have to know.
+    assert_eq!(authority.end_session(&revoked), None);
+    assert_eq!(authority.end_session(&rotated), None);
     assert_eq!(user_of(&other).as_deref(), Some("ana"));
 
     // The same users and key, and no store that tells of logouts.

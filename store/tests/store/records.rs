@@ -1,7 +1,9 @@
 //! Static names, revocations and logouts.
 
 use crate::harness::{Place, START, on_all, on_both};
-use pyroxene_store::{MAX_LOGOUTS, StaticName, Store, StoreUrl, StoredLogout, StoredRevocation};
+use pyroxene_store::{
+    LOGOUT_LIFE, MAX_LOGOUTS, StaticName, Store, StoreUrl, StoredLogout, StoredRevocation,
+};
 use std::collections::BTreeMap;
 
 mod alone {
@@ -145,16 +147,19 @@ async fn logouts_last_until_they_end_and_those_of_the_latest_logins_are_kept(pla
     let logout = |name: &str, issued| StoredLogout {
         name: name.to_owned(),
         issued,
-        until: issued + 1000,
     };
-    let bob = logout("bob", START + 500);
+    // By a clock that is far behind the store's.
+    let bob = logout("bob", START - 2 * LOGOUT_LIFE);
     // The same one twice is one.
     let twice = vec![bob.clone(), logout("ann", START), bob.clone()];
     store.log_out(twice).await.unwrap();
     let both = [logout("ann", START), bob.clone()];
     assert_eq!(store.logouts().await.unwrap(), both);
+    place.advance(LOGOUT_LIFE.unsigned_abs() - 1000);
+    assert_eq!(store.logouts().await.unwrap(), both);
     place.advance(1200);
-    assert_eq!(store.logouts().await.unwrap(), [bob.clone()]);
+    assert_eq!(store.logouts().await.unwrap(), []);
+    store.log_out(vec![bob.clone()]).await.unwrap();
     let most = i64::try_from(MAX_LOGOUTS).unwrap();
     let many = (0..most + 3).map(|at| logout("ann", START + 1000 + at));
     store.log_out(many.collect()).await.unwrap();

@@ -1,9 +1,8 @@
 //! Sessions of browsers at several name servers.
 
 use crate::harness::{
-    SecuredBroker, eventually, eventually_within,
+    SecuredBroker, Shim, eventually,
     http::{Answer, Request},
-    seconds,
 };
 
 /// Logs in at a name server.
@@ -27,8 +26,8 @@ fn ask(address: &str, cookie: &str) -> Request {
 }
 
 /// Waits until none of these requests is let in any more.
-async fn are_out(within: u64, requests: &[Request]) {
-    eventually_within(seconds(within), "the sessions have ended", || async {
+async fn are_out(requests: &[Request]) {
+    eventually("the sessions have ended", || async {
         for request in requests {
             let status = request.send().await.status;
             let is_out = (status == 401).then_some(());
@@ -65,7 +64,7 @@ async fn a_login_counts_at_all_name_servers_over_one_store_and_so_does_its_end()
     assert_eq!(logout.status, 204, "{logout:?}");
     assert!(logout.headers["set-cookie"].contains("Max-Age=0"));
     assert_eq!(ask(first, &left).send().await.status, 401);
-    are_out(4, &[ask(second, &left)]).await;
+    are_out(&[ask(second, &left)]).await;
     events.end().await;
     // The path that tells who asks takes an ended session for none.
     assert_eq!(whoami.send().await.json()["user"], serde_json::Value::Null);
@@ -76,6 +75,41 @@ async fn a_login_counts_at_all_name_servers_over_one_store_and_so_does_its_end()
     broker.nameserver(0).restart().await;
     assert_eq!(ask(first, &stays).send().await.status, 200);
     assert_eq!(ask(first, &left).send().await.status, 401);
+}
+
+/// Ends a session.
+async fn log_out(address: &str, cookie: &str) {
+    let logout = Request::new(address, "POST", "/v1/logout").header("cookie", cookie);
+    assert_eq!(logout.json("").send().await.status, 204);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_has_ended_stays_so_when_the_clock_is_set() {
+    const HOUR_MS: i64 = 3_600_000;
+    let machine = Shim::new();
+    let broker = SecuredBroker::with_tokens().nameservers(2).one_store();
+    let mut broker = broker.on(&machine).await;
+    let addresses = [0, 1].map(|at| broker.nameserver(at).address().to_owned());
+    let token = broker.keys.token("ana");
+    let mut sessions = Vec::new();
+    for _ in 0..4 {
+        sessions.push(cookie(&log_in(&addresses[0], "ana", &token).await));
+    }
+    // Each later logout that the other name server knows of shows that it has asked the store since the clock was set.
+    for (number, ahead_ms) in [0, 14 * HOUR_MS, 30 * HOUR_MS, -30 * HOUR_MS]
+        .into_iter()
+        .enumerate()
+    {
+        machine.clock_is_ahead_by(ahead_ms);
+        log_out(&addresses[0], &sessions[number]).await;
+        are_out(&[ask(&addresses[1], &sessions[number])]).await;
+        for address in &addresses {
+            for session in &sessions[..=number] {
+                let status = ask(address, session).send().await.status;
+                assert_eq!(status, 401, "{number} {ahead_ms}");
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -107,7 +141,7 @@ async fn a_session_ends_with_its_user_its_token_and_the_key_that_has_signed_it()
         let of_eve = Some("eve").filter(|_| change != "rotate-key");
         let arguments: Vec<_> = [change].into_iter().chain(of_eve).collect();
         broker.keys.users(&arguments).await.out();
-        are_out(6, &asked).await;
+        are_out(&asked).await;
         broker.keys.users(&["remove", "eve"]).await;
     }
 }
