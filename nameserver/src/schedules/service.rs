@@ -223,12 +223,12 @@ fn seen_by(caller: Option<&Identity>, mut schedule: Schedule) -> Schedule {
 }
 
 impl schedules::Schedules for SchedulesService {
-    async fn add(self, _: Context, new: NewSchedule) -> Result<Schedule, SchedulesError> {
+    async fn add(self, _: Context, new: Box<NewSchedule>) -> Result<Schedule, SchedulesError> {
         self.tasks.check_store()?;
         let caller = scope::current().caller;
         let identity = caller.identity.as_deref();
         let now = self.ask(self.context.store().now()).await?;
-        let stored = self.stored(identity, new, now)?;
+        let stored = self.stored(identity, *new, now)?;
         let adding = ScheduleChange::Add(stored.clone());
         let outcome = self
             .ask(self.context.store().change_schedule(adding))
