@@ -52,6 +52,7 @@ pub use hints::{Hint, HintReceiver};
 pub use lease_keeper::{HeldLease, LeaseKeeper, LeaseRenewal, RENEW_EVERY};
 pub use model::*;
 pub use options::{ManualTime, StoreClock, StoreOptions};
+pub use schedules::SCHEDULE_KEYS;
 pub use transfer::TransferError;
 
 use sql::SqlResult;

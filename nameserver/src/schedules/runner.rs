@@ -98,6 +98,10 @@ async fn make_steps(
                 let problem = tasks.service().too_much(submitter.as_ref(), quota);
                 refused.push(without_tasks(step, problem.to_string()).into());
             }
+            ScheduleOutcome::KeyTaken => {
+                let problem = "the user has given the key of the task to another call".to_owned();
+                refused.push(without_tasks(step, problem).into());
+            }
             // Another name server was quicker, or the schedule is another one now.
             ScheduleOutcome::Changed
             | ScheduleOutcome::Exists
@@ -148,6 +152,7 @@ pub(super) fn unchanged(schedule: &StoredSchedule) -> ScheduleStep {
     ScheduleStep {
         of: schedule.version(),
         tasks: Vec::new(),
+        by_hand: false,
         allowance: Allowance::UNLIMITED,
         handled: schedule.handled,
         due: schedule.due,

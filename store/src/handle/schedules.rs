@@ -54,6 +54,7 @@ impl Store {
     /// let step = ScheduleStep {
     ///     of: schedule.version(),
     ///     tasks: vec![(task, now)],
+    ///     by_hand: false,
     ///     allowance: Allowance::UNLIMITED,
     ///     handled: now,
     ///     due: Some(now + 60_000),
