@@ -9,7 +9,7 @@ use super::{
         ScheduleVersion, StoredSchedule, StoredTask, StoredTaskId, SubmissionOutcome,
         SubmittedTask, UnixMillis,
     },
-    sql::{DatabaseRow, SqlConnection, SqlResult},
+    sql::{DatabaseRow, Dialect, SqlConnection, SqlResult},
     tasks::{
         query,
         submit::{IdentifiedTask, submit},
@@ -271,17 +271,31 @@ pub(super) async fn count(sql: &mut SqlConnection<'_>, submitter: &str) -> SqlRe
     Ok((row.int(0)?, row.int(1)?))
 }
 
-/// What is due at `now`, and what comes next.
+/// What is due at `now`, and what comes next. The schedules with the ids of `left_out` are not among those that are due.
 pub(super) async fn agenda(
     sql: &mut SqlConnection<'_>,
     now: UnixMillis,
+    left_out: &[i64],
 ) -> SqlResult<ScheduleAgenda> {
+    let ids = match sql.dialect() {
+        Dialect::Sqlite => "SELECT value FROM json_each($3)",
+        Dialect::Postgres => {
+            "SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(CAST($3 AS TEXT) AS JSON))"
+        }
+    };
+    let left_out =
+        serde_json::to_string(left_out).map_err(|error| sqlx::Error::Encode(error.into()))?;
     let statement = format!(
-        "SELECT {COLUMNS} FROM schedules s WHERE paused = 0 AND (due <= $1 OR handled > $2 OR (waiting IS NOT NULL \
+        "SELECT {COLUMNS} FROM schedules s WHERE paused = 0 AND id NOT IN ({ids}) AND (due <= $1 OR handled > $2 OR (waiting IS NOT NULL \
          AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = s.last_task AND t.state < 3))) ORDER BY due LIMIT {PAGE}"
     );
     let ahead = now.saturating_add(AHEAD);
-    let rows = sql.rows(statement, &[now.into(), ahead.into()]).await?;
+    let rows = sql
+        .rows(
+            statement,
+            &[now.into(), ahead.into(), left_out.as_str().into()],
+        )
+        .await?;
     let due = rows.iter().map(read).collect::<SqlResult<Vec<_>>>()?;
     let next = "SELECT min(due) FROM schedules WHERE paused = 0 AND due > $1";
     let next = sql.row(next, &[now.into()]).await?;

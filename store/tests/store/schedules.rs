@@ -133,15 +133,20 @@ async fn a_schedule_is_added_shown_and_removed(place: Place) {
 async fn a_step_submits_its_tasks_and_moves_on(place: Place) {
     let store = place.open().await;
     add(&store, new("s")).await;
-    let agenda = store.schedule_agenda().await.unwrap();
+    let agenda = store.schedule_agenda(&[]).await.unwrap();
     assert_eq!(
         (agenda.now, agenda.due, agenda.next),
         (START, vec![], Some(START + SECOND))
     );
     place.advance(1000);
-    let agenda = store.schedule_agenda().await.unwrap();
+    let agenda = store.schedule_agenda(&[]).await.unwrap();
     assert_eq!(agenda.due.len(), 1);
     let seen = &agenda.due[0];
+    let without = store
+        .schedule_agenda(&[seen.id + 1, seen.id])
+        .await
+        .unwrap();
+    assert_eq!(without.due, []);
 
     let mut hints = store.hints();
     let ScheduleOutcome::Done(tasks) = make(&store, step(seen, START + SECOND)).await else {
@@ -203,7 +208,7 @@ async fn a_due_time_has_one_task_also_if_the_clock_comes_to_it_again(place: Plac
     let first = make(&store, step(&find(&store, "s").await, due)).await;
     // The clock is set back by an hour: the schedule is looked at, because it was dealt with in the future.
     place.set_clock(-3_600_000);
-    let agenda = store.schedule_agenda().await.unwrap();
+    let agenda = store.schedule_agenda(&[]).await.unwrap();
     assert_eq!(agenda.due.len(), 1, "{agenda:?}");
     let mut back = step(&agenda.due[0], due);
     (back.tasks, back.handled, back.due) = (Vec::new(), agenda.now, Some(due));
@@ -229,10 +234,10 @@ async fn what_waits_for_the_last_task_is_due_at_its_end(place: Place) {
         ..step(&seen, START + 2 * SECOND)
     };
     assert_eq!(make(&store, waiting).await, done());
-    let agenda = store.schedule_agenda().await.unwrap();
+    let agenda = store.schedule_agenda(&[]).await.unwrap();
     assert_eq!((agenda.due, agenda.awaited), (vec![], vec![claimed.id]));
     finish(&store, running(&claimed, owner), succeeded(b"1")).await;
-    let agenda = store.schedule_agenda().await.unwrap();
+    let agenda = store.schedule_agenda(&[]).await.unwrap();
     assert_eq!(agenda.due.len(), 1);
     assert_eq!(agenda.due[0].waiting, [START + 2 * SECOND]);
     assert!(!agenda.due[0].is_open);
@@ -247,7 +252,7 @@ async fn a_paused_schedule_is_not_due_and_goes_on_from_where_it_is_told(place: P
         assert_eq!(paused.await.unwrap(), done());
     }
     place.advance(5000);
-    let agenda = store.schedule_agenda().await.unwrap();
+    let agenda = store.schedule_agenda(&[]).await.unwrap();
     assert_eq!((agenda.due, agenda.next), (vec![], None));
     // A step that another name server planned before the pause is not made.
     let resume = |due| ScheduleChange::Resume {
@@ -259,7 +264,7 @@ async fn a_paused_schedule_is_not_due_and_goes_on_from_where_it_is_told(place: P
         .change_schedule(resume(START + 6 * SECOND))
         .await
         .unwrap();
-    let agenda = store.schedule_agenda().await.unwrap();
+    let agenda = store.schedule_agenda(&[]).await.unwrap();
     assert_eq!(
         (agenda.due, agenda.next),
         (vec![], Some(START + 6 * SECOND))
@@ -401,7 +406,7 @@ async fn several_name_servers_make_each_step_once(place: Place) {
         tokio::spawn(async move {
             let mut made = 0;
             loop {
-                let agenda = store.schedule_agenda().await.unwrap();
+                let agenda = store.schedule_agenda(&[]).await.unwrap();
                 if agenda.due.is_empty() {
                     return made;
                 }
