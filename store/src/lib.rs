@@ -54,6 +54,7 @@ pub use lease_keeper::{HeldLease, LeaseKeeper, LeaseRenewal, RENEW_EVERY};
 pub use logouts::{LOGOUT_LIFE, MAX_LOGOUTS};
 pub use model::*;
 pub use options::{ManualTime, StoreClock, StoreOptions};
+pub use schedules::SCHEDULE_KEYS;
 pub use transfer::TransferError;
 
 use sql::SqlResult;

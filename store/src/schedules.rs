@@ -6,9 +6,10 @@
 use super::{
     model::{
         NewStoredSchedule, ScheduleAgenda, ScheduleChange, ScheduleOutcome, ScheduleStep,
-        ScheduleVersion, StoredSchedule, StoredTask, StoredTaskId, SubmissionOutcome, UnixMillis,
+        ScheduleVersion, StoredSchedule, StoredTask, StoredTaskId, SubmissionOutcome,
+        SubmittedTask, UnixMillis,
     },
-    sql::{DatabaseRow, SqlConnection, SqlResult},
+    sql::{DatabaseRow, Dialect, SqlConnection, SqlResult},
     tasks::{
         query,
         submit::{IdentifiedTask, submit},
@@ -22,6 +23,9 @@ const PAGE: i64 = 100;
 
 /// A schedule that was dealt with this long after now, in milliseconds, was so before the clock was set back.
 const AHEAD: i64 = 1000;
+
+/// How the idempotency keys of the tasks of schedules begin. Name servers accept no other tasks with such keys.
+pub const SCHEDULE_KEYS: &str = "schedule:";
 
 /// For how many of its last tasks a schedule is asked.
 const LAST_TASKS: i64 = 10;
@@ -42,7 +46,8 @@ pub(super) fn key_by_hand(schedule: &StoredSchedule, key: &str) -> String {
 }
 
 fn key_prefix(schedule: &StoredSchedule) -> String {
-    format!("schedule:{}:{}:", schedule.name, schedule.id)
+    // The id is before the name, which may have any characters: no prefix is the beginning of another one.
+    format!("{SCHEDULE_KEYS}{}:{}:", schedule.id, schedule.name)
 }
 
 /// Makes changes. Returns the result of each.
@@ -190,10 +195,10 @@ async fn make_step(
     transaction: &mut Transaction<'_>,
     step: &ScheduleStep,
 ) -> SqlResult<ScheduleOutcome> {
-    let batch = rand::random();
+    // Each is a batch of its own: one that is refused does not take the others with it.
     let tasks = step.tasks.iter().map(|(task, _)| IdentifiedTask {
         id: StoredTaskId::generate(),
-        batch,
+        batch: rand::random(),
         task: task.clone(),
         owner: None,
         allowance: step.allowance,
@@ -202,15 +207,25 @@ async fn make_step(
         true => Vec::new(),
         false => submit(transaction, &tasks.collect::<Vec<_>>()).await?,
     };
-    let refused = submitted.iter().find_map(|(one, _)| match one.submission {
-        SubmissionOutcome::TooMuch(quota) => Some(quota),
-        _ => None,
-    });
-    if let Some(quota) = refused {
-        return Ok(ScheduleOutcome::TooMuch(quota));
+    let submitted: Vec<SubmittedTask> = submitted.into_iter().map(|(one, _)| one).collect();
+    let ids: Vec<StoredTaskId> = submitted
+        .iter()
+        .filter(|one| has_task(one))
+        .map(|one| one.id)
+        .collect();
+    let refused = submitted.iter().find(|one| !has_task(one));
+    if let Some(refused) = refused
+        && ids.is_empty()
+    {
+        return Ok(match refused.submission {
+            SubmissionOutcome::TooMuch(quota) => ScheduleOutcome::TooMuch(quota),
+            _ => ScheduleOutcome::KeyTaken,
+        });
     }
-    let ids: Vec<StoredTaskId> = submitted.iter().map(|(one, _)| one.id).collect();
-    let last = step.tasks.last().map(|(_, due)| *due);
+    let some_refused = refused.map(|_| some_refused(submitted.len() - ids.len(), submitted.len()));
+    let keeps_last = step.by_hand && last_is_open(transaction, &step.of.name).await?;
+    let mut new = step.tasks.iter().zip(&submitted);
+    let new = new.rfind(|(_, one)| one.submission == SubmissionOutcome::New && !keeps_last);
     let waiting = written(&step.waiting)?;
     let sql = "UPDATE schedules SET revision = revision + 1, handled = $2, due = $3, waiting = $4, problem = $5, \
                last = coalesce($6, last), last_task = coalesce($7, last_task) WHERE name = $1";
@@ -219,12 +234,33 @@ async fn make_step(
         step.handled.into(),
         step.due.into(),
         waiting.as_deref().into(),
-        step.problem.as_deref().into(),
-        last.into(),
-        ids.last().map(StoredTaskId::as_bytes).into(),
+        some_refused.as_deref().or(step.problem.as_deref()).into(),
+        new.map(|((_, due), _)| *due).into(),
+        new.map(|(_, one)| one.id.as_bytes()).into(),
     ];
     transaction.sql.execute(sql, &values).await?;
     Ok(ScheduleOutcome::Done(ids))
+}
+
+/// Whether the due time has its task now.
+fn has_task(one: &SubmittedTask) -> bool {
+    matches!(
+        one.submission,
+        SubmissionOutcome::New | SubmissionOutcome::Existing
+    )
+}
+
+fn some_refused(refused: usize, all: usize) -> String {
+    format!(
+        "{refused} of {all} tasks were refused: the user's tasks have reached a limit, or the user has given their keys \
+         to other calls"
+    )
+}
+
+/// Whether the last task of a schedule has not ended.
+async fn last_is_open(transaction: &mut Transaction<'_>, name: &str) -> SqlResult<bool> {
+    let schedule = find(&mut transaction.sql, name).await?;
+    Ok(schedule.is_some_and(|schedule| schedule.is_open))
 }
 
 /// How many schedules a submitter has, and all submitters together.
@@ -235,17 +271,31 @@ pub(super) async fn count(sql: &mut SqlConnection<'_>, submitter: &str) -> SqlRe
     Ok((row.int(0)?, row.int(1)?))
 }
 
-/// What is due at `now`, and what comes next.
+/// What is due at `now`, and what comes next. The schedules with the ids of `left_out` are not among those that are due.
 pub(super) async fn agenda(
     sql: &mut SqlConnection<'_>,
     now: UnixMillis,
+    left_out: &[i64],
 ) -> SqlResult<ScheduleAgenda> {
+    let ids = match sql.dialect() {
+        Dialect::Sqlite => "SELECT value FROM json_each($3)",
+        Dialect::Postgres => {
+            "SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(CAST($3 AS TEXT) AS JSON))"
+        }
+    };
+    let left_out =
+        serde_json::to_string(left_out).map_err(|error| sqlx::Error::Encode(error.into()))?;
     let statement = format!(
-        "SELECT {COLUMNS} FROM schedules s WHERE paused = 0 AND (due <= $1 OR handled > $2 OR (waiting IS NOT NULL \
+        "SELECT {COLUMNS} FROM schedules s WHERE paused = 0 AND id NOT IN ({ids}) AND (due <= $1 OR handled > $2 OR (waiting IS NOT NULL \
          AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = s.last_task AND t.state < 3))) ORDER BY due LIMIT {PAGE}"
     );
     let ahead = now.saturating_add(AHEAD);
-    let rows = sql.rows(statement, &[now.into(), ahead.into()]).await?;
+    let rows = sql
+        .rows(
+            statement,
+            &[now.into(), ahead.into(), left_out.as_str().into()],
+        )
+        .await?;
     let due = rows.iter().map(read).collect::<SqlResult<Vec<_>>>()?;
     let next = "SELECT min(due) FROM schedules WHERE paused = 0 AND due > $1";
     let next = sql.row(next, &[now.into()]).await?;

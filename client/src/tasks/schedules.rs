@@ -146,7 +146,7 @@ impl Schedules {
     /// [`Invalid`](TaskError::Invalid) for a pattern or a time zone that does not exist, and if there is another schedule
     /// of this name.
     pub async fn add(&self, schedule: NewSchedule) -> Result<Schedule, TaskError> {
-        let schedule = schedule.into_interface()?;
+        let schedule = Box::new(schedule.into_interface()?);
         self.ask(|schedules, context| {
             let schedule = schedule.clone();
             async move { schedules.add(context, schedule).await }

@@ -36,7 +36,7 @@ crate::interface! {
     pub trait Schedules in schedules {
         /// Adds a schedule. It is on disk then. The same one again changes nothing; another one of the same name is an error.
         #[idempotent]
-        async fn add(schedule: NewSchedule) -> Result<Schedule, SchedulesError>;
+        async fn add(schedule: Box<NewSchedule>) -> Result<Schedule, SchedulesError>;
         /// Up to 100 schedules that the caller may see, after the name `after`, in the order of names.
         #[idempotent]
         async fn list(after: String) -> Result<Vec<Schedule>, SchedulesError>;

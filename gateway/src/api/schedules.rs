@@ -82,7 +82,7 @@ pub(crate) async fn add(
         task: submission(&caller, task).await?,
     };
     let service = caller.nameserver()?.schedules();
-    let added = answered(service.add(short_context(), schedule).await)??;
+    let added = answered(service.add(short_context(), Box::new(schedule)).await)??;
     json(StatusCode::CREATED, &ScheduleJson::new(&added))
 }
 

@@ -23,20 +23,43 @@ pub(super) struct Plan {
     pub(super) due: Option<UnixMillis>,
 }
 
-/// The step of a schedule at `now`.
+/// Since when a name server has looked at the schedules without a gap of [`MISSED_AFTER_MS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Attendance {
+    /// The first of these looks.
+    pub(super) since: UnixMillis,
+    /// The last one.
+    pub(super) now: UnixMillis,
+}
+
+impl Attendance {
+    /// The attendance with a look at `now`, after those before.
+    pub(super) fn with(before: Option<Self>, now: UnixMillis) -> Self {
+        let since = match before {
+            Some(before) if now.saturating_sub(before.now) <= LATE => before.since.min(now),
+            _ => now,
+        };
+        Self { since, now }
+    }
+}
+
+/// [`MISSED_AFTER_MS`] in the type of moments.
+const LATE: UnixMillis = MISSED_AFTER_MS as UnixMillis;
+
+/// The step of a schedule at the time of the last look.
 pub(super) fn plan(
     schedule: &StoredSchedule,
     definition: &NewSchedule,
     timetable: &Timetable,
-    now: UnixMillis,
+    attendance: Attendance,
 ) -> Plan {
-    let passed = passed(timetable, definition.missed, schedule.handled, now);
+    let (passed, handled) = passed(timetable, definition.missed, schedule.handled, attendance);
     let mut plan = Plan {
         tasks: Vec::new(),
         waiting: Vec::new(),
         // If the clock was set back, times come again. Those that have a task keep it: it has their key.
-        handled: now,
-        due: timetable.next_after(now),
+        handled,
+        due: timetable.next_after(handled),
     };
     let mut is_open = schedule.is_open;
     for due in schedule.waiting.iter().copied().chain(passed) {
@@ -53,27 +76,36 @@ pub(super) fn plan(
     plan
 }
 
-/// The due times after `handled` and up to `now` that are to have a task.
+/// The due times after `handled` that are to have a task now, and the moment up to which all are dealt with. At most
+/// [`MAX_CATCH_UP`] are dealt with at once.
 fn passed(
     timetable: &Timetable,
     missed: MissedPolicy,
     handled: UnixMillis,
-    now: UnixMillis,
-) -> Vec<UnixMillis> {
+    Attendance { since, now }: Attendance,
+) -> (Vec<UnixMillis>, UnixMillis) {
     let next = |after: UnixMillis| timetable.next_after(after).filter(|due| *due <= now);
-    let Some(first) = next(handled) else {
-        return Vec::new();
-    };
-    let late = UnixMillis::try_from(MISSED_AFTER_MS).unwrap_or(UnixMillis::MAX);
-    let most = match missed {
-        _ if now.saturating_sub(first) <= late => MAX_CATCH_UP,
-        MissedPolicy::CatchUp => MAX_CATCH_UP,
-        MissedPolicy::RunOnce => 1,
-        MissedPolicy::Skip => 0,
-    };
-    std::iter::successors(Some(first), |due| next(*due))
-        .take(most)
-        .collect()
+    let (mut tasks, mut reached) = (Vec::new(), handled);
+    let first = next(handled);
+    if first.is_some_and(|first| since.saturating_sub(first) > LATE) {
+        let missed_ones = std::iter::successors(first, |due| next(*due));
+        let most = match missed {
+            MissedPolicy::CatchUp => MAX_CATCH_UP,
+            MissedPolicy::RunOnce => 1,
+            MissedPolicy::Skip => 0,
+        };
+        tasks.extend(missed_ones.take_while(|due| *due <= since).take(most));
+        reached = since;
+    }
+    // A due time since then is only late, however many wait before it.
+    while let Some(due) = next(reached) {
+        if tasks.len() >= MAX_CATCH_UP {
+            return (tasks, reached);
+        }
+        tasks.push(due);
+        reached = due;
+    }
+    (tasks, now)
 }
 
 /// How long the task of a due time waits, in milliseconds: less than the jitter, and the same at every name server.

@@ -4,7 +4,7 @@
 //! hints the store is looked at every second.
 
 use super::{
-    plan::{jitter, plan},
+    plan::{Attendance, jitter, plan},
     timetable::Timetable,
 };
 use crate::{
@@ -16,7 +16,12 @@ use pyroxene_store::{
     Allowance, Hint, HintReceiver, NewStoredTask, ScheduleAgenda, ScheduleChange, ScheduleOutcome,
     ScheduleStep, StoreError, StoredSchedule, StoredTaskId, UnixMillis,
 };
-use std::{collections::HashSet, convert::Infallible, future::pending, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    future::pending,
+    time::Duration,
+};
 use tokio::time::{Instant, sleep_until};
 
 /// The longest time between two looks at the store.
@@ -25,15 +30,57 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The shortest time between two looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
-/// When a schedule is looked at again that this name server cannot read, in milliseconds.
-const UNREADABLE_PAUSE: UnixMillis = 60_000;
+/// When a schedule is looked at again that this name server cannot read.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(60);
+
+/// How many tasks one look may submit, and how many bytes they may have. The last schedule of a look may exceed both.
+const MOST_TASKS: usize = 1000;
+const MOST_BYTES: usize = 16 << 20;
+
+/// About how many bytes a task has without its arguments.
+const TASK_BYTES: usize = 1024;
+
+/// What is known from earlier looks.
+#[derive(Debug, Default)]
+struct Known {
+    attendance: Option<Attendance>,
+    unreadable: Unreadable,
+}
+
+/// The schedules that this name server cannot read, each with the time of the next try. They are left to the others,
+/// which may know the time zone or be newer: nothing is written to them.
+#[derive(Debug, Default)]
+struct Unreadable(HashMap<i64, Instant>);
+
+impl Unreadable {
+    /// The ids of those that are not to be tried now.
+    fn left_out(&mut self, now: Instant) -> Vec<i64> {
+        // One that was not found unreadable again has been removed or is not due.
+        self.0.retain(|_, retry| now < *retry + UNREADABLE_PAUSE);
+        let waiting = self.0.iter().filter(|(_, retry)| now < **retry);
+        waiting.map(|(id, _)| *id).collect()
+    }
+
+    fn add(&mut self, schedule: &StoredSchedule, problem: &str, now: Instant) {
+        let known = self.0.insert(schedule.id, now + UNREADABLE_PAUSE);
+        if known.is_none() {
+            let name = &schedule.name;
+            tracing::warn!(
+                schedule = name,
+                problem,
+                "cannot read a schedule; it is left to other name servers"
+            );
+        }
+    }
+}
 
 /// Makes the steps of all schedules of the store, for as long as it is polled.
 pub(crate) async fn run(tasks: TaskContext) -> Infallible {
     let mut hints = tasks.store().hints();
+    let mut known = Known::default();
     loop {
         let begun = Instant::now();
-        let (next, awaited) = match look(&tasks).await {
+        let (next, awaited) = match look(&tasks, &mut known).await {
             Ok(seen) => seen,
             Err(error) => {
                 tracing::debug!(%error, "cannot look at the schedules");
@@ -52,7 +99,7 @@ pub(crate) async fn run(tasks: TaskContext) -> Infallible {
 async fn changed(hints: &mut HintReceiver, awaited: &HashSet<StoredTaskId>) {
     loop {
         match hints.next().await {
-            Some(Hint::Schedules) => return,
+            Some(Hint::Schedules | Hint::Anything) => return,
             Some(Hint::TasksEnded(ids)) if ids.iter().any(|id| awaited.contains(id)) => return,
             Some(_) => {}
             None => pending().await,
@@ -61,15 +108,37 @@ async fn changed(hints: &mut HintReceiver, awaited: &HashSet<StoredTaskId>) {
 }
 
 /// Makes the steps that are due. Returns how long the next look can wait, and the tasks for whose end schedules wait.
-async fn look(tasks: &TaskContext) -> Result<(Duration, HashSet<StoredTaskId>), StoreError> {
+async fn look(
+    tasks: &TaskContext,
+    known: &mut Known,
+) -> Result<(Duration, HashSet<StoredTaskId>), StoreError> {
+    let begun = Instant::now();
+    let left_out = known.unreadable.left_out(begun);
     let ScheduleAgenda {
         now,
         due,
         next,
         awaited,
-    } = tasks.store().schedule_agenda().await?;
+    } = tasks.store().schedule_agenda(&left_out).await?;
+    let attendance = Attendance::with(known.attendance, now);
+    known.attendance = Some(attendance);
     if !due.is_empty() {
-        make_steps(tasks, &due, now).await?;
+        let planned = due.iter().filter_map(|one| match readable(one) {
+            Ok((definition, timetable)) => Some(planned_step(
+                tasks,
+                one,
+                (&definition, &timetable),
+                attendance,
+            )),
+            Err(problem) => {
+                known.unreadable.add(one, &problem, begun);
+                None
+            }
+        });
+        let steps = within_budget(planned);
+        if !steps.is_empty() {
+            make_steps(tasks, steps).await?;
+        }
         return Ok((Duration::ZERO, HashSet::new()));
     }
     let wait = next.map(|next| next.saturating_sub(now));
@@ -78,25 +147,51 @@ async fn look(tasks: &TaskContext) -> Result<(Duration, HashSet<StoredTaskId>), 
     Ok((wait, awaited.into_iter().collect()))
 }
 
-async fn make_steps(
-    tasks: &TaskContext,
-    due: &[StoredSchedule],
-    now: UnixMillis,
-) -> Result<(), StoreError> {
-    let steps: Vec<_> = due.iter().map(|one| step(tasks, one, now)).collect();
-    let asked = steps.iter().map(|(step, _)| step.clone().into());
-    let outcomes = tasks.store().change_schedules(asked.collect()).await?;
+/// A step, and the user whose tasks it submits.
+type PlannedStep = (ScheduleStep, Option<Identity>);
+
+/// The first steps, until their tasks are as many or as large as one look may submit. The other schedules stay due.
+fn within_budget(planned: impl Iterator<Item = PlannedStep>) -> Vec<PlannedStep> {
+    let (mut steps, mut count, mut bytes) = (Vec::new(), 0, 0);
+    for (step, submitter) in planned {
+        count += step.tasks.len();
+        let sizes = step
+            .tasks
+            .iter()
+            .map(|(task, _)| TASK_BYTES + task.arguments.len());
+        bytes += sizes.sum::<usize>();
+        steps.push((step, submitter));
+        if count >= MOST_TASKS || bytes >= MOST_BYTES {
+            break;
+        }
+    }
+    steps
+}
+
+async fn make_steps(tasks: &TaskContext, steps: Vec<PlannedStep>) -> Result<(), StoreError> {
+    let has_delay = |(task, _): &(NewStoredTask, UnixMillis)| !task.delay.is_zero();
+    let (mut changes, mut rests) = (Vec::new(), Vec::new());
+    for (mut step, submitter) in steps {
+        let of_step = std::mem::take(&mut step.tasks);
+        let delayed = of_step.iter().any(has_delay);
+        rests.push((step.clone(), submitter, delayed));
+        step.tasks = of_step;
+        changes.push(step.into());
+    }
+    let outcomes = tasks.store().change_schedules(changes).await?;
     let mut refused: Vec<ScheduleChange> = Vec::new();
     let mut has_delayed = false;
-    for ((step, submitter), outcome) in steps.into_iter().zip(outcomes) {
+    for ((rest, submitter, delayed), outcome) in rests.into_iter().zip(outcomes) {
         match outcome {
-            ScheduleOutcome::Done(_) => {
-                has_delayed |= step.tasks.iter().any(|(task, _)| !task.delay.is_zero());
-            }
+            ScheduleOutcome::Done(_) => has_delayed |= delayed,
             // Its due times pass, as those of a user who may not call the method.
             ScheduleOutcome::TooMuch(quota) => {
                 let problem = tasks.service().too_much(submitter.as_ref(), quota);
-                refused.push(without_tasks(step, problem.to_string()).into());
+                refused.push(without_tasks(rest, problem.to_string()).into());
+            }
+            ScheduleOutcome::KeyTaken => {
+                let problem = "the user has given the key of the task to another call".to_owned();
+                refused.push(without_tasks(rest, problem).into());
             }
             // Another name server was quicker, or the schedule is another one now.
             ScheduleOutcome::Changed
@@ -121,33 +216,12 @@ fn without_tasks(step: ScheduleStep, problem: String) -> ScheduleStep {
     }
 }
 
-/// The step of a schedule at `now`, and the user whose tasks it submits.
-fn step(
-    tasks: &TaskContext,
-    schedule: &StoredSchedule,
-    now: UnixMillis,
-) -> (ScheduleStep, Option<Identity>) {
-    match readable(schedule) {
-        Ok((definition, timetable)) => {
-            planned_step(tasks, schedule, (&definition, &timetable), now)
-        }
-        Err(problem) => {
-            tracing::warn!(schedule = schedule.name, problem, "cannot read a schedule");
-            let step = ScheduleStep {
-                due: Some(now.saturating_add(UNREADABLE_PAUSE)),
-                problem: Some(problem),
-                ..unchanged(schedule)
-            };
-            (step, None)
-        }
-    }
-}
-
 /// A step that changes nothing.
 pub(super) fn unchanged(schedule: &StoredSchedule) -> ScheduleStep {
     ScheduleStep {
         of: schedule.version(),
         tasks: Vec::new(),
+        by_hand: false,
         allowance: Allowance::UNLIMITED,
         handled: schedule.handled,
         due: schedule.due,
@@ -164,13 +238,14 @@ pub(super) fn readable(schedule: &StoredSchedule) -> Result<(NewSchedule, Timeta
     Ok((definition, timetable))
 }
 
+/// The step of a schedule, and the user whose tasks it submits.
 fn planned_step(
     tasks: &TaskContext,
     schedule: &StoredSchedule,
     (definition, timetable): (&NewSchedule, &Timetable),
-    now: UnixMillis,
-) -> (ScheduleStep, Option<Identity>) {
-    let plan = plan(schedule, definition, timetable, now);
+    attendance: Attendance,
+) -> PlannedStep {
+    let plan = plan(schedule, definition, timetable, attendance);
     let step = ScheduleStep {
         handled: plan.handled,
         due: plan.due,
@@ -183,7 +258,7 @@ fn planned_step(
     let new = |due: &UnixMillis| {
         let mut task = task_of(tasks, schedule, definition, schedule.key_of_due(*due))?;
         let starts = due.saturating_add(jitter(schedule, *due, definition.jitter_ms));
-        let wait = u64::try_from(starts.saturating_sub(now)).unwrap_or(0);
+        let wait = u64::try_from(starts.saturating_sub(attendance.now)).unwrap_or(0);
         task.delay = Duration::from_millis(wait);
         Ok((task, *due))
     };
@@ -240,3 +315,6 @@ pub(super) fn task_of(
     let checked = tasks.store().check_task(&task);
     checked.map(|_| task).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -223,12 +223,12 @@ fn seen_by(caller: Option<&Identity>, mut schedule: Schedule) -> Schedule {
 }
 
 impl schedules::Schedules for SchedulesService {
-    async fn add(self, _: Context, new: NewSchedule) -> Result<Schedule, SchedulesError> {
+    async fn add(self, _: Context, new: Box<NewSchedule>) -> Result<Schedule, SchedulesError> {
         self.tasks.check_store()?;
         let caller = scope::current().caller;
         let identity = caller.identity.as_deref();
         let now = self.ask(self.context.store().now()).await?;
-        let stored = self.stored(identity, new, now)?;
+        let stored = self.stored(identity, *new, now)?;
         let adding = ScheduleChange::Add(stored.clone());
         let outcome = self
             .ask(self.context.store().change_schedule(adding))
@@ -315,11 +315,12 @@ impl schedules::Schedules for SchedulesService {
             let found = self.find_changeable(&name).await?;
             let (definition, _) = readable(&found).map_err(invalid)?;
             let submitter = submitter(&self.context, &found, &definition).map_err(denied)?;
-            let key = found.key_by_hand(&key);
-            let task = task_of(&self.context, &found, &definition, key).map_err(invalid)?;
+            let stored_key = found.key_by_hand(&key);
+            let task = task_of(&self.context, &found, &definition, stored_key).map_err(invalid)?;
             let now = self.ask(self.context.store().now()).await?;
             let step = ScheduleStep {
                 tasks: vec![(task, now)],
+                by_hand: true,
                 allowance: self.context.limiter().allowance(submitter.as_ref()),
                 ..unchanged(&found)
             };
@@ -334,6 +335,7 @@ impl schedules::Schedules for SchedulesService {
                 ScheduleOutcome::TooMuch(quota) => {
                     return Err(self.tasks.too_much(submitter.as_ref(), quota).into());
                 }
+                ScheduleOutcome::KeyTaken => return Err(TasksError::KeyTaken { key }.into()),
                 // It was due at this moment.
                 _ => {}
             }

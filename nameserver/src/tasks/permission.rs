@@ -6,7 +6,7 @@ use pyroxene_common::{
     interfaces::tasks::{Submission, Task, TaskFailure, TaskStatus, TasksError},
     message::Progress,
 };
-use pyroxene_store::StoredTaskId;
+use pyroxene_store::{SCHEDULE_KEYS, StoredTaskId};
 
 /// Which methods of the object a role may call.
 pub(crate) fn may_call(role: Role, method: &str) -> bool {
@@ -17,12 +17,22 @@ pub(crate) fn may_call(role: Role, method: &str) -> bool {
     }
 }
 
-/// Refuses a submission of a call that the caller itself may not make.
+/// Refuses a submission of a call that the caller itself may not make, and keys that only schedules give.
 pub(crate) fn check_submission(
     caller: Option<&Identity>,
     submission: &Submission,
 ) -> Result<(), TasksError> {
-    let Submission { object, method, .. } = submission;
+    let Submission {
+        object,
+        method,
+        key,
+        ..
+    } = submission;
+    if key.starts_with(SCHEDULE_KEYS) {
+        let sentence =
+            format!("a key that begins with '{SCHEDULE_KEYS}' is one of a schedule's task");
+        return Err(TasksError::Invalid { sentence });
+    }
     let Some(Identity { name, role, .. }) =
         caller.filter(|caller| !caller.may_call(object, method))
     else {
@@ -157,6 +167,15 @@ mod tests {
             backoff_ms: 500,
             run_limit_ms: None,
             worker: None,
+        }
+    }
+
+    #[test]
+    fn the_keys_of_schedules_are_theirs() {
+        let mut echo = submission("echo", "sleep");
+        for (key, is_free) in [("schedule", true), ("schedule:1:a:now:k", false)] {
+            key.clone_into(&mut echo.key);
+            assert_eq!(check_submission(None, &echo).is_ok(), is_free, "{key}");
         }
     }
 

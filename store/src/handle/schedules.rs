@@ -54,6 +54,7 @@ impl Store {
     /// let step = ScheduleStep {
     ///     of: schedule.version(),
     ///     tasks: vec![(task, now)],
+    ///     by_hand: false,
     ///     allowance: Allowance::UNLIMITED,
     ///     handled: now,
     ///     due: Some(now + 60_000),
@@ -119,10 +120,10 @@ impl Store {
         }
     }
 
-    /// What is due now, and what comes next.
-    pub async fn schedule_agenda(&self) -> Result<ScheduleAgenda, StoreError> {
+    /// What is due now, and what comes next. The schedules with the ids of `left_out` are not among those that are due.
+    pub async fn schedule_agenda(&self, left_out: &[i64]) -> Result<ScheduleAgenda, StoreError> {
         let now = self.now().await?;
-        read!(self, schedules::agenda, now)
+        read!(self, schedules::agenda, now, left_out)
     }
 
     /// The schedule of this name.

@@ -95,9 +95,13 @@ impl StoredSchedule {
 pub struct ScheduleStep {
     /// Which schedule. The step is not made if the schedule has changed since.
     pub of: ScheduleVersion,
-    /// The tasks, each with the due time that it is for.
+    /// The tasks, each with the due time that it is for. If some are refused, the step is made with the others; if all
+    /// are, it is not made.
     pub tasks: Vec<(NewStoredTask, UnixMillis)>,
-    /// What the submitter may have with these tasks. If it does not cover all of them, the step is not made.
+    /// Whether somebody asked for the tasks. Then they do not count as the last task while that one has not ended, so that
+    /// due times go on waiting for it.
+    pub by_hand: bool,
+    /// What the submitter may have with these tasks.
     pub allowance: Allowance,
     /// The last due time that is dealt with.
     pub handled: UnixMillis,
@@ -140,7 +144,7 @@ pub enum ScheduleChange {
 /// The result of a change of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScheduleOutcome {
-    /// It was made, with these tasks.
+    /// It was made, with these tasks: new ones, and those that had the same key and call before.
     Done(Vec<StoredTaskId>),
     /// There is no such schedule, or it has changed.
     Changed,
@@ -151,8 +155,10 @@ pub enum ScheduleOutcome {
         /// Whether it is the number of all submitters.
         of_all: bool,
     },
-    /// The tasks would exceed this quota.
+    /// Each of the tasks would exceed this quota.
     TooMuch(Quota),
+    /// The submitter has used the key of each task for another call.
+    KeyTaken,
 }
 
 /// What schedules wait for.

@@ -19,7 +19,6 @@ CREATE TABLE schedules (
     definition       TEXT NOT NULL
 );
 CREATE INDEX schedules_due ON schedules (due);
-CREATE INDEX schedules_handled ON schedules (handled);
 CREATE INDEX schedules_submitter ON schedules (submitter, name);
 CREATE INDEX schedules_waiting ON schedules (last_task) WHERE waiting IS NOT NULL;
 INSERT INTO counters (name, value) VALUES ('schedules', 0);

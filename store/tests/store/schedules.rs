@@ -20,12 +20,16 @@ mod alone {
         a_paused_schedule_is_not_due_and_goes_on_from_where_it_is_told
         there_are_so_many_schedules_and_no_more
         the_last_tasks_are_known_the_latest_first
+        tasks_that_are_refused_do_not_take_the_others_with_them
+        a_task_by_hand_does_not_take_the_place_of_one_that_has_not_ended
     }
     use super::{
         a_due_time_has_one_task_also_if_the_clock_comes_to_it_again,
         a_paused_schedule_is_not_due_and_goes_on_from_where_it_is_told,
         a_schedule_is_added_shown_and_removed, a_step_submits_its_tasks_and_moves_on,
         a_step_that_would_exceed_a_quota_changes_nothing,
+        a_task_by_hand_does_not_take_the_place_of_one_that_has_not_ended,
+        tasks_that_are_refused_do_not_take_the_others_with_them,
         the_last_tasks_are_known_the_latest_first, there_are_so_many_schedules_and_no_more,
         what_waits_for_the_last_task_is_due_at_its_end,
     };
@@ -80,6 +84,7 @@ fn step(schedule: &StoredSchedule, due: UnixMillis) -> ScheduleStep {
     ScheduleStep {
         of: schedule.version(),
         tasks: vec![(task, due)],
+        by_hand: false,
         allowance: Allowance::UNLIMITED,
         handled: due,
         due: Some(due + SECOND),
@@ -128,15 +133,20 @@ async fn a_schedule_is_added_shown_and_removed(place: Place) {
 async fn a_step_submits_its_tasks_and_moves_on(place: Place) {
     let store = place.open().await;
     add(&store, new("s")).await;
-    let agenda = store.schedule_agenda().await.unwrap();
+    let agenda = store.schedule_agenda(&[]).await.unwrap();
     assert_eq!(
         (agenda.now, agenda.due, agenda.next),
         (START, vec![], Some(START + SECOND))
     );
     place.advance(1000);
-    let agenda = store.schedule_agenda().await.unwrap();
+    let agenda = store.schedule_agenda(&[]).await.unwrap();
     assert_eq!(agenda.due.len(), 1);
     let seen = &agenda.due[0];
+    let without = store
+        .schedule_agenda(&[seen.id + 1, seen.id])
+        .await
+        .unwrap();
+    assert_eq!(without.due, []);
 
     let mut hints = store.hints();
     let ScheduleOutcome::Done(tasks) = make(&store, step(seen, START + SECOND)).await else {
@@ -198,7 +208,7 @@ async fn a_due_time_has_one_task_also_if_the_clock_comes_to_it_again(place: Plac
     let first = make(&store, step(&find(&store, "s").await, due)).await;
     // The clock is set back by an hour: the schedule is looked at, because it was dealt with in the future.
     place.set_clock(-3_600_000);
-    let agenda = store.schedule_agenda().await.unwrap();
+    let agenda = store.schedule_agenda(&[]).await.unwrap();
     assert_eq!(agenda.due.len(), 1, "{agenda:?}");
     let mut back = step(&agenda.due[0], due);
     (back.tasks, back.handled, back.due) = (Vec::new(), agenda.now, Some(due));
@@ -224,10 +234,10 @@ async fn what_waits_for_the_last_task_is_due_at_its_end(place: Place) {
         ..step(&seen, START + 2 * SECOND)
     };
     assert_eq!(make(&store, waiting).await, done());
-    let agenda = store.schedule_agenda().await.unwrap();
+    let agenda = store.schedule_agenda(&[]).await.unwrap();
     assert_eq!((agenda.due, agenda.awaited), (vec![], vec![claimed.id]));
     finish(&store, running(&claimed, owner), succeeded(b"1")).await;
-    let agenda = store.schedule_agenda().await.unwrap();
+    let agenda = store.schedule_agenda(&[]).await.unwrap();
     assert_eq!(agenda.due.len(), 1);
     assert_eq!(agenda.due[0].waiting, [START + 2 * SECOND]);
     assert!(!agenda.due[0].is_open);
@@ -242,7 +252,7 @@ async fn a_paused_schedule_is_not_due_and_goes_on_from_where_it_is_told(place: P
         assert_eq!(paused.await.unwrap(), done());
     }
     place.advance(5000);
-    let agenda = store.schedule_agenda().await.unwrap();
+    let agenda = store.schedule_agenda(&[]).await.unwrap();
     assert_eq!((agenda.due, agenda.next), (vec![], None));
     // A step that another name server planned before the pause is not made.
     let resume = |due| ScheduleChange::Resume {
@@ -254,7 +264,7 @@ async fn a_paused_schedule_is_not_due_and_goes_on_from_where_it_is_told(place: P
         .change_schedule(resume(START + 6 * SECOND))
         .await
         .unwrap();
-    let agenda = store.schedule_agenda().await.unwrap();
+    let agenda = store.schedule_agenda(&[]).await.unwrap();
     assert_eq!(
         (agenda.due, agenda.next),
         (vec![], Some(START + 6 * SECOND))
@@ -265,6 +275,75 @@ async fn a_paused_schedule_is_not_due_and_goes_on_from_where_it_is_told(place: P
         .await
         .unwrap();
     assert_eq!(find(&store, "s").await.due, Some(START + 6 * SECOND));
+}
+
+async fn tasks_that_are_refused_do_not_take_the_others_with_them(place: Place) {
+    let store = place.open().await;
+    add(&store, new("s")).await;
+    let schedule = find(&store, "s").await;
+    let dues = [START + SECOND, START + 2 * SECOND, START + 3 * SECOND];
+    let both = |dues: &[UnixMillis]| {
+        let mut both = step(&schedule, START + 3 * SECOND);
+        let of = |due: &UnixMillis| step(&schedule, *due).tasks.remove(0);
+        both.tasks = dues.iter().map(of).collect();
+        both
+    };
+    // Somebody has used the key of the first due time for another call.
+    let mut other = step(&schedule, dues[0]).tasks.remove(0).0;
+    other.method = "other".to_owned();
+    let other = store.submit(vec![other]).await.unwrap();
+    assert_eq!(
+        make(&store, both(&dues[..1])).await,
+        ScheduleOutcome::KeyTaken
+    );
+    assert_eq!(find(&store, "s").await, schedule);
+
+    // With it there is room for two tasks.
+    let mut all = both(&dues);
+    all.allowance.tasks = 2;
+    let ScheduleOutcome::Done(tasks) = make(&store, all).await else {
+        panic!("the step was not made");
+    };
+    assert_eq!(tasks.len(), 1);
+    assert_ne!(tasks[0], other[0].id);
+    let after = find(&store, "s").await;
+    assert_eq!(
+        (after.last, after.last_task),
+        (Some(dues[1]), Some(tasks[0]))
+    );
+    let problem = after.problem.expect("some have no task");
+    assert!(problem.starts_with("2 of 3 tasks"), "{problem}");
+    assert_eq!(store.usage("ana").await.unwrap().0.tasks, 2);
+    assert_eq!(store.check().await.unwrap(), [""; 0]);
+}
+
+async fn a_task_by_hand_does_not_take_the_place_of_one_that_has_not_ended(place: Place) {
+    let store = place.open().await;
+    let owner = dispatcher(&store, LONG).await;
+    add(&store, new("s")).await;
+    let by_hand = async |key: &str| {
+        let schedule = find(&store, "s").await;
+        let mut step = step(&schedule, schedule.handled);
+        step.by_hand = true;
+        step.tasks[0].0.idempotency_key = Some(schedule.key_by_hand(key));
+        match make(&store, step).await {
+            ScheduleOutcome::Done(tasks) => tasks[0],
+            other => panic!("{other:?}"),
+        }
+    };
+    let due = make(&store, step(&find(&store, "s").await, START + SECOND)).await;
+    let claimed = claim_one(&store, owner, "calc").await;
+    assert_eq!(due, ScheduleOutcome::Done(vec![claimed.id]));
+    let first = by_hand("k").await;
+    assert_ne!(first, claimed.id);
+    assert_eq!(find(&store, "s").await.last_task, Some(claimed.id));
+
+    // After its end the next one by hand is the last one, but a repeated request is not.
+    finish(&store, running(&claimed, owner), succeeded(b"1")).await;
+    assert_eq!(by_hand("k").await, first);
+    assert_eq!(find(&store, "s").await.last_task, Some(claimed.id));
+    let second = by_hand("l").await;
+    assert_eq!(find(&store, "s").await.last_task, Some(second));
 }
 
 async fn there_are_so_many_schedules_and_no_more(place: Place) {
@@ -288,7 +367,7 @@ async fn there_are_so_many_schedules_and_no_more(place: Place) {
 async fn the_last_tasks_are_known_the_latest_first(place: Place) {
     let store = place.open().await;
     add(&store, new("s")).await;
-    add(&store, new("s2")).await;
+    add(&store, new("s:1")).await;
     for number in 1..=12 {
         place.advance(1000);
         make(
@@ -309,7 +388,7 @@ async fn the_last_tasks_are_known_the_latest_first(place: Place) {
     let times: Vec<_> = tasks.iter().skip(1).map(|task| task.submitted).collect();
     let expected = (4..=12).rev().map(|number| START + number * SECOND);
     assert_eq!(times, expected.collect::<Vec<_>>());
-    let other = find(&store, "s2").await;
+    let other = find(&store, "s:1").await;
     assert_eq!(store.tasks_of_schedule(&other).await.unwrap(), []);
 }
 
@@ -327,7 +406,7 @@ async fn several_name_servers_make_each_step_once(place: Place) {
         tokio::spawn(async move {
             let mut made = 0;
             loop {
-                let agenda = store.schedule_agenda().await.unwrap();
+                let agenda = store.schedule_agenda(&[]).await.unwrap();
                 if agenda.due.is_empty() {
                     return made;
                 }

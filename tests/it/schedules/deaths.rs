@@ -25,8 +25,8 @@ async fn due_times(broker: &Broker, store: &str) -> Vec<u64> {
         let record: serde_json::Value = serde_json::from_str(line).unwrap();
         let key = record["idempotency_key"].as_str()?;
         let due: u64 = key
-            .strip_prefix("schedule:tick:")?
-            .split_once(':')?
+            .strip_prefix("schedule:")?
+            .split_once(":tick:")?
             .1
             .parse()
             .unwrap();

@@ -52,16 +52,25 @@ fn schedule(handled: UnixMillis) -> StoredSchedule {
     }
 }
 
-/// The step at `now` of a schedule of every minute.
+/// The step at `now` of a schedule of every minute, by a name server that has just started.
 fn step(
     schedule: &StoredSchedule,
     missed: MissedPolicy,
     overlap: OverlapPolicy,
     now: UnixMillis,
 ) -> Plan {
+    step_since(schedule, missed, overlap, Attendance::with(None, now))
+}
+
+fn step_since(
+    schedule: &StoredSchedule,
+    missed: MissedPolicy,
+    overlap: OverlapPolicy,
+    attendance: Attendance,
+) -> Plan {
     let definition = definition(missed, overlap);
     let timetable = Timetable::new(&definition.cron, "UTC").unwrap();
-    plan(schedule, &definition, &timetable, now)
+    plan(schedule, &definition, &timetable, attendance)
 }
 
 fn minutes(numbers: impl IntoIterator<Item = i64>) -> Vec<UnixMillis> {
@@ -146,6 +155,48 @@ fn after_an_outage_the_policy_decides() {
     );
     assert_eq!(plan.tasks, minutes(0..100));
     assert_eq!(plan.handled, year);
+}
+
+#[test]
+fn while_a_name_server_is_there_no_due_time_is_missed() {
+    let now = MIDNIGHT + 250 * MINUTE + 1;
+    let plan_of = |handled, missed, since| {
+        let attendance = Attendance { since, now };
+        step_since(&schedule(handled), missed, OverlapPolicy::Allow, attendance)
+    };
+    for missed in MissedPolicy::ALL {
+        // It has had too much to do: all of them get tasks, 100 at a time.
+        let plan = plan_of(MIDNIGHT - 1, missed, MIDNIGHT - MINUTE);
+        assert_eq!(plan.tasks, minutes(0..100));
+        assert_eq!(
+            (plan.handled, plan.due),
+            (MIDNIGHT + 99 * MINUTE, Some(MIDNIGHT + 100 * MINUTE))
+        );
+    }
+    // It came back after the first half of the last ten minutes: what passed before is missed, and the rest is late.
+    let after = |missed| plan_of(MIDNIGHT + 240 * MINUTE, missed, MIDNIGHT + 245 * MINUTE).tasks;
+    assert_eq!(after(MissedPolicy::Skip), minutes(246..=250));
+    assert_eq!(
+        after(MissedPolicy::RunOnce),
+        minutes([241, 246, 247, 248, 249, 250])
+    );
+    assert_eq!(after(MissedPolicy::CatchUp), minutes(241..=250));
+}
+
+#[test]
+fn attendance_ends_with_a_long_gap_between_looks() {
+    let looks = |moments: &[UnixMillis]| {
+        let with = |before, now: &UnixMillis| Some(Attendance::with(before, *now));
+        moments
+            .iter()
+            .fold(None, with)
+            .map(|attendance| attendance.since)
+    };
+    assert_eq!(looks(&[7]), Some(7));
+    assert_eq!(looks(&[7, 5007, 10_007]), Some(7));
+    assert_eq!(looks(&[7, 5008]), Some(5008));
+    // The clock was set back.
+    assert_eq!(looks(&[5000, 5007, 4000, 4001]), Some(4000));
 }
 
 #[test]
