@@ -3,7 +3,7 @@
 use super::*;
 use futures::{FutureExt, future::BoxFuture};
 use pyroxene_client::{CallerLogin, ClientConfig};
-use pyroxene_common::{identity::Role, patterns::Patterns};
+use pyroxene_common::identity::{Patterns, Role};
 use std::collections::HashSet;
 use tokio::time::advance;
 
