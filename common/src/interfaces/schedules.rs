@@ -21,8 +21,9 @@ pub const MAX_ARGUMENTS: usize = 64 << 10;
 /// The greatest jitter, in milliseconds: a day.
 pub const MAX_JITTER_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// If the oldest due time that has no task passed longer ago than this, the name servers were away: all due times without a
-/// task are missed ones. In milliseconds.
+/// If the oldest due time that has no task passed longer than this before the name server that finds it began to look at the
+/// schedules, the name servers were away: the due times before that are missed ones. A longer gap between two looks is a new
+/// beginning. In milliseconds.
 pub const MISSED_AFTER_MS: u64 = 5000;
 
 /// How many missed due times get tasks with [`MissedPolicy::CatchUp`], and how many due times wait with

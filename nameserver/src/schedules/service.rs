@@ -22,7 +22,7 @@ use pyroxene_common::{
         tasks::{TaskId, TasksError},
     },
     limits::{Limit, Limits},
-    scope,
+    scope::{self, AnswerTurn},
 };
 use pyroxene_store::{
     NewStoredSchedule, ScheduleChange, ScheduleOutcome, ScheduleStep, StoreError, StoredSchedule,
@@ -30,8 +30,14 @@ use pyroxene_store::{
 };
 use tarpc::context::Context;
 
-/// The most memory of a list of 100 schedules, in bytes.
-const LIST_BYTES: usize = 100 * (MAX_ARGUMENTS + 2048);
+/// The most memory of a schedule in an answer, in bytes.
+const SCHEDULE_BYTES: usize = MAX_ARGUMENTS + 2048;
+
+/// The most memory of a list of 100 schedules.
+const LIST_BYTES: usize = 100 * SCHEDULE_BYTES;
+
+/// The most memory of a schedule with its last tasks.
+const HISTORY_BYTES: usize = 2 * SCHEDULE_BYTES;
 
 /// How often a task is asked for by hand while the schedule changes each time.
 const MOST_TRIES: usize = 10;
@@ -143,6 +149,17 @@ impl SchedulesService {
     }
 }
 
+/// Waits for the turn to make a large answer, and for memory for it.
+async fn room_for(bytes: usize, context: &Context) -> Result<AnswerTurn, SchedulesError> {
+    let answers = scope::answers();
+    let turn = answers.wait_for_turn().await;
+    let room = answers.reserve(bytes, time_to_wait(context)).await;
+    room.map_err(|no_room| TasksError::Unavailable {
+        sentence: no_room.to_string(),
+    })?;
+    Ok(turn)
+}
+
 /// Refuses what makes no sense whoever asks.
 fn check_form(new: &mut NewSchedule) -> Result<(), SchedulesError> {
     let name = &new.name;
@@ -223,8 +240,13 @@ fn seen_by(caller: Option<&Identity>, mut schedule: Schedule) -> Schedule {
 }
 
 impl schedules::Schedules for SchedulesService {
-    async fn add(self, _: Context, new: Box<NewSchedule>) -> Result<Schedule, SchedulesError> {
+    async fn add(
+        self,
+        context: Context,
+        new: Box<NewSchedule>,
+    ) -> Result<Schedule, SchedulesError> {
         self.tasks.check_store()?;
+        let _turn = room_for(SCHEDULE_BYTES, &context).await?;
         let caller = scope::current().caller;
         let identity = caller.identity.as_deref();
         let now = self.ask(self.context.store().now()).await?;
@@ -252,12 +274,7 @@ impl schedules::Schedules for SchedulesService {
         self.tasks.check_store()?;
         let caller = scope::current().caller;
         let identity = caller.identity.as_deref();
-        let answers = scope::answers();
-        let _turn = answers.wait_for_turn().await;
-        let room = answers.reserve(LIST_BYTES, time_to_wait(&context)).await;
-        room.map_err(|no_room| TasksError::Unavailable {
-            sentence: no_room.to_string(),
-        })?;
+        let _turn = room_for(LIST_BYTES, &context).await?;
         let listing = self
             .context
             .store()
@@ -268,8 +285,9 @@ impl schedules::Schedules for SchedulesService {
             .collect()
     }
 
-    async fn show(self, _: Context, name: String) -> Result<ScheduleHistory, SchedulesError> {
+    async fn show(self, context: Context, name: String) -> Result<ScheduleHistory, SchedulesError> {
         self.tasks.check_store()?;
+        let _turn = room_for(HISTORY_BYTES, &context).await?;
         let caller = scope::current().caller;
         let identity = caller.identity.as_deref();
         let found = self.find(&name).await?;
@@ -287,13 +305,15 @@ impl schedules::Schedules for SchedulesService {
         })
     }
 
-    async fn pause(self, _: Context, name: String) -> Result<Schedule, SchedulesError> {
+    async fn pause(self, context: Context, name: String) -> Result<Schedule, SchedulesError> {
+        let _turn = room_for(SCHEDULE_BYTES, &context).await?;
         let found = self.find_changeable(&name).await?;
         let change = ScheduleChange::Pause(found.any_version());
         self.change(&name, change).await
     }
 
-    async fn resume(self, _: Context, name: String) -> Result<Schedule, SchedulesError> {
+    async fn resume(self, context: Context, name: String) -> Result<Schedule, SchedulesError> {
+        let _turn = room_for(SCHEDULE_BYTES, &context).await?;
         let found = self.find_changeable(&name).await?;
         let now = self.ask(self.context.store().now()).await?;
         let (_, timetable) = readable(&found).map_err(invalid)?;

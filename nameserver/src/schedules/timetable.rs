@@ -2,7 +2,7 @@
 //!
 //! Where the clock of the zone changes, the pattern decides. If it names hours, it means times of the day: each has one task.
 //! A time that the clock skips is due at the first moment after the gap, and a time that comes twice is due the first time.
-//! If it has every hour, it means a distance between tasks, which the change leaves as it is.
+//! If it has every hour, it means a distance between tasks, which a change by whole hours leaves as it is.
 
 use croner::{Cron, parser::CronParser};
 use jiff::{

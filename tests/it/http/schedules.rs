@@ -14,16 +14,16 @@ async fn a_schedule_is_added_shown_changed_and_removed() {
             None => request.send().await,
         }
     };
-    let new = r#"{"name": "nightly", "cron": "30 2 * * *", "time_zone": "Europe/Berlin", "object": "text", "method": "reverse", "args": ["abc"], "jitter": "30s"}"#;
+    let new = r#"{"name": "nightly", "cron": "0 0 1 1 *", "time_zone": "Europe/Berlin", "object": "text", "method": "reverse", "args": ["abc"], "jitter": "30s"}"#;
     let added = send("POST", "/v1/schedules", Some(new)).await;
     assert_eq!(added.status, 201, "{added:?}");
     let again = send("POST", "/v1/schedules", Some(new)).await;
     assert_eq!((again.status, again.json()), (201, added.json()));
-    let other = new.replace("30 2", "31 2");
+    let other = new.replace("0 0 1 1", "1 0 1 1");
     let taken = send("POST", "/v1/schedules", Some(&other)).await;
     assert_eq!((taken.status, &*taken.problem()), (409, "conflict"));
     for (wrong, status) in [
-        (new.replace("30 2", "61 2"), 400),
+        (new.replace("0 0 1 1", "61 0 1 1"), 400),
         (new.replace("30s", "soon"), 400),
         (new.replace("cron", "corn"), 400),
     ] {
