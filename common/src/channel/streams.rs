@@ -29,11 +29,11 @@ pub use json::{answering_in_json, reading_json};
 pub use keeper::StreamKeeper;
 pub use stream::Stream;
 
-pub(super) use exchange::{Kept, Received, SentStreams, receiving, sending, take_kept};
+pub(super) use exchange::{Received, SentStreams, receiving, sending, take_kept};
 pub(crate) use exchange::{
     hand_over, is_tracing_shapes, receive_callback, tracing_shapes, with_kept,
 };
-pub(super) use keeper::Keep;
+pub(super) use keeper::{Keep, Kept};
 pub(super) use producer::Producer;
 pub(super) use sender::{CallSenders, SentInputs};
 pub(crate) use stream::SCHEMA_MARK;

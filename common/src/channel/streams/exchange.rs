@@ -5,7 +5,12 @@
 //! then texts in JSON. Outside of that a stream cannot be encoded or decoded.
 //! A callback is encoded as its number, in requests alone, and the object is handed over in the same way.
 
-use super::{failure::StreamError, inbox::Inbox, keeper::StreamKeeper, producer::Producer};
+use super::{
+    failure::StreamError,
+    inbox::Inbox,
+    keeper::{Kept, StreamKeeper},
+    producer::Producer,
+};
 use crate::{
     channel::callbacks::{Callback, HostedCallback, ReceivedCallback},
     message::SpokenVersion,
@@ -89,9 +94,6 @@ impl Drop for Opened {
 /// What makes the items of the streams in a message. `None` in most messages: a list that is empty would have to be
 /// looked at again wherever it is dropped.
 pub(crate) type SentStreams = Option<Vec<Box<dyn Producer>>>;
-
-/// What a method keeps while its answer's streams run.
-pub(crate) type Kept = Option<Vec<Box<dyn StreamKeeper>>>;
 
 /// Drops what an encoder that panicked has left on this thread: the next message must not hand it over.
 fn forget_sent() {

@@ -1,6 +1,5 @@
 //! What is kept until the streams of a call have ended.
 
-use super::exchange::Kept;
 use std::sync::Arc;
 
 /// Something that is kept until the streams of a call have ended.
@@ -9,6 +8,9 @@ pub trait StreamKeeper: Send + Sync + 'static {
     /// wants no more, nor that the deadline of the call has passed.
     fn stream_failed(&self) {}
 }
+
+/// What a method keeps while its answer's streams run.
+pub(crate) type Kept = Option<Vec<Box<dyn StreamKeeper>>>;
 
 /// What the streams of one call keep together.
 pub(crate) type Keep = Arc<dyn StreamKeeper>;

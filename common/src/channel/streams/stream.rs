@@ -1,10 +1,10 @@
 //! The type of a stream in an interface.
 
 use super::{
-    exchange::{self, Exchange, JsonItems, Kept},
+    exchange::{self, Exchange, JsonItems},
     failure::{StreamError, StreamFailure},
     inbox::Inbox,
-    keeper::StreamKeeper,
+    keeper::{Kept, StreamKeeper},
     producer::{Bounds, Chunk, Next, Producer},
     reader::Reader,
 };
