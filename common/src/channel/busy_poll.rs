@@ -156,7 +156,10 @@ mod tests {
     fn a_clock_that_stands_still_does_not_keep_it_awake() {
         let now = Instant::now();
         let mut spin = BusyPoll::new(LIMIT);
-        assert!((0..=MAX_POLLS).any(|_| !spin.keeps_polling(now)));
+        // Some of these may be refused because other tests poll just then.
+        for _ in 0..MAX_POLLS {
+            spin.keeps_polling(now);
+        }
         assert!(!spin.keeps_polling(now));
     }
 
