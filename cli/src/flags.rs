@@ -1,7 +1,9 @@
 //! The flags that commands share.
 
+mod one_of;
 mod yes_or_no;
 
+pub(crate) use one_of::one_of;
 pub(crate) use yes_or_no::YesOrNo;
 
 use crate::{

@@ -8,6 +8,8 @@
 //!
 //! A task of a schedule is a task like any other, submitted by the schedule's user.
 
+#[cfg(test)]
+mod fixture;
 mod plan;
 mod runner;
 mod service;

@@ -2,14 +2,11 @@
 
 use crate::{
     failure::Failure,
-    flags::YesOrNo,
+    flags::{YesOrNo, one_of},
     output::{print, print_json},
     table::labelled,
 };
-use clap::{
-    Subcommand,
-    builder::{PossibleValuesParser, TypedValueParser},
-};
+use clap::Subcommand;
 use pyroxene_certs::{
     CertificateAuthority, CertificateInfo, CertificateRequest, CertificateRole, CertsError,
     DEFAULT_DAYS, MAX_DAYS, San, inspect, read,
@@ -65,7 +62,7 @@ struct CertsIssueArguments {
     #[arg(long, value_name = "NAME", env = "PYROXENE_CERTS_NAME")]
     name: String,
     /// The role of the holder; without a role the certificate is valid for a server, and proves only a name
-    #[arg(long, value_name = "ROLE", env = "PYROXENE_CERTS_ROLE", value_parser = role_parser())]
+    #[arg(long, value_name = "ROLE", env = "PYROXENE_CERTS_ROLE", value_parser = one_of::<CertificateRole>(CertificateRole::ALL.map(CertificateRole::name)))]
     role: Option<CertificateRole>,
     /// The hosts that the holder serves on, instead of localhost, 127.0.0.1, ::1 and the name; users and
     /// observers serve on no host
@@ -111,11 +108,6 @@ struct CertsDirectoryArguments {
         default_value = "certs"
     )]
     dir: PathBuf,
-}
-
-fn role_parser() -> impl TypedValueParser<Value = CertificateRole> {
-    PossibleValuesParser::new(CertificateRole::ALL.map(CertificateRole::name))
-        .try_map(|text| text.parse::<CertificateRole>())
 }
 
 pub(crate) fn run(arguments: CertsArguments) -> Result<(), Failure> {

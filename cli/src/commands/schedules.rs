@@ -9,17 +9,14 @@ use crate::{
         tasks::late_or_unavailable,
     },
     failure::Failure,
-    flags::{COMMAND_TIMEOUT, ClientArguments},
+    flags::{COMMAND_TIMEOUT, ClientArguments, one_of},
     messages::note,
     objects::ObjectLookup,
     output::{print, print_json},
     table::table,
     units::duration,
 };
-use clap::{
-    Subcommand,
-    builder::{PossibleValuesParser, TypedValueParser},
-};
+use clap::Subcommand;
 use pyroxene_client::{NewSchedule, Schedules, TaskError};
 use pyroxene_common::interfaces::schedules::{MissedPolicy, OverlapPolicy, Schedule};
 use pyroxene_gateway::views::{ScheduleHistoryJson, ScheduleJson, rfc3339};
@@ -55,7 +52,8 @@ enum SchedulesCommand {
 /// CRON is one argument of five fields: minute, hour, day of the month, month, day of the week. With six fields the
 /// first is the second, and with seven the last is the year. Or @hourly, @daily, @weekly, @monthly, @yearly. Where the
 /// clock of the time zone changes, a time that does not exist is due right after the gap, and a time that comes twice
-/// is due once; a pattern that has every hour keeps its distance.
+/// is due once; a pattern that has every hour keeps its distance if
+/// the clock changes by whole hours.
 ///
 /// The arguments are those of 'submit'. The first due time is printed. --json prints the object of 'schedules list
 /// --json'. The same schedule again changes nothing; another one of that name is an error.
@@ -84,11 +82,11 @@ struct ScheduleAddArguments {
     jitter: Duration,
     /// What to do about due times that passed while no name server was there: one task for all of them, none, or one for
     /// each of the first 100
-    #[arg(long, value_name = "POLICY", env = "PYROXENE_SCHEDULES_MISSED", default_value_t, value_parser = missed_parser())]
+    #[arg(long, value_name = "POLICY", env = "PYROXENE_SCHEDULES_MISSED", default_value_t, value_parser = one_of::<MissedPolicy>(MissedPolicy::ALL.map(MissedPolicy::name)))]
     missed: MissedPolicy,
     /// What to do about a due time while the last task has not ended: submit its task, submit none, or submit it after the
     /// end
-    #[arg(long, value_name = "POLICY", env = "PYROXENE_SCHEDULES_OVERLAP", default_value_t, value_parser = overlap_parser())]
+    #[arg(long, value_name = "POLICY", env = "PYROXENE_SCHEDULES_OVERLAP", default_value_t, value_parser = one_of::<OverlapPolicy>(OverlapPolicy::ALL.map(OverlapPolicy::name)))]
     overlap: OverlapPolicy,
     #[command(flatten)]
     run: RunOptions,
@@ -164,16 +162,6 @@ struct ScheduleName {
     name: String,
     #[command(flatten)]
     client: ClientArguments,
-}
-
-fn missed_parser() -> impl TypedValueParser<Value = MissedPolicy> {
-    PossibleValuesParser::new(MissedPolicy::ALL.map(MissedPolicy::name))
-        .try_map(|text| text.parse::<MissedPolicy>())
-}
-
-fn overlap_parser() -> impl TypedValueParser<Value = OverlapPolicy> {
-    PossibleValuesParser::new(OverlapPolicy::ALL.map(OverlapPolicy::name))
-        .try_map(|text| text.parse::<OverlapPolicy>())
 }
 
 pub(crate) async fn run(arguments: SchedulesCommandArguments) -> Result<(), Failure> {

@@ -9,16 +9,13 @@ pub(crate) use waiting::TaskWait;
 
 use crate::{
     failure::{Exit, Failure},
-    flags::{COMMAND_TIMEOUT, ClientArguments},
+    flags::{COMMAND_TIMEOUT, ClientArguments, one_of},
     messages::note,
     output::{now_ms, print, print_json, to_json},
     table::table,
     units::duration,
 };
-use clap::{
-    Subcommand,
-    builder::{PossibleValuesParser, TypedValueParser},
-};
+use clap::Subcommand;
 use futures::{StreamExt, stream};
 use pyroxene_client::{Client, Problem, TaskError, TaskHandle};
 use pyroxene_common::interfaces::tasks::{TaskFilter, TaskId, TaskPage, TaskState};
@@ -57,7 +54,7 @@ enum TasksCommand {
 #[derive(Debug, clap::Args)]
 struct TaskListArguments {
     /// Only tasks in this state; may be given more than once [default: any]
-    #[arg(long, value_name = "STATE", env = "PYROXENE_TASKS_STATE", value_delimiter = ',', value_parser = state_parser())]
+    #[arg(long, value_name = "STATE", env = "PYROXENE_TASKS_STATE", value_delimiter = ',', value_parser = one_of::<TaskState>(TaskState::ALL.map(TaskState::name)))]
     state: Vec<TaskState>,
     /// Only tasks of this object
     #[arg(long, value_name = "NAME", env = "PYROXENE_TASKS_OBJECT")]
@@ -149,11 +146,6 @@ const CHANGES_AT_ONCE: usize = 16;
 
 /// The largest number of requests of one listing. A name server searches 10,000 tasks per request.
 const MOST_PAGES: usize = 100;
-
-fn state_parser() -> impl TypedValueParser<Value = TaskState> {
-    PossibleValuesParser::new(TaskState::ALL.map(TaskState::name))
-        .try_map(|text| text.parse::<TaskState>())
-}
 
 pub(crate) async fn run(arguments: TasksArguments) -> Result<(), Failure> {
     match arguments.command {

@@ -2,15 +2,12 @@
 
 use crate::{
     failure::{Exit, Failure},
-    flags::YesOrNo,
+    flags::{YesOrNo, one_of},
     messages::write_message,
     output::{print, print_json},
     table::table,
 };
-use clap::{
-    Subcommand,
-    builder::{PossibleValuesParser, TypedValueParser},
-};
+use clap::Subcommand;
 use pyroxene_common::{
     identity::{Pattern, Patterns, Role, Token},
     limits::{LimitChange, LimitOverrides},
@@ -74,7 +71,7 @@ struct UserAddArguments {
     /// The name: letters, digits, '.', '_' and '-'
     name: String,
     /// The role, which decides which kinds of requests the user may make
-    #[arg(long, value_name = "ROLE", env = "PYROXENE_USERS_ROLE", value_parser = role_parser())]
+    #[arg(long, value_name = "ROLE", env = "PYROXENE_USERS_ROLE", value_parser = one_of::<Role>(Role::ALL.map(Role::name)))]
     role: Role,
     /// The objects to which the role applies, separated by commas, such as 'calculator', 'accounts.query' for
     /// one method, or 'accounts.q*'; may be given more than once [default: *, and nothing for an observer]
@@ -222,10 +219,6 @@ impl UsersFileArguments {
             false => Ok(()),
         }
     }
-}
-
-fn role_parser() -> impl TypedValueParser<Value = Role> {
-    PossibleValuesParser::new(Role::ALL.map(Role::name)).try_map(|text| text.parse::<Role>())
 }
 
 pub(crate) fn run(arguments: UsersCommandArguments) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! Missed due times, overlap and jitter, with every time handed in.
 
-use super::*;
+use super::{super::fixture, *};
 use pyroxene_common::interfaces::tasks::Submission;
 
 /// A Monday, at midnight UTC.
@@ -34,21 +34,8 @@ fn definition(missed: MissedPolicy, overlap: OverlapPolicy) -> NewSchedule {
 
 fn schedule(handled: UnixMillis) -> StoredSchedule {
     StoredSchedule {
-        name: "s".to_owned(),
-        id: 7,
-        submitter: String::new(),
-        certificate_role: None,
-        revision: 1,
-        paused: false,
-        created: 0,
         handled,
-        due: Some(0),
-        waiting: Vec::new(),
-        last: None,
-        last_task: None,
-        is_open: false,
-        problem: None,
-        definition: String::new(),
+        ..fixture::schedule()
     }
 }
 

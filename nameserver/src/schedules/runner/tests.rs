@@ -1,30 +1,10 @@
 //! What one look does at most, and what it leaves out.
 
-use super::*;
-
-fn schedule(id: i64) -> StoredSchedule {
-    StoredSchedule {
-        name: "s".to_owned(),
-        id,
-        submitter: String::new(),
-        certificate_role: None,
-        revision: 1,
-        paused: false,
-        created: 0,
-        handled: 0,
-        due: Some(0),
-        waiting: Vec::new(),
-        last: None,
-        last_task: None,
-        is_open: false,
-        problem: None,
-        definition: String::new(),
-    }
-}
+use super::{super::fixture::schedule, *};
 
 /// How many of 100 steps are made in one look, if each has so many tasks with so many bytes.
 fn made(tasks: usize, bytes: usize) -> usize {
-    let mut step = unchanged(&schedule(1));
+    let mut step = unchanged(&schedule());
     let task = NewStoredTask::new("o", "m", vec![b' '; bytes]);
     step.tasks = vec![(task, 0); tasks];
     let planned = std::iter::repeat_with(|| (step.clone(), None)).take(100);
@@ -44,7 +24,7 @@ fn a_look_submits_a_bounded_number_of_tasks_and_bytes() {
 fn what_cannot_be_read_is_left_out_until_the_next_try() {
     let mut unreadable = Unreadable::default();
     let begun = Instant::now();
-    unreadable.add(&schedule(7), "no such zone", begun);
+    unreadable.add(&schedule(), "no such zone", begun);
     assert_eq!(unreadable.left_out(begun), [7]);
     assert_eq!(unreadable.left_out(begun + UNREADABLE_PAUSE), [0; 0]);
     // It is known, so that it is not logged again, and forgotten if it is not found again.
