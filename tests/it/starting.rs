@@ -164,6 +164,8 @@ async fn what_is_made_is_said_and_what_must_exist_is_not_made() {
     let dir = TempDir::new().unwrap();
     let strict = [
         "nameserver",
+        "--listen",
+        "127.0.0.1:0",
         "--store",
         "sqlite:typo.db",
         "--store-must-exist",

@@ -169,8 +169,7 @@ pub(super) async fn measure(
     sleep(SETTLE).await;
     let before = nameserver.resident_memory()?;
     let quiet_before = quiet_share(&nameserver.server).await?;
-    let mut alone = vec![calls_per_second(address, options.seconds).await?];
-    let mut streams = Streams::open(address, count).await?;
+    let streams = Streams::open(address, count).await?;
     sleep(SETTLE).await;
     let after = nameserver.resident_memory()?;
     let quiet = quiet_share(&nameserver.server).await?;
@@ -178,20 +177,12 @@ pub(super) async fn measure(
     for _ in 0..options.rounds.max(1) {
         slowest = slowest.max(streams.reach_all(count, submit(address)).await?);
     }
-    let mut beside = Vec::new();
-    for round in 0..options.rounds.max(1) {
-        beside.push(calls_per_second(address, options.seconds).await?);
-        if round == 0 {
-            ensure!(streams.open.try_join_next().is_none(), "a stream has ended");
-        }
-    }
     drop(streams);
-    sleep(SETTLE).await;
-    for _ in 1..options.rounds.max(1) {
-        alone.push(calls_per_second(address, options.seconds).await?);
+    let mut lost = Vec::new();
+    for _ in 0..options.rounds.max(1) {
+        lost.push(loss_beside_streams(address, options).await?);
     }
     let megabytes = |memory: ResidentMemory| memory.megabytes() * 1e6 / f64::from(1 << 20);
-    let lost = (1.0 - median(beside) / median(alone)) * 100.0;
     let what = format!("{count} event streams");
     Ok(vec![
         Figure::new(
@@ -215,11 +206,22 @@ pub(super) async fn measure(
         .target(FigureTarget::AtMost(1000.0)),
         Figure::new(
             format!("{what}: calls/s that balanced calls lose"),
-            lost,
+            median(lost) * 100.0,
             "%",
         )
         .target(FigureTarget::AtMost(3.0)),
     ])
+}
+
+/// The share of its calls per second that a load loses beside open streams.
+async fn loss_beside_streams(address: SocketAddr, options: &WebBenchOptions) -> Result<f64> {
+    sleep(SETTLE).await;
+    let alone = calls_per_second(address, options.seconds).await?;
+    let mut streams = Streams::open(address, options.streams).await?;
+    sleep(SETTLE).await;
+    let beside = calls_per_second(address, options.seconds).await?;
+    ensure!(streams.open.try_join_next().is_none(), "a stream has ended");
+    Ok(1.0 - beside / alone)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

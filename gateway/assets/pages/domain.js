@@ -1,4 +1,4 @@
-// Domain: the name servers with their store, and who I am here: user, rights, limits; logging in and out.
+// Domain: the name servers with their store and schedules, and who I am here: user, rights, limits; logging in and out.
 
 import { html, useEffect, useState } from "../lib/html.js";
 import { get, post } from "../lib/api.js";
@@ -8,6 +8,7 @@ import { live, readDomain, reconnect } from "../lib/live.js";
 import { ActionButton, Command, Notice, PageHead, ProblemNotice, Section, TableBox } from "../parts/basics.js";
 import { State } from "../parts/marks.js";
 import { LoginForm } from "./login.js";
+import { Schedules } from "./schedules.js";
 
 /** How often name servers and checks are read again while one looks, in milliseconds. */
 const AGAIN = 3000;
@@ -19,7 +20,7 @@ export function Domain({ live }) {
     return () => clearInterval(timer);
   }, []);
   return html`<${PageHead} title="Domain" lead="The name servers that share one store, and who you are to them." />
-    <${NameServers} live=${live} /><${Store} live=${live} /><${Clients} live=${live} /><${WhoAmI} live=${live} /><${Machines} live=${live} />`;
+    <${NameServers} live=${live} /><${Store} live=${live} /><${Schedules} live=${live} /><${Clients} live=${live} /><${WhoAmI} live=${live} /><${Machines} live=${live} />`;
 }
 
 function NameServers({ live }) {

@@ -207,6 +207,29 @@ async fn a_topic_is_appended_to_and_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_is_paused_goes_on_and_runs_now() {
+    let _turn = turn().await;
+    let mut broker = Broker::start().workers(1).await;
+    let add = ["schedules", "add", "nightly", "0 3 * * *", "echo", "whoami"];
+    broker.run(&add).await.out();
+    let Some(window) = open(&mut broker).await else {
+        return;
+    };
+    window.go("/domain").await;
+    window.sees("td.name", "nightly").await;
+    window.click("main button", "Pause").await;
+    window.sees("td .state", "paused").await;
+    let listed = broker.run(&["schedules", "list", "--json"]).await.json();
+    assert_eq!(listed[0]["paused"], json!(true), "{listed}");
+    window.click("main button", "Resume").await;
+    window.misses("td .state", "paused").await;
+    window.click("main button", "Run now").await;
+    window.click(".nav a", "Tasks").await;
+    window.sees(".table", "echo.whoami").await;
+    window.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_logs_in_and_out() {
     let _turn = turn().await;
     let mut broker = SecuredBroker::with_tokens().worker("w1", &[]).await;
