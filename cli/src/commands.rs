@@ -7,6 +7,8 @@ pub(crate) mod chat;
 pub(crate) mod check;
 pub(crate) mod clients;
 pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod context;
 pub(crate) mod describe;
 pub(crate) mod distributed;
 pub(crate) mod events;

@@ -2,6 +2,8 @@
 
 mod accounts;
 mod calling;
+mod config;
+mod contexts;
 mod daemons;
 mod greeter;
 mod looking;
