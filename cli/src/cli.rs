@@ -42,6 +42,7 @@ pub(crate) enum Command {
     Clients(commands::clients::ClientsArguments),
     Top(commands::top::TopArguments),
     Check(commands::check::CheckArguments),
+    Doctor(commands::doctor::DoctorArguments),
     Events(commands::events::EventsArguments),
     Describe(commands::describe::DescribeArguments),
     Call(commands::call::CallArguments),

@@ -11,6 +11,7 @@ pub(crate) mod config;
 pub(crate) mod context;
 pub(crate) mod describe;
 pub(crate) mod distributed;
+pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod limits;
 pub(crate) mod list;

@@ -123,6 +123,7 @@ async fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Clients(arguments) => commands::clients::run(arguments).await,
         Command::Top(arguments) => commands::top::run(arguments).await,
         Command::Check(arguments) => commands::check::run(arguments).await,
+        Command::Doctor(arguments) => commands::doctor::run(arguments).await,
         Command::Events(arguments) => commands::events::run(arguments).await,
         Command::Describe(arguments) => commands::describe::run(arguments).await,
         Command::Call(arguments) => commands::call::run(arguments).await,

@@ -5,6 +5,7 @@ mod calling;
 mod config;
 mod contexts;
 mod daemons;
+mod doctor;
 mod greeter;
 mod looking;
 mod mapping;
