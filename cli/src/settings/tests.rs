@@ -94,6 +94,10 @@ fn a_wrong_value_is_a_sentence_with_its_key() {
     ] {
         assert_eq!(words(text).unwrap_err(), expected, "{text}");
     }
+    let token = format!("prx_{}", "A".repeat(43));
+    let error = words(&format!("listen = '{token}'")).unwrap_err();
+    assert!(error.starts_with("listen: it is a token; "), "{error}");
+    assert!(!error.contains(&token), "{error}");
     let error = words("workers = 70000").unwrap_err();
     assert!(
         error.starts_with("workers: invalid value '70000'"),

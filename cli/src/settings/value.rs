@@ -1,6 +1,7 @@
 //! Values in TOML, as words of a command line.
 
 use clap::{Arg, ArgAction};
+use pyroxene_common::identity::looks_like_token;
 use std::any::TypeId;
 use toml::de::DeValue;
 
@@ -26,6 +27,9 @@ fn word(flag: &Arg, name: &str, value: &DeValue<'_>) -> Result<String, String> {
     let text = match value {
         DeValue::String(text) if text.is_empty() => {
             return Err("it is empty; give it a value, or remove the line".to_owned());
+        }
+        DeValue::String(text) if looks_like_token(text) => {
+            return Err("it is a token; name the file that holds it with token-file".to_owned());
         }
         DeValue::String(text) => text.to_string(),
         DeValue::Integer(number) => number.to_string(),
