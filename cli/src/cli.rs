@@ -1,16 +1,20 @@
 //! The command line: the list of commands.
 
 mod parse;
+mod resolve;
 
-pub(crate) use parse::{COMMON_FLAGS, asks_for_json, contains_token, parse};
+pub(crate) use parse::{COMMON_FLAGS, asks_for_json, contains_token, parse, resolve_in};
+pub(crate) use resolve::{ParseError, leaf};
 
 use crate::commands;
 use clap::{Parser, Subcommand};
 
 /// An object broker: typed methods on remote objects, found by name, balanced and retried.
 ///
-/// --nameserver and --json may be given before or after the command. Every flag has an environment variable,
-/// whose name 'pyroxene COMMAND --help' shows. An empty variable counts as not set.
+/// --nameserver, --context and --json may be given before or after the command. Every flag has an environment variable,
+/// whose name 'pyroxene COMMAND --help' shows. An empty variable counts as not set. Flags override variables, and
+/// variables override the configuration file of a daemon (see 'pyroxene config') or the context of a client (see
+/// 'pyroxene context').
 ///
 /// Exit codes: 0 success, 1 the object returned an error, 2 usage error, 3 unavailable (no name server, no
 /// such object, no live worker), 4 refused, 5 deadline exceeded. Without --timeout a command asks name servers
@@ -38,6 +42,7 @@ pub(crate) enum Command {
     Clients(commands::clients::ClientsArguments),
     Top(commands::top::TopArguments),
     Check(commands::check::CheckArguments),
+    Doctor(commands::doctor::DoctorArguments),
     Events(commands::events::EventsArguments),
     Describe(commands::describe::DescribeArguments),
     Call(commands::call::CallArguments),
@@ -58,6 +63,8 @@ pub(crate) enum Command {
     Certs(commands::certs::CertsArguments),
     Users(commands::users::UsersCommandArguments),
     Store(commands::store::StoreCommandArguments),
+    Context(commands::context::ContextCommandArguments),
+    Config(commands::config::ConfigCommandArguments),
     Completions(commands::completions::CompletionsArguments),
 }
 

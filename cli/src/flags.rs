@@ -14,7 +14,7 @@ use crate::{
 use clap::{Args, ValueEnum};
 use pyroxene_client::{CallOptions, Client, ClientConfig};
 use pyroxene_common::wire::DEFAULT_MAX_MESSAGE;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// The default address on which `up` and `nameserver` listen, and to which clients connect.
 pub(crate) const DEFAULT_NAMESERVER: &str = "127.0.0.1:9090";
@@ -31,6 +31,11 @@ pub(crate) struct ClientArguments {
     /// The name servers, separated by commas; one that answers is enough. The default port is 9090
     #[arg(long, value_name = "A,B", env = "PYROXENE_NAMESERVER", default_value = DEFAULT_NAMESERVER)]
     pub(crate) nameserver: String,
+    // It is read before flags get their values: cli/resolve.rs. So is `config` below.
+    /// The context that gives the name servers, TLS and the login, where no flag or variable does [default: the
+    /// one chosen by 'pyroxene context use']
+    #[arg(long, value_name = "NAME", env = "PYROXENE_CONTEXT")]
+    context: Option<String>,
     /// Print the documented JSON
     #[arg(long, env = "PYROXENE_JSON", value_parser = YesOrNo)]
     pub(crate) json: bool,
@@ -66,6 +71,9 @@ impl ClientArguments {
 /// The flags of every daemon.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DaemonArguments {
+    /// The configuration file (TOML), for what no flag or variable gives; 'pyroxene config --help' shows its form
+    #[arg(long, value_name = "FILE", env = "PYROXENE_CONFIG")]
+    config: Option<PathBuf>,
     /// The format of log lines on standard error; RUST_LOG selects the lines
     #[arg(long, value_enum, env = "PYROXENE_LOG", default_value_t)]
     pub(crate) log: LogFormat,

@@ -6,7 +6,10 @@
 mod arguments;
 mod cli;
 mod commands;
+mod config_file;
+mod contexts;
 mod daemon;
+mod directories;
 mod failure;
 mod flags;
 mod http;
@@ -19,6 +22,7 @@ mod objects;
 mod output;
 mod progress;
 mod security;
+mod settings;
 mod signature;
 mod start;
 mod static_names;
@@ -29,7 +33,7 @@ mod traces;
 mod units;
 
 use clap::error::ErrorKind;
-use cli::Command;
+use cli::{Command, ParseError};
 use failure::{Exit, Failure};
 use mimalloc::MiMalloc;
 use std::{env, process::ExitCode};
@@ -53,7 +57,8 @@ fn main() -> ExitCode {
     }
     let cli = match cli::parse(words) {
         Ok(cli) => cli,
-        Err(error) => return not_a_command(&error),
+        Err(ParseError::CommandLine(error)) => return not_a_command(&error),
+        Err(ParseError::Settings(failure)) => return end(&failure),
     };
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -118,6 +123,7 @@ async fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Clients(arguments) => commands::clients::run(arguments).await,
         Command::Top(arguments) => commands::top::run(arguments).await,
         Command::Check(arguments) => commands::check::run(arguments).await,
+        Command::Doctor(arguments) => commands::doctor::run(arguments).await,
         Command::Events(arguments) => commands::events::run(arguments).await,
         Command::Describe(arguments) => commands::describe::run(arguments).await,
         Command::Call(arguments) => commands::call::run(arguments).await,
@@ -138,6 +144,8 @@ async fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Certs(arguments) => commands::certs::run(arguments),
         Command::Users(arguments) => commands::users::run(arguments),
         Command::Store(arguments) => commands::store::run(arguments).await,
+        Command::Context(arguments) => commands::context::run(arguments),
+        Command::Config(arguments) => commands::config::run(arguments),
         Command::Completions(arguments) => commands::completions::run(&arguments),
     }
 }

@@ -1,6 +1,7 @@
 //! The flags for the location of durable state, and its default location.
 
 use crate::{
+    directories::user_directory,
     failure::{Exit, Failure},
     flags::YesOrNo,
     units::duration,
@@ -66,13 +67,18 @@ pub(crate) fn display_url(store: &StoreUrl) -> String {
     match store {
         StoreUrl::Sqlite(file) => format!("sqlite:{}", file.display()),
         StoreUrl::Memory => "memory: (gone when the name server ends)".to_owned(),
-        StoreUrl::Postgres(url) => {
-            let place = url.split_once("://").map_or("", |(_, place)| place);
-            let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
-            let place = place.split_once('?').map_or(place, |(place, _)| place);
-            format!("postgres://{place}")
-        }
+        StoreUrl::Postgres(url) => without_login(url),
     }
+}
+
+/// The address of a database for people, without the user, the password and the options.
+pub(crate) fn without_login(address: &str) -> String {
+    let Some((scheme, place)) = address.split_once("://") else {
+        return address.to_owned();
+    };
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    let place = place.split_once('?').map_or(place, |(place, _)| place);
+    format!("{scheme}://{place}")
 }
 
 /// Parses the address of a store. If it is the default one, its directory is made.
@@ -95,11 +101,9 @@ pub(crate) fn state_directory() -> Result<PathBuf, Failure> {
     Ok(file.parent().map(Path::to_owned).unwrap_or_default())
 }
 
-/// The default file. As the XDG base directory specification demands, a path that is not absolute is ignored.
+/// The default file.
 fn default_path(state: Option<OsString>, home: Option<OsString>) -> Result<PathBuf, Failure> {
-    let absolute = |path: Option<OsString>| path.map(PathBuf::from).filter(|p| p.is_absolute());
-    let state = absolute(state).or_else(|| Some(absolute(home)?.join(".local/state")));
-    match state {
+    match user_directory(state, home, ".local/state") {
         Some(state) => Ok(state.join("pyroxene/state.db")),
         None => Err(Failure::usage(
             "there is no default location for the store: neither HOME nor XDG_STATE_HOME is a path",

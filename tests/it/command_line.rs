@@ -2,7 +2,10 @@
 
 mod accounts;
 mod calling;
+mod config;
+mod contexts;
 mod daemons;
+mod doctor;
 mod greeter;
 mod looking;
 mod mapping;

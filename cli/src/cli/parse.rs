@@ -1,6 +1,9 @@
 //! Parses the command line and the environment into a command.
 
-use super::Cli;
+use super::{
+    Cli,
+    resolve::{ParseError, Resolved, append_flags, resolve},
+};
 use crate::{flags::YesOrNo, security::TOKEN_VARIABLE};
 use clap::{
     ArgMatches, Command, CommandFactory, FromArgMatches,
@@ -12,11 +15,16 @@ use pyroxene_common::identity::looks_like_token;
 use std::{env, ffi::OsString};
 
 /// The flags that may also be given before the command, because most commands have them.
-pub(crate) const COMMON_FLAGS: [&str; 2] = ["--nameserver", "--json"];
+pub(crate) const COMMON_FLAGS: [&str; 3] = ["--nameserver", "--context", "--json"];
+
+/// Those of them that have a value.
+const COMMON_FLAGS_WITH_VALUE: [&str; 2] = ["--nameserver", "--context"];
 
 /// The flags whose environment variable must not be empty. A script that copies an unset variable would
 /// otherwise run without the protection that it asks for.
-const SECURITY_FLAGS: [&str; 10] = [
+const SECURITY_FLAGS: [&str; 12] = [
+    "config",
+    "context",
     "tls_cert",
     "tls_key",
     "tls_ca",
@@ -33,23 +41,28 @@ const SECURITY_FLAGS: [&str; 10] = [
 pub(crate) const JSON_VARIABLE: &str = "PYROXENE_JSON";
 
 /// Parses a command line. An empty variable counts as not set.
-pub(crate) fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
-    parse_in(words, |name| env::var_os(name))
+pub(crate) fn parse(words: Vec<OsString>) -> Result<Cli, ParseError> {
+    let resolved = resolve_in(Cli::command(), words, |name| env::var_os(name))?;
+    Ok(Cli::from_arg_matches(&resolved.matches)?)
 }
 
-fn parse_in(
+/// Parses a command line for a command, also with the values of files.
+pub(crate) fn resolve_in(
+    command: Command,
     words: Vec<OsString>,
     variable: impl Fn(&str) -> Option<OsString>,
-) -> Result<Cli, clap::Error> {
+) -> Result<Resolved, ParseError> {
     let is_empty = |name: &str| variable(name).is_some_and(|value| value.is_empty());
-    let command = Cli::command();
-    let matches = without_empty_variables(command.clone(), &is_empty)
-        .try_get_matches_from(move_global_flags(words))?;
-    if let Some(name) = empty_security_variable(&command, &matches, &is_empty) {
+    let filled = without_empty_variables(command.clone(), &is_empty);
+    let resolved = resolve(filled, move_global_flags(words), &variable)?;
+    if let Some(name) = empty_security_variable(&command, &resolved.matches, &is_empty) {
         let sentence = format!("{name} is empty; give it a value, or unset it");
-        return Err(Cli::command().error(ErrorKind::InvalidValue, sentence));
+        return Err(command
+            .clone()
+            .error(ErrorKind::InvalidValue, sentence)
+            .into());
     }
-    Cli::from_arg_matches(&matches)
+    Ok(resolved)
 }
 
 /// Whether a token is on the command line. The flag `--user` and the command `users` are not checked here:
@@ -85,17 +98,14 @@ fn move_global_flags(words: Vec<OsString>) -> Vec<OsString> {
     let mut moved: Vec<OsString> = words.next().into_iter().collect();
     let mut early = Vec::new();
     while let Some(word) = words.next_if(is_global_flag) {
-        let takes_value = word == "--nameserver";
+        let takes_value = COMMON_FLAGS_WITH_VALUE.iter().any(|flag| word == *flag);
         early.push(word);
         if takes_value {
             early.extend(words.next());
         }
     }
     moved.extend(words);
-    let end = moved.iter().position(|word| word == "--");
-    let end = end.unwrap_or(moved.len());
-    moved.splice(end..end, early);
-    moved
+    append_flags(moved, early)
 }
 
 fn is_global_flag(word: &OsString) -> bool {
@@ -192,6 +202,10 @@ mod tests {
             moved("pyroxene --nameserver=a:1 call o m -- -5"),
             "pyroxene call o m --nameserver=a:1 -- -5"
         );
+        assert_eq!(
+            moved("pyroxene --context prod list"),
+            "pyroxene list --context prod"
+        );
         for same in ["pyroxene", "pyroxene list --json", "pyroxene --help"] {
             assert_eq!(moved(same), same);
         }
@@ -205,9 +219,13 @@ mod tests {
     }
 
     /// Parses a command line while one environment variable is empty.
-    fn parse_with_empty(variable: &str, text: &str) -> Result<Cli, String> {
+    fn parse_with_empty(variable: &str, text: &str) -> Result<(), String> {
         let value = |name: &str| (name == variable).then(OsString::new);
-        parse_in(words(text), value).map_err(|error| error.to_string())
+        let resolved = resolve_in(Cli::command(), words(text), value);
+        resolved.map(drop).map_err(|error| match error {
+            ParseError::CommandLine(error) => error.to_string(),
+            ParseError::Settings(failure) => failure.message.unwrap_or_default(),
+        })
     }
 
     #[test]

@@ -68,9 +68,9 @@ enum Checked {
     Tasks,
 }
 
-/// The outcome of a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
+/// The outcome of a check. The later, the worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Health {
     Ok,
     Warning,
     Critical,
@@ -78,7 +78,7 @@ enum Health {
 }
 
 impl Health {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Warning => "warning",
@@ -88,12 +88,20 @@ impl Health {
     }
 
     /// The exit codes of monitoring plugins are numbers that mean something else for other commands.
-    fn exit(self) -> Exit {
+    pub(crate) fn exit(self) -> Exit {
         match self {
             Self::Ok => Exit::Done,
             Self::Warning => Exit::Failed,
             Self::Critical => Exit::Usage,
             Self::Unknown => Exit::Unavailable,
+        }
+    }
+
+    /// The end of a command that has printed this outcome.
+    pub(crate) fn end(self) -> Result<(), Failure> {
+        match self {
+            Self::Ok => Ok(()),
+            _ => Err(Failure::quiet(self.exit())),
         }
     }
 }
@@ -145,10 +153,7 @@ pub(crate) async fn run(arguments: CheckArguments) -> Result<(), Failure> {
     } else {
         print_text(&format!("{}: {message}", health.name().to_uppercase()))?;
     }
-    match health {
-        Health::Ok => Ok(()),
-        _ => Err(Failure::quiet(health.exit())),
-    }
+    health.end()
 }
 
 fn unknown(failure: Failure) -> Report {

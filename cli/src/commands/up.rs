@@ -2,6 +2,7 @@
 
 mod child;
 mod flags;
+mod restarts;
 
 use crate::{
     commands::{
@@ -12,7 +13,6 @@ use crate::{
     failure::{Exit, Failure},
     flags::{DEFAULT_NAMESERVER, DaemonArguments, YesOrNo},
     http::HttpArguments,
-    messages::warn,
     output::to_json,
     security::{LoginArguments, UsersArguments, token_variable},
     store::{self, StoreArguments},
@@ -22,7 +22,7 @@ use crate::{
 };
 use child::Child;
 use flags::{client_flags, common_flags, users_flags};
-use futures::future::{join_all, select_all};
+use futures::future::join_all;
 use pyroxene_common::{endpoint::Endpoint, signal::StopSignals};
 use pyroxene_store::{Store, StoreOptions, StoreUrl};
 use pyroxene_worker::MAX_THREADS;
@@ -35,7 +35,8 @@ use unicode_width::UnicodeWidthStr;
 ///
 /// Each of them is a separate process. Their logs go to standard error, each line with the name of its
 /// process. Tasks and topics are kept in the store, and tasks that an earlier run left there are run. Ctrl-C stops all
-/// processes, and so does any other end of this command. A process that ends by itself is not started again.
+/// processes, and so does any other end of this command. A process that ends by itself is started again after 200 ms,
+/// then after twice as long each time, at most 5 times in a minute; a name server keeps its address.
 ///
 /// --json prints one line once all are ready: {"nameservers": [{"pid", "endpoint"}], "workers": [{"name", "pid",
 /// "endpoint"}], "store", "waiting"}. "waiting" is the number of unfinished tasks of an earlier run, or null if unknown.
@@ -76,6 +77,9 @@ pub(crate) struct UpArguments {
     /// Print the documented JSON
     #[arg(long, env = "PYROXENE_JSON", value_parser = YesOrNo)]
     json: bool,
+    /// Do not start a process again that ends by itself
+    #[arg(long, env = "PYROXENE_NO_RESTART", value_parser = YesOrNo)]
+    no_restart: bool,
     /// How long calls in flight may take to finish after a request to stop the workers
     #[arg(long, value_name = "TIME", env = "PYROXENE_DRAIN_TIMEOUT", default_value = "10s", value_parser = duration)]
     drain_timeout: Duration,
@@ -186,16 +190,10 @@ impl LocalCluster {
             let text = self.to_text(&client_flags(arguments), dashboard.as_deref());
             daemon::report_ready(&text)?;
         }
-        loop {
-            let children = self.nameservers.iter_mut().chain(&mut self.workers);
-            let living: Vec<_> = children.filter(|child| child.is_running()).collect();
-            if living.is_empty() {
-                return Err(Failure::new(Exit::Failed, "every process has ended"));
-            }
-            let ends = living.into_iter().map(|child| Box::pin(child.ended()));
-            let (sentence, ..) = select_all(ends).await;
-            warn(&sentence);
-        }
+        let (restarts, timeout) = (!arguments.no_restart, arguments.daemon.start_timeout);
+        let children = self.nameservers.iter_mut().chain(&mut self.workers);
+        join_all(children.map(|child| child.keep_running(restarts, timeout))).await;
+        Err(Failure::new(Exit::Failed, "every process has ended"))
     }
 
     async fn start(
@@ -221,11 +219,9 @@ impl LocalCluster {
             if arguments.pyro_balanced {
                 flags.push("--pyro-balanced".to_owned());
             }
-            self.nameservers.push(Child::spawn(
-                "nameserver",
-                &flags,
-                arguments.store.variable(),
-            )?);
+            let variable = arguments.store.variable();
+            self.nameservers
+                .push(Child::spawn("nameserver", flags, variable)?);
         }
         for nameserver in &mut self.nameservers {
             nameserver.ready(arguments.daemon.start_timeout).await?;
@@ -265,8 +261,7 @@ impl LocalCluster {
             let accounts = arguments.accounts_db.clone();
             let accounts = accounts.map(|database| (ACCOUNTS_VARIABLE, database));
             let variables = token.into_iter().chain(accounts);
-            self.workers
-                .push(Child::spawn("worker", &flags, variables)?);
+            self.workers.push(Child::spawn("worker", flags, variables)?);
         }
         for worker in &mut self.workers {
             worker.ready(arguments.daemon.start_timeout).await?;

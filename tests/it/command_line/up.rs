@@ -45,6 +45,13 @@ fn addresses(told: &Value) -> String {
     addresses.join(",")
 }
 
+/// Kills a process that it told of, without a chance to say anything.
+fn kill(child: &Value) {
+    let pid = i32::try_from(child["pid"].as_i64().unwrap()).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
 /// Whether the process runs: one that has ended and that nobody has asked about does not.
 fn runs(pid: u64) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -128,12 +135,10 @@ async fn up_stops_everything_in_order_when_it_is_asked_to() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn up_goes_on_without_a_worker_that_dies() {
+async fn without_restarts_up_goes_on_without_a_worker_that_dies() {
     let dir = TempDir::new().unwrap();
-    let (_up, told) = up(&dir).await;
-    let victim = told["workers"][0]["pid"].as_i64().unwrap();
-    let victim = rustix::process::Pid::from_raw(i32::try_from(victim).unwrap()).unwrap();
-    rustix::process::kill_process(victim, rustix::process::Signal::KILL).unwrap();
+    let (_up, told) = up_with(&dir, &["--no-restart"]).await;
+    kill(&told["workers"][0]);
     let addresses = addresses(&told);
     for _ in 0..5 {
         let words = [
@@ -147,6 +152,63 @@ async fn up_goes_on_without_a_worker_that_dies() {
         let ran = Ran::in_dir(dir.path(), &words).await;
         assert_eq!(ran.json()["worker"], "w2");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_starts_children_again_that_end_by_themselves() {
+    let dir = TempDir::new().unwrap();
+    let (mut up, told) = up(&dir).await;
+    let addresses = addresses(&told);
+    let (nameserver, worker) = (&told["nameservers"][0], &told["workers"][0]);
+    kill(nameserver);
+    kill(worker);
+    let told_of = |child: &Value, name: &str| {
+        format!(
+            "{name} (pid {}) ended: signal: 9 (SIGKILL); starting it again in 200ms",
+            child["pid"]
+        )
+    };
+    eventually("both are started again", || async {
+        let log = up.log();
+        let is_ready = |name: &str| {
+            let beginning = format!("{{\"note\":\"{name} (pid ");
+            let mut lines = log.lines();
+            lines.any(|line| line.starts_with(&beginning) && line.contains(") is ready"))
+        };
+        let is_done = is_ready("nameserver") && is_ready("w1");
+        is_done.then_some(()).ok_or(log)
+    })
+    .await;
+    let log = up.log();
+    assert!(log.contains(&told_of(nameserver, "nameserver")), "{log}");
+    assert!(log.contains(&told_of(worker, "w1")), "{log}");
+
+    // The name server has its address again, and knows the new worker.
+    let first = nameserver["endpoint"].as_str().unwrap();
+    eventually("w1 is in the directory with another process", || async {
+        let listed = ["workers", "--json", "--nameserver", first];
+        let listed = Ran::in_dir(dir.path(), &listed).await;
+        let workers: Value = serde_json::from_str(&listed.stdout).unwrap_or_default();
+        let mut workers = workers.as_array().into_iter().flatten();
+        let again = workers.any(|w| w["name"] == "w1" && w["pid"] != worker["pid"]);
+        again.then_some(()).ok_or(format!("{listed:?}"))
+    })
+    .await;
+    let call = [
+        "call",
+        "--all",
+        "echo",
+        "whoami",
+        "--nameserver",
+        &addresses,
+    ];
+    let ran = Ran::in_dir(dir.path(), &call).await;
+    assert!(
+        ran.out().contains("w1") && ran.out().contains("w2"),
+        "{ran:?}"
+    );
+    let status = up.terminate().await;
+    assert_eq!(status.code(), Some(0), "{status}: {}", up.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

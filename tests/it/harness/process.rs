@@ -26,7 +26,7 @@ pub(crate) struct Process {
     log: PathBuf,
 }
 
-/// A command without the settings of whoever runs the tests, and with its state in `dir`.
+/// A command without the settings of whoever runs the tests, and with its state and its contexts in `dir`.
 pub(crate) fn command(program: &Path, dir: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -38,6 +38,7 @@ pub(crate) fn command(program: &Path, dir: &Path) -> Command {
     command
         .env("RUST_LOG", "info")
         .env("XDG_STATE_HOME", dir)
+        .env("XDG_CONFIG_HOME", dir)
         .kill_on_drop(true);
     command
 }

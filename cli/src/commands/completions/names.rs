@@ -1,7 +1,7 @@
 //! Requests the names of objects and methods while the user waits for a word to be completed.
 
-use crate::{flags::ClientArguments, nameservers::list};
-use clap::{CommandFactory, Parser};
+use crate::{cli::resolve_in, flags::ClientArguments, nameservers::list};
+use clap::{CommandFactory, FromArgMatches, Parser};
 use clap_complete::CompletionCandidate;
 use pyroxene_client::{Client, context_within};
 use pyroxene_common::{clean, interfaces::directory::ObjectFilter};
@@ -74,7 +74,9 @@ struct ClientFlags {
 /// Makes a client from the flags that are on the command line so far, and the environment.
 fn client() -> Option<Client> {
     let flags = CommandLineParts::of(&words()).flags;
-    let mut probe = ClientFlags::try_parse_from([OsString::new()].into_iter().chain(flags)).ok()?;
+    let words = [OsString::new()].into_iter().chain(flags).collect();
+    let resolved = resolve_in(ClientFlags::command(), words, |name| env::var_os(name)).ok()?;
+    let mut probe = ClientFlags::from_arg_matches(&resolved.matches).ok()?;
     let login = &mut probe.client.login;
     if login.token_file.is_none() && env::var_os("PYROXENE_TOKEN").is_none() {
         // A completion must not ask for a token.

@@ -1,7 +1,9 @@
 //! One daemon that `up` started.
 
+use super::restarts::{MOST, Restarts};
 use crate::{
     failure::{Exit, Failure},
+    messages::{note, warn},
     units::StartTimeout,
 };
 use pyroxene_common::endpoint::Endpoint;
@@ -13,7 +15,7 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{self, ChildStdin, ChildStdout, Command},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 /// How long a daemon may take until it is ready, beyond its start timeout.
@@ -26,22 +28,26 @@ pub(super) struct Child {
     pub(super) pid: u32,
     /// Its address, once it is ready.
     pub(super) endpoint: String,
+    program: Program,
     process: process::Child,
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
     running: bool,
 }
 
-impl Child {
-    /// Starts `pyroxene` with a subcommand, flags and environment variables. Other variables that would set
-    /// flags are not inherited.
-    pub(super) fn spawn(
-        subcommand: &str,
-        flags: &[String],
-        variables: impl IntoIterator<Item = (&'static str, String)>,
-    ) -> Result<Self, Failure> {
+/// What a child runs, in each of its lives.
+struct Program {
+    subcommand: &'static str,
+    flags: Vec<String>,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Program {
+    /// Starts `pyroxene`. Variables that would set flags are not inherited.
+    fn start(&self) -> Result<process::Child, Failure> {
         let cannot = |why: &dyn std::fmt::Display| {
-            Failure::new(Exit::Failed, format!("cannot start a {subcommand}: {why}"))
+            let sentence = format!("cannot start a {}: {why}", self.subcommand);
+            Failure::new(Exit::Failed, sentence)
         };
         let program = env::current_exe().map_err(|error| cannot(&error))?;
         let mut command = Command::new(program);
@@ -50,10 +56,10 @@ impl Child {
                 command.env_remove(name);
             }
         }
-        let mut process = command
-            .envs(variables)
-            .arg(subcommand)
-            .args(flags)
+        command
+            .envs(self.variables.iter().cloned())
+            .arg(self.subcommand)
+            .args(&self.flags)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // A separate process group: Ctrl-C in the terminal reaches only this process, which stops the
@@ -63,11 +69,38 @@ impl Child {
             .env_remove("NOTIFY_SOCKET")
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| cannot(&error))?;
+            .map_err(|error| cannot(&error))
+    }
+
+    /// Listens at this address in its next life.
+    fn listen_at(&mut self, address: &str) {
+        let mut flags = self.flags.iter_mut();
+        if flags.any(|flag| flag == "--listen")
+            && let Some(value) = flags.next()
+        {
+            *value = address.to_owned();
+        }
+    }
+}
+
+impl Child {
+    /// Starts `pyroxene` with a subcommand, flags and environment variables.
+    pub(super) fn spawn(
+        subcommand: &'static str,
+        flags: Vec<String>,
+        variables: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Result<Self, Failure> {
+        let program = Program {
+            subcommand,
+            flags,
+            variables: variables.into_iter().collect(),
+        };
+        let mut process = program.start()?;
         Ok(Self {
             name: subcommand.to_owned(),
             pid: process.id().unwrap_or_default(),
             endpoint: String::new(),
+            program,
             stdin: process.stdin.take(),
             stdout: process.stdout.take(),
             process,
@@ -97,6 +130,8 @@ impl Child {
         let words: Vec<&str> = line.split_whitespace().collect();
         match (read, words.as_slice()) {
             (Ok(_), ["ready", "nameserver", endpoint]) => {
+                // Workers and clients have this address.
+                self.program.listen_at(endpoint);
                 self.endpoint = reachable_address(endpoint);
                 Ok(())
             }
@@ -126,25 +161,48 @@ impl Child {
         }
     }
 
-    pub(super) fn is_running(&self) -> bool {
-        self.running
-    }
-
     async fn wait(&mut self) -> Option<ExitStatus> {
         let status = self.process.wait().await.ok();
         self.running = false;
         status
     }
 
-    /// Waits for the end of the process. Returns a message about it.
-    pub(super) async fn ended(&mut self) -> String {
-        let status = self.wait().await;
-        format!(
-            "{} (pid {}) ended{}",
-            self.name,
-            self.pid,
-            status_text(status)
-        )
+    /// Waits for the end of the process, and starts it again if `restarts`, until it ends too often.
+    pub(super) async fn keep_running(&mut self, restarts: bool, start_timeout: StartTimeout) {
+        let mut done = Restarts::default();
+        loop {
+            let status = status_text(self.wait().await);
+            let ended = format!("{} (pid {}) ended{status}", self.name, self.pid);
+            if !restarts {
+                return warn(&ended);
+            }
+            let Some(pause) = done.next(Instant::now()) else {
+                return warn(&format!(
+                    "{ended}; it was started again {MOST} times in a minute, and is not any more"
+                ));
+            };
+            warn(&format!("{ended}; starting it again in {pause:?}"));
+            sleep(pause).await;
+            match self.start_again(start_timeout).await {
+                Ok(()) => note(&format!("{} (pid {}) is ready", self.name, self.pid)),
+                Err(failure) => failure.report(),
+            }
+        }
+    }
+
+    async fn start_again(&mut self, start_timeout: StartTimeout) -> Result<(), Failure> {
+        let mut process = self.program.start()?;
+        self.pid = process.id().unwrap_or_default();
+        self.stdin = process.stdin.take();
+        self.stdout = process.stdout.take();
+        self.process = process;
+        self.running = true;
+        let ready = self.ready(start_timeout).await;
+        if ready.is_err() && self.running {
+            // This fails only if the process has ended meanwhile.
+            let _ = self.process.start_kill();
+        }
+        ready
     }
 
     /// Asks the process to stop, and kills it if it does not. Fails as the process does, which has reported

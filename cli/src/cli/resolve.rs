@@ -1,0 +1,117 @@
+//! A command line with the settings of the files that count for it: a daemon's configuration file, or a client's
+//! context. Flags override variables, variables override files, and files override defaults.
+
+use crate::{
+    config_file::ConfigFile, contexts::Contexts, failure::Failure, settings::FileSettings,
+};
+use clap::{ArgMatches, Command};
+use std::{ffi::OsString, path::PathBuf};
+
+/// Why a command line cannot be carried out.
+#[derive(Debug)]
+pub(crate) enum ParseError {
+    /// The command line itself, as clap reports it: also a request for help.
+    CommandLine(clap::Error),
+    /// A file with settings.
+    Settings(Failure),
+}
+
+impl From<clap::Error> for ParseError {
+    fn from(error: clap::Error) -> Self {
+        Self::CommandLine(error)
+    }
+}
+
+impl From<Failure> for ParseError {
+    fn from(failure: Failure) -> Self {
+        Self::Settings(failure)
+    }
+}
+
+/// A parsed command line.
+pub(crate) struct Resolved {
+    pub(crate) matches: ArgMatches,
+    /// What flags and variables alone give.
+    pub(crate) given: ArgMatches,
+    /// What a file gives.
+    pub(crate) file: Option<FileSettings>,
+}
+
+/// Parses a command line, with the settings of files in the place of flags and variables that are not given.
+pub(crate) fn resolve(
+    command: Command,
+    words: Vec<OsString>,
+    variable: &impl Fn(&str) -> Option<OsString>,
+) -> Result<Resolved, ParseError> {
+    // What is wrong with it is reported below, once the settings are there.
+    let lenient = command.clone().ignore_errors(true);
+    let given = lenient.try_get_matches_from(&words)?;
+    let file = match file_settings(&command, &given, variable) {
+        Ok(file) => file,
+        // Help is there also without the file.
+        Err(failure) => match command.try_get_matches_from(words) {
+            Err(error) if !error.use_stderr() => return Err(error.into()),
+            _ => return Err(failure.into()),
+        },
+    };
+    let settings = file.as_ref().map_or_else(Vec::new, |file| {
+        let (_, given) = leaf(&command, &given);
+        file.words(given, variable)
+    });
+    let matches = command.try_get_matches_from(append_flags(words, settings))?;
+    Ok(Resolved {
+        matches,
+        given,
+        file,
+    })
+}
+
+/// The innermost command on the command line, with its flags.
+pub(crate) fn leaf<'a>(
+    command: &'a Command,
+    matches: &'a ArgMatches,
+) -> (&'a Command, &'a ArgMatches) {
+    let inner = matches.subcommand();
+    let inner = inner.and_then(|(name, inner)| Some((command.find_subcommand(name)?, inner)));
+    inner.map_or((command, matches), |(command, matches)| {
+        leaf(command, matches)
+    })
+}
+
+/// Adds flags to the end of a command line, or in front of `--`.
+pub(crate) fn append_flags(mut words: Vec<OsString>, flags: Vec<OsString>) -> Vec<OsString> {
+    let end = words.iter().position(|word| word == "--");
+    let end = end.unwrap_or(words.len());
+    words.splice(end..end, flags);
+    words
+}
+
+/// The settings of the file that counts for a command, if there is one.
+fn file_settings(
+    command: &Command,
+    given: &ArgMatches,
+    variable: &impl Fn(&str) -> Option<OsString>,
+) -> Result<Option<FileSettings>, Failure> {
+    let (command, given) = leaf(command, given);
+    let has = |id: &str| command.get_arguments().any(|flag| flag.get_id() == id);
+    if has("config") {
+        let path = given.try_get_one::<PathBuf>("config").ok().flatten();
+        return path
+            .map(|path| ConfigFile::read(path)?.of_daemon(command.get_name()))
+            .transpose();
+    }
+    if !has("context") {
+        return Ok(None);
+    }
+    let chosen = given.try_get_one::<String>("context").ok().flatten();
+    let contexts = match (Contexts::of_user(variable), chosen) {
+        (Some(contexts), _) => contexts,
+        (None, None) => return Ok(None),
+        (None, Some(_)) => return Err(Contexts::nowhere()),
+    };
+    let name = match chosen {
+        Some(name) => Some(name.clone()),
+        None => contexts.current()?,
+    };
+    name.map(|name| contexts.read(&name)).transpose()
+}
