@@ -36,15 +36,9 @@ pub(crate) async fn trace(request: Request, next: Next) -> Response {
         .and_then(|metadata| metadata.get(spans::TRACESTATE));
     let state = state.and_then(|state| HeaderValue::from_str(state).ok());
     let mut trace = given.unwrap_or_else(new_root);
-    let path = request.extensions().get::<MatchedPath>();
-    let path = path.map_or("/", MatchedPath::as_str).to_owned();
-    let method = request.method().clone();
-    let mut span = Span::begin(&trace, SpanKind::Server, || format!("{method} {path}"));
-    if let Some(span) = &mut span {
+    let mut span = begin_span(&trace, &request);
+    if let Some(span) = &span {
         trace = span.context();
-        span.set("http.request.method", method.as_str());
-        span.set("http.route", path.as_str());
-        span.set("url.path", request.uri().path());
     }
     // Whoever began it has to name a span, even one that nobody records.
     trace = unrecorded(trace);
@@ -69,6 +63,18 @@ pub(crate) async fn trace(request: Request, next: Next) -> Response {
         response.headers_mut().insert(TRACESTATE, value);
     }
     response
+}
+
+/// The span of a request, if spans are recorded.
+fn begin_span(trace: &tarpc::trace::Context, request: &Request) -> Option<Span> {
+    let (method, uri) = (request.method(), request.uri());
+    let path = request.extensions().get::<MatchedPath>();
+    let path = path.map_or("/", MatchedPath::as_str);
+    let mut span = Span::begin(trace, SpanKind::Server, || format!("{method} {path}"))?;
+    span.set("http.request.method", method.as_str());
+    span.set("http.route", path);
+    span.set("url.path", uri.path());
+    Some(span)
 }
 
 /// The trace that a request names. Two headers name none.
