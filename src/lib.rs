@@ -64,10 +64,11 @@ pub mod testing;
 
 #[cfg(feature = "client")]
 pub use pyroxene_client::{
-    AllAnswers, AllInstances, Attempt, AttemptLog, CallError, CallOptions, Client, ClientConfig,
-    ConnectError, Credentials, Durable, DynamicError, DynamicObject, InstanceAnswer, InvalidConfig,
-    NewSchedule, NewTask, ObjectLookup, Policy, Proxy, RemoteProxy, Response, Schedules,
-    SessionProxy, TaskError, TaskHandle, Topic, TopicError, context_until, context_within,
+    AllAnswers, AllInstances, Attempt, AttemptLog, BatchHandle, BatchSubmission, CallError,
+    CallOptions, Client, ClientConfig, ConnectError, Credentials, Durable, DynamicError,
+    DynamicObject, InstanceAnswer, InvalidConfig, NewSchedule, NewTask, ObjectLookup, Policy,
+    Proxy, RemoteProxy, Response, Schedules, SessionProxy, TaskError, TaskHandle, Topic,
+    TopicError, context_until, context_within,
 };
 #[cfg(any(feature = "worker", feature = "nameserver"))]
 pub use pyroxene_common::tls::{ClientAuth, KeyPairFiles, TlsServer};
@@ -79,6 +80,7 @@ pub use pyroxene_common::{
     interface,
     interface::Interface,
     interfaces::{
+        batches::{BatchId, BatchStatus},
         schedules::{MissedPolicy, OverlapPolicy, Schedule},
         tasks::{TaskFilter, TaskId, TaskState},
     },

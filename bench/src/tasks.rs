@@ -5,6 +5,7 @@
 
 mod backlog;
 mod broker;
+mod bulk;
 mod database_baseline;
 mod postgres;
 mod report;
@@ -53,6 +54,10 @@ pub(crate) struct TaskBenchOptions {
     /// Also measure with this many waiting tasks; loading 1000000 of them takes about ten seconds per store
     #[arg(long, default_value_t = 0)]
     backlog: usize,
+
+    /// Also measure submission alone: one task at a time, and this many tasks as a batch
+    #[arg(long, default_value_t = 0)]
+    bulk: usize,
 
     /// The directory in which the directories of the databases are made; it should be on a disk
     /// [default: the directory for temporary files]
@@ -129,6 +134,11 @@ async fn measure_store(
         let rows = topics::measure(options, store, &broker).await?;
         tables.topics.extend(rows);
         broker.stop().await?;
+    }
+    if options.bulk > 0 {
+        tables
+            .bulk
+            .push(bulk::measure(options, stores, store).await?);
     }
     if options.backlog > 0 {
         let rows = backlog::measure(options, stores, store).await?;

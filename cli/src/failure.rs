@@ -5,7 +5,7 @@ mod errors;
 mod problem_hints;
 mod usage;
 
-pub(crate) use errors::without_answer;
+pub(crate) use errors::{repeat_hint, without_answer};
 pub(crate) use usage::from_clap;
 
 use crate::messages::{messages_are_json, one_line, write_json_message, write_message};
@@ -120,6 +120,13 @@ impl Failure {
     #[must_use]
     pub(crate) fn with_context(mut self, place: &str) -> Self {
         self.message = self.message.map(|sentence| format!("{place}: {sentence}"));
+        self
+    }
+
+    /// Adds a further fact to the message.
+    #[must_use]
+    pub(crate) fn with_more(mut self, fact: &str) -> Self {
+        self.message = self.message.map(|sentence| format!("{sentence}; {fact}"));
         self
     }
 

@@ -75,6 +75,8 @@ pub use policy::Policy;
 pub use problem::Problem;
 pub use proxy::{CallOnceOptions, Proxy, RemoteProxy, Response, SessionProxy};
 pub use security::Credentials;
-pub use tasks::{Durable, NewSchedule, NewTask, Schedules, TaskError, TaskHandle};
+pub use tasks::{
+    BatchHandle, BatchSubmission, Durable, NewSchedule, NewTask, Schedules, TaskError, TaskHandle,
+};
 pub use ticket_source::TicketSource;
 pub use topic::{Topic, TopicError};

@@ -15,6 +15,7 @@ use pyroxene_common::{
     interface::Interface,
     interfaces::{
         access::{self, Access, access::AccessClient},
+        batches::{self, Batches, batches::BatchesClient},
         directory::{
             self, Cursor, Directory, DirectoryError, Lease, Registration, VersionedWatchResponse,
             WatchResponse, directory::DirectoryClient,
@@ -42,6 +43,7 @@ struct NameServerClientInner {
     access: NameServerService<Access>,
     tasks: NameServerService<Tasks>,
     presence: NameServerService<Presence>,
+    batches: NameServerService<Batches>,
     schedules: NameServerService<Schedules>,
     topics: NameServerService<Topics>,
     figures: NameServerService<Figures>,
@@ -86,6 +88,7 @@ impl NameServerClient {
             access: service::<Access>(&endpoint, access::OBJECT, config, &login),
             tasks: service::<Tasks>(&endpoint, tasks::OBJECT, config, &login),
             presence: service::<Presence>(&endpoint, presence::OBJECT, config, &login),
+            batches: service::<Batches>(&endpoint, batches::OBJECT, config, &login),
             schedules: service::<Schedules>(&endpoint, schedules::OBJECT, config, &login),
             topics: service::<Topics>(&endpoint, topics::OBJECT, config, &login),
             figures: service::<Figures>(&endpoint, figures::OBJECT, config, &login),
@@ -154,6 +157,12 @@ impl NameServerClient {
     /// answers.
     pub fn tasks(&self) -> TasksClient<NameServerService<Tasks>> {
         self.0.tasks.clone().into()
+    }
+
+    /// The client of its batches. [`Client::begin_batch`](crate::Client::begin_batch) uses any name server that
+    /// answers.
+    pub fn batches(&self) -> BatchesClient<NameServerService<Batches>> {
+        self.0.batches.clone().into()
     }
 
     /// The client of its schedules. [`Client::schedules`](crate::Client::schedules) uses any name server that

@@ -4,12 +4,14 @@
 //! every request is safe to repeat: a submission carries a key that identifies it.
 
 mod ask;
+mod batches;
 mod durable;
 mod error;
 mod handle;
 mod new;
 mod schedules;
 
+pub use batches::{BatchHandle, BatchSubmission};
 pub use durable::Durable;
 pub use error::TaskError;
 pub use handle::TaskHandle;
@@ -70,7 +72,7 @@ impl Client {
         handles.pop().ok_or_else(ask::wrong_answer_count)
     }
 
-    /// Submits tasks, all or none: up to 10,000, or fewer if the user has lower limits. If no name server
+    /// Submits tasks, all or none: up to 10,000 ([`submit_batch`](Self::submit_batch) takes any number), or fewer if the user has lower limits. If no name server
     /// confirms or refuses the submission, the error is [`TaskError::MaybeSubmitted`].
     ///
     /// ```no_run
@@ -194,6 +196,14 @@ impl Client {
     /// As [`durable`](Self::durable), but returns the stub itself, which has options for its tasks.
     pub fn durable_stub<I: Interface>(&self, object: &str) -> Durable<I> {
         Durable::new(self.clone(), object)
+    }
+
+    /// The times of a long poll.
+    fn long_poll(&self) -> RequestTimes {
+        RequestTimes {
+            wait: handle::POLL,
+            ..self.quick()
+        }
     }
 
     /// The times of a request that a name server can answer at once.

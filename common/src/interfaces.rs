@@ -1,6 +1,7 @@
 //! The interfaces of a name server, and [`invoke`], which every object serves.
 
 pub mod access;
+pub mod batches;
 pub mod directory;
 pub mod figures;
 pub mod invoke;

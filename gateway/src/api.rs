@@ -1,6 +1,7 @@
 //! The paths of the API, by subject.
 
 pub(crate) mod access;
+pub(crate) mod batches;
 pub(crate) mod calls;
 pub(crate) mod chat;
 pub(crate) mod clients;

@@ -8,7 +8,7 @@ use pyroxene_client::{CallError, DynamicError};
 use pyroxene_common::{
     channel::{AttemptError, StreamError, StreamFailure},
     interfaces::{
-        access::AccessError, directory::DirectoryError, invoke::InvokeError,
+        access::AccessError, batches::BatchesError, directory::DirectoryError, invoke::InvokeError,
         schedules::SchedulesError, tasks::TasksError, topics::TopicsError,
     },
     message::RefusalReason,
@@ -346,6 +346,16 @@ impl From<TasksError> for Problem {
             TasksError::Invalid { .. } => ProblemKind::BadRequest,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<BatchesError> for Problem {
+    fn from(error: BatchesError) -> Self {
+        match error {
+            BatchesError::Unknown { .. } => Self::not_found(error.to_string()),
+            BatchesError::Differs { .. } => Self::new(ProblemKind::Conflict, error.to_string()),
+            BatchesError::Tasks(error) => error.into(),
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::{
     api::{
-        access, calls, chat, clients, events, health, metrics, nameservers, objects, openapi,
-        pages, schedules, stats, submissions, tasks, topics, workers,
+        access, batches, calls, chat, clients, events, health, metrics, nameservers, objects,
+        openapi, pages, schedules, stats, submissions, tasks, topics, workers,
     },
     guard::GuardedRouter,
     problem::Problem,
@@ -51,6 +51,8 @@ pub(crate) fn router(gateway: &GatewayState) -> GuardedRouter {
         .route("/v1/tasks/{id}", read!(tasks::show))
         .route("/v1/tasks/{id}/cancel", change!(tasks::cancel))
         .route("/v1/tasks/{id}/retry", change!(tasks::retry))
+        .route("/v1/batches/{id}", read!(batches::show))
+        .route("/v1/batches/{id}/cancel", change!(batches::cancel))
         .route(
             "/v1/schedules",
             both(get(schedules::list), post(schedules::add)),

@@ -16,7 +16,7 @@ use crate::{
     presence::PresenceService,
     pyro,
     schedules::{self, SchedulesService},
-    tasks::{self, DispatcherHandle, TaskContext, TasksService},
+    tasks::{self, BatchesService, DispatcherHandle, TaskContext, TasksService},
     topics::{self, TopicsService, keep_retention},
     users::UsersError,
     visitors::{VisitorLog, VisitorsService},
@@ -216,6 +216,10 @@ impl NameServer {
             objects.insert(
                 interfaces::tasks::OBJECT.to_owned(),
                 tasks_object(tasks.service()),
+            );
+            objects.insert(
+                interfaces::batches::OBJECT.to_owned(),
+                batches_object(BatchesService::new(tasks.service())),
             );
             objects.insert(
                 interfaces::schedules::OBJECT.to_owned(),
@@ -426,6 +430,11 @@ fn client_of_workers(
 fn tasks_object(service: TasksService) -> HostedObject {
     HostedObject::from_service::<interfaces::tasks::Tasks, _>(service)
         .policy(AccessPolicy::Roles(tasks::may_call))
+}
+
+fn batches_object(service: BatchesService) -> HostedObject {
+    HostedObject::from_service::<interfaces::batches::Batches, _>(service)
+        .policy(AccessPolicy::Roles(tasks::may_call_batches))
 }
 
 fn schedules_object(service: SchedulesService) -> HostedObject {

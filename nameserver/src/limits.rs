@@ -164,6 +164,10 @@ impl Limiter {
         Ok(LimitPermit::new(Arc::clone(self), limit, name))
     }
 
+    fn held_by_all(&self, limit: Limit) -> u64 {
+        self.gauges.lock().of(limit, ALL_USERS)
+    }
+
     fn release(&self, limit: Limit, name: &str) {
         let mut gauges = self.gauges.lock();
         gauges.remove(limit, name);

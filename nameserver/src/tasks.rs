@@ -1,6 +1,6 @@
 //! Durable tasks: the object `tasks`, and the dispatcher that runs them.
 //!
-//! - `service` answers the interface; `permission` decides who may do what; `convert` translates between the
+//! - `service` answers the interface, and `batches` that of batches; `permission` decides who may do what; `convert` translates between the
 //!   interface and the store.
 //! - `scheduler` decides which tasks are claimed from the store, as many as the workers have capacity for
 //!   (`window`), and which are sent: a pure state machine. `queue` has the tasks of one object that are here,
@@ -25,6 +25,7 @@
 mod attempt;
 mod attempt_log;
 mod backlog;
+mod batches;
 mod cached_counts;
 mod convert;
 mod counters;
@@ -43,6 +44,7 @@ mod service;
 mod trace;
 mod window;
 
+pub(crate) use batches::{BatchesService, may_call as may_call_batches};
 pub(crate) use convert::{new_task, store_failed, task, task_id};
 pub(crate) use counters::TaskCounters;
 pub(crate) use permission::{TaskVisibility, check_submission, may_call, visible_submitter};
@@ -57,6 +59,7 @@ use dispatcher::Dispatcher;
 use lease::TaskLeaseStatus;
 use maintenance::Maintenance;
 use pyroxene_client::Client;
+use pyroxene_common::scope::Caller;
 use pyroxene_store::Store;
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
@@ -119,6 +122,11 @@ impl TaskContext {
     /// Decides which rights a submitter has; none without authentication.
     pub(crate) fn authority(&self) -> Option<&TicketAuthority> {
         self.authority.as_deref()
+    }
+
+    /// Notes that a caller submits.
+    fn saw_submitter(&self, caller: &Caller) {
+        self.visitors.saw_submitter(caller);
     }
 
     /// Notes that a new task may become due.

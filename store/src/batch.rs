@@ -4,15 +4,16 @@
 //! one list, one or two statements, and one transaction for all kinds together.
 
 use super::{
-    drains,
+    batches, drains,
     error::StoreError,
     exclusive_names::{self, NameRelease},
     leases, logouts,
     model::{
-        AttemptProgress, CancelOutcome, ClaimedQueue, Fence, FinishOutcome, FinishedAttempt,
-        LeaseLost, NameChangeOutcome, NameClaim, NameClaimOutcome, NewSnapshot, NewStoredEntry,
-        RetryOutcome, ScheduleChange, ScheduleOutcome, StartedAttempt, StoredLogout,
-        StoredRetention, StoredRevocation, StoredTaskId, StoredVisitor, SweepResult, TaskClaim,
+        AttemptProgress, CancelOutcome, ChunkOutcome, ClaimedQueue, Fence, FinishOutcome,
+        FinishedAttempt, LeaseLost, NameChangeOutcome, NameClaim, NameClaimOutcome, NewSnapshot,
+        NewStoredEntry, RetryOutcome, ScheduleChange, ScheduleOutcome, StartedAttempt,
+        StoredLogout, StoredRetention, StoredRevocation, StoredTaskId, StoredVisitor, SweepResult,
+        TaskClaim,
     },
     peers, revocations, schedules, snapshots,
     sql::SqlResult,
@@ -136,6 +137,8 @@ macro_rules! operations {
 operations! {
     /// New tasks.
     Submit submit: submit::IdentifiedTask => submit::SubmitResponse, submit::submit, WriteClass::Submit, true;
+    /// New chunks of batches.
+    SubmitChunk submit_chunk: batches::IdentifiedChunk => ChunkOutcome, batches::submit, WriteClass::Submit, true;
     /// New entries of topics.
     Append append: NewStoredEntry => i64, topics::append, WriteClass::Append, true;
     /// The workers of attempts. If this is lost, an attempt ends without the name of its worker.
@@ -146,6 +149,8 @@ operations! {
     Finish finish: FinishedAttempt => FinishOutcome, finish::finish, WriteClass::Finish, true;
     /// Cancellations.
     Cancel cancel: StoredTaskId => CancelOutcome, control::cancel, WriteClass::Other, true;
+    /// Cancellations of batches, a chunk at a time.
+    CancelChunk cancel_chunk: batches::ChunkPosition => Option<i64>, batches::cancel_chunk, WriteClass::Other, true;
     /// Retries by hand.
     Retry retry: control::RetryRequest => RetryOutcome, control::retry, WriteClass::Other, true;
     /// Renewals of leases, before the check for leases that are over. If this is lost, the lease ends sooner.

@@ -3,7 +3,7 @@
 use super::sql::{SqlConnection, SqlResult};
 
 /// Contradictions that must not occur: a description, and the statement that counts the cases.
-const CONSISTENCY_CHECKS: [(&str, &str); 12] = [
+const CONSISTENCY_CHECKS: [(&str, &str); 13] = [
     (
         "tasks without arguments",
         "SELECT count(*) FROM tasks t WHERE arguments IS NULL AND NOT EXISTS \
@@ -58,6 +58,13 @@ const CONSISTENCY_CHECKS: [(&str, &str); 12] = [
          + coalesce((SELECT sum(length(body)) FROM bodies b WHERE b.task = t.id), 0)) \
          FROM tasks t) AS summed GROUP BY submitter \
          HAVING sum(tasks) <> 0 OR sum(bytes) <> 0) AS torn",
+    ),
+    (
+        "batches whose tasks are not as many as is said",
+        "SELECT count(*) FROM (SELECT batch FROM \
+         (SELECT batch, total - succeeded - failed - cancelled AS open, kept FROM batch_counts \
+         UNION ALL SELECT batch, CASE WHEN state < 3 THEN -1 ELSE 0 END, -1 FROM tasks \
+         WHERE batch IS NOT NULL) AS summed GROUP BY batch HAVING sum(open) <> 0 OR sum(kept) <> 0) AS torn",
     ),
     (
         "sums of the tasks of all submitters that are not those of each",

@@ -8,6 +8,7 @@ macro_rules! read {
     }};
 }
 
+mod batches;
 mod records;
 mod schedules;
 mod work;
@@ -76,9 +77,7 @@ impl Store {
         kind: impl FnOnce(Vec<I>, Reply<O>) -> Request,
         input: I,
     ) -> Result<O, StoreError> {
-        let answers = self.0.writer.write(0, kind, vec![input]).await?;
-        let missing = || StoreError::Corrupt("a write was not answered".to_owned());
-        answers.into_iter().next().ok_or_else(missing)
+        only(self.0.writer.write(0, kind, vec![input]).await?)
     }
 
     fn check_body(&self, what: &str, body: &[u8]) -> Result<(), StoreError> {
@@ -90,6 +89,12 @@ impl Store {
             "{what} of {size} bytes is beyond the limit of {limit} bytes"
         )))
     }
+}
+
+/// The answer to the write of one thing.
+fn only<T>(answers: Vec<T>) -> Result<T, StoreError> {
+    let missing = || StoreError::Corrupt("a write was not answered".to_owned());
+    answers.into_iter().next().ok_or_else(missing)
 }
 
 /// Checks a name of any kind.

@@ -3,6 +3,7 @@
 //! - [`Store`]: tasks, schedules, leases, exclusive and static names, topics and revocations, in SQLite or PostgreSQL.
 //!   The operations are written once (`tasks`, `schedules`, `leases`, `exclusive_names`, `static_names`,
 //!   `topics`, `revocations`), in SQL that both databases understand (`sql`).
+//! - Tasks that are submitted together are in `batches`.
 //! - Single calls of many callers are written together (`batch`, `writer`).
 //! - The next state of a task after an attempt is decided without a database (`task_state`).
 //! - An owner keeps its lease with a [`LeaseKeeper`]. Which lease is over, and whether the clock was set, is decided by elapsed time (`timekeeper`);
@@ -13,6 +14,7 @@
 
 mod backend;
 mod batch;
+mod batches;
 mod check;
 mod clock_steps;
 pub mod database;

@@ -1,6 +1,7 @@
 //! The types that the store takes and returns. Times are Unix milliseconds of the store's clock.
 
 mod attempt;
+mod batch;
 mod schedule;
 mod task;
 
@@ -8,6 +9,7 @@ pub use attempt::{
     AttemptEnding, AttemptKey, AttemptOutcome, AttemptProgress, ClaimQueue, ClaimedQueue,
     ClaimedTask, FinishOutcome, FinishedAttempt, LeaseLost, StartedAttempt, TaskClaim,
 };
+pub use batch::{ChunkOutcome, NewStoredChunk, StoredBatch, StoredBatchId};
 pub use schedule::{
     NewStoredSchedule, ScheduleAgenda, ScheduleChange, ScheduleOutcome, ScheduleStep,
     ScheduleVersion, StoredSchedule,
@@ -15,7 +17,8 @@ pub use schedule::{
 pub use task::{
     Allowance, CancelOutcome, FIRST_ATTEMPTS, LAST_ATTEMPTS, NewStoredTask, Quota, RetryOutcome,
     StoredAttempt, StoredTask, StoredTaskFilter, StoredTaskId, StoredTaskPage, StoredTaskState,
-    SubmissionOutcome, SubmittedTask, SweepResult, TaskCounts, TaskResult, TaskUsage, URGENT,
+    SubmissionOutcome, SubmittedTask, SweepResult, TaskCall, TaskCounts, TaskResult, TaskUsage,
+    URGENT,
 };
 
 use serde::{Deserialize, Serialize};

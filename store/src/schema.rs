@@ -6,7 +6,7 @@ use super::{error::StoreError, sql::SqlConnection};
 use crate::database::postgres::Layout;
 
 /// The statements that lead to version 1, 2, …, for SQLite and for PostgreSQL.
-const MIGRATIONS: [(&str, &str); 11] = [
+const MIGRATIONS: [(&str, &str); 12] = [
     (
         include_str!("schema/sqlite_1.sql"),
         include_str!("schema/postgres_1.sql"),
@@ -51,6 +51,10 @@ const MIGRATIONS: [(&str, &str); 11] = [
         include_str!("schema/sqlite_11.sql"),
         include_str!("schema/postgres_11.sql"),
     ),
+    (
+        include_str!("schema/sqlite_12.sql"),
+        include_str!("schema/postgres_12.sql"),
+    ),
 ];
 
 /// The version that this program works with.
@@ -81,6 +85,9 @@ pub(super) const LAYOUT: Layout = Layout {
         (10, "logouts"),
         (10, "store_identity"),
         (11, "schedules"),
+        (12, "batches"),
+        (12, "batch_chunks"),
+        (12, "batch_counts"),
     ],
 };
 

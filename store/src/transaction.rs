@@ -1,6 +1,7 @@
 //! The context of an operation, and the effects that it reports.
 
 use super::{
+    batches::counts::{self, BatchChanges},
     model::{StoredTaskId, TaskResult, UnixMillis},
     sql::{SqlConnection, SqlResult},
     tasks::usage::{self, UsageCache, UsageChanges},
@@ -22,6 +23,8 @@ pub(super) struct Transaction<'c> {
     pub(super) shard: i64,
     /// Its changes of usage.
     pub(super) usage: UsageChanges,
+    /// Its changes of the counts of batches.
+    pub(super) batches: BatchChanges,
     /// What others are told after the commit.
     pub(super) effects: Effects,
 }
@@ -42,12 +45,14 @@ impl<'c> Transaction<'c> {
             time,
             shard,
             usage: UsageChanges::default(),
+            batches: BatchChanges::default(),
             effects: Effects::default(),
         }
     }
 
-    /// Commits, together with the changes of usage. Returns the effects to report.
+    /// Commits, together with the changes of counts and usage. Returns the effects to report.
     pub(super) async fn commit(mut self) -> SqlResult<Effects> {
+        counts::count(&mut self.sql, &self.batches, self.shard).await?;
         usage::commit(&mut self.sql, &self.usage, self.shard).await?;
         self.time.accept(&self.reading);
         self.usage_cache.apply(&self.usage);

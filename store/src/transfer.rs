@@ -12,6 +12,7 @@ pub use record::TransferError;
 pub(super) use record::{ExportRecord, TaskRecord};
 
 use super::{
+    model::StoredBatchId,
     schedules,
     sql::{SqlConnection, SqlResult, Value},
     tasks::{
@@ -20,7 +21,7 @@ use super::{
     },
     transaction::Transaction,
 };
-use record::{AttemptRecord, TopicRecord};
+use record::{AttemptRecord, BatchRecord, TopicRecord};
 
 /// The counter that exists while an import is not finished.
 const IMPORTING: &str = "importing";
@@ -125,6 +126,27 @@ pub(super) async fn import(
                 ];
                 sql.execute(statement, &values).await?;
             }
+            ExportRecord::Batch(batch) => import_batch(sql, batch).await?,
+            ExportRecord::BatchChunk {
+                batch,
+                number,
+                fingerprint,
+                first,
+                last,
+            } => {
+                let statement = "INSERT INTO batch_chunks (batch, number, fingerprint, first, last) \
+                                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (batch, number) DO NOTHING";
+                let batch = record::parse_batch(batch)?;
+                let (first, last) = (record::parse_id(first)?, record::parse_id(last)?);
+                let values = [
+                    batch.as_bytes().into(),
+                    (*number).into(),
+                    (*fingerprint).into(),
+                    first.as_bytes().into(),
+                    last.as_bytes().into(),
+                ];
+                sql.execute(statement, &values).await?;
+            }
             ExportRecord::Schedule(schedule) => schedules::import(sql, schedule).await?,
         }
     }
@@ -141,10 +163,11 @@ async fn import_task(transaction: &mut Transaction<'_>, task: &TaskRecord) -> Sq
     let statement = "INSERT INTO tasks (id, object, method, submitter, idempotency_key, priority, \
          state, due, deadline, attempt, allowed_attempts, max_attempts, losses, backoff, owner, \
          worker, outcome, submitted, started, ended, fraction, note, error, arguments, result, \
-         pinned, retried, run_limit, certificate_role) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-         $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29) ON CONFLICT (id) DO NOTHING";
+         pinned, retried, run_limit, certificate_role, batch) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+         $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30) ON CONFLICT (id) DO NOTHING";
     let id = task.id()?;
-    let values: [Value<'_>; 29] = [
+    let batch = task.batch.as_deref().map(record::parse_batch).transpose()?;
+    let values: [Value<'_>; 30] = [
         id.as_bytes().into(),
         task.object.as_str().into(),
         task.method.as_str().into(),
@@ -174,6 +197,7 @@ async fn import_task(transaction: &mut Transaction<'_>, task: &TaskRecord) -> Sq
         task.retried.into(),
         task.run_limit.into(),
         task.certificate_role.as_deref().into(),
+        batch.as_ref().map(StoredBatchId::as_bytes).into(),
     ];
     if sql.execute(statement, &values).await? == 0 {
         // The task exists already, with everything that belongs to it: they are written together.
@@ -195,6 +219,33 @@ async fn import_task(transaction: &mut Transaction<'_>, task: &TaskRecord) -> Sq
         let values = [id.as_bytes().into(), kind.into(), body.into()];
         sql.execute(statement, &values).await?;
     }
+    Ok(())
+}
+
+async fn import_batch(sql: &mut SqlConnection<'_>, batch: &BatchRecord) -> SqlResult<()> {
+    let id = record::parse_batch(&batch.id)?;
+    let statement = "INSERT INTO batches (id, submitter, created) VALUES ($1, $2, $3) \
+                     ON CONFLICT (id) DO NOTHING";
+    let values = [
+        id.as_bytes().into(),
+        batch.submitter.as_str().into(),
+        batch.created.into(),
+    ];
+    if sql.execute(statement, &values).await? == 0 {
+        // It exists already, with its counts: they are written together.
+        return Ok(());
+    }
+    let statement = "INSERT INTO batch_counts (batch, shard, total, succeeded, failed, cancelled, kept) \
+                     VALUES ($1, 0, $2, $3, $4, $5, $6)";
+    let values: [Value<'_>; 6] = [
+        id.as_bytes().into(),
+        batch.total.into(),
+        batch.succeeded.into(),
+        batch.failed.into(),
+        batch.cancelled.into(),
+        batch.kept.into(),
+    ];
+    sql.execute(statement, &values).await?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Durable tasks on real processes: what becomes of them when workers, name servers and databases
 //! break.
 
+mod batches;
 mod broken_nameservers;
 mod broken_stores;
 mod broken_workers;

@@ -47,6 +47,18 @@ pub(super) struct TopicRow {
     pub(super) p99_ms: f64,
 }
 
+/// Submission alone.
+pub(super) struct BulkRow {
+    pub(super) store: StoreKind,
+    /// The tasks of the batch.
+    pub(super) tasks: usize,
+    /// With one task at a time, of all submitters together: the most of all numbers of submitters.
+    pub(super) single_per_s: f64,
+    pub(super) bulk_per_s: f64,
+    /// How long counting the tasks of the batch took.
+    pub(super) count_ms: f64,
+}
+
 /// Tasks while `waiting` other tasks wait.
 pub(super) struct BacklogRow {
     pub(super) store: StoreKind,
@@ -64,6 +76,7 @@ pub(super) struct TaskTables {
     pub(super) tasks: Vec<TaskRow>,
     pub(super) baselines: Vec<(StoreKind, usize, TransactionRates)>,
     pub(super) topics: Vec<TopicRow>,
+    pub(super) bulk: Vec<BulkRow>,
     pub(super) backlog: Vec<BacklogRow>,
 }
 
@@ -74,6 +87,7 @@ impl TaskTables {
             tasks: Vec::new(),
             baselines: Vec::new(),
             topics: Vec::new(),
+            bulk: Vec::new(),
             backlog: Vec::new(),
         }
     }
@@ -90,6 +104,7 @@ impl TaskTables {
                 self.tasks(),
             ),
             ("Appends of 64 bytes to topics", self.topics()),
+            ("Submission of empty tasks alone", self.bulk()),
             ("Empty tasks beside others that wait", self.backlog()),
         ];
         for (title, table) in tables {
@@ -154,6 +169,29 @@ impl TaskTables {
             ]);
         }
         (!self.topics.is_empty()).then_some(table)
+    }
+
+    fn bulk(&self) -> Option<TextTable> {
+        let header = [
+            "store",
+            "tasks",
+            "one by one/s",
+            "batch/s",
+            "÷ one by one",
+            "counted in ms",
+        ];
+        let mut table = TextTable::new(header);
+        for row in &self.bulk {
+            table.push(vec![
+                row.store.name().to_owned(),
+                row.tasks.to_string(),
+                figure(row.single_per_s),
+                figure(row.bulk_per_s),
+                ratio(row.bulk_per_s, row.single_per_s),
+                format!("{:.1}", row.count_ms),
+            ]);
+        }
+        (!self.bulk.is_empty()).then_some(table)
     }
 
     fn backlog(&self) -> Option<TextTable> {

@@ -1,7 +1,7 @@
 //! `pyroxene map`: one call for each line of a file, over all workers.
 
 pub(in crate::commands) mod lines;
-mod progress;
+pub(in crate::commands) mod progress;
 
 use crate::{
     arguments::MethodSignature,
@@ -17,7 +17,7 @@ use crate::{
 use clap_complete::ArgValueCompleter;
 use futures::{FutureExt, Stream, StreamExt};
 use lines::{InputLine, LineInput};
-use progress::MapProgressBar;
+use progress::InputProgressBar;
 use pyroxene_client::{DynamicObject, Response, context_until, context_within};
 use pyroxene_common::clean;
 use serde::Serialize;
@@ -107,7 +107,7 @@ pub(crate) async fn run(arguments: MapArguments) -> Result<(), Failure> {
         || (object.instance_count() * PER_INSTANCE).clamp(*WINDOW.start(), *WINDOW.end()),
         |given| usize::try_from(given).unwrap_or(usize::MAX),
     );
-    let progress = MapProgressBar::new(input.size);
+    let progress = InputProgressBar::new(input.size);
     let calls = input.lines(window).map(|line| {
         let (object, arguments) = (&object, &arguments);
         async move { call(object, signature, arguments, line).await }
@@ -148,7 +148,7 @@ async fn call(
 async fn print_all(
     arguments: &MapArguments,
     results: impl Stream<Item = MappedLine>,
-    progress: &MapProgressBar,
+    progress: &InputProgressBar,
 ) -> Result<(), Failure> {
     let mut results = pin!(results);
     let mut output = Output::new();
@@ -182,7 +182,7 @@ async fn print_all(
             }
         };
         progress.with_bar_suspended(|| output.line(&text))?;
-        progress.advance(lines, done.end);
+        progress.advance(&format!("{lines} lines"), done.end);
     }
     progress.with_bar_suspended(|| output.flush())?;
     match failed {

@@ -1,5 +1,7 @@
 //! `pyroxene submit`: submits a task, a call that runs later and survives this process.
 
+mod bulk;
+
 use crate::{
     arguments::{ArgumentSource, MethodSignature, read_untyped},
     commands::{
@@ -14,7 +16,9 @@ use crate::{
     output::{print, print_json, to_json},
     units::duration,
 };
-use pyroxene_client::{CallError, Client, DynamicError, NewTask, TaskHandle, context_until};
+use pyroxene_client::{
+    CallError, Client, DynamicError, DynamicObject, NewTask, TaskHandle, context_until,
+};
 use pyroxene_common::interfaces::{
     directory::ObjectFilter,
     tasks::{DEFAULT_MAX_ATTEMPTS, MAX_ATTEMPTS},
@@ -35,7 +39,14 @@ use tokio::time::Instant;
 /// The arguments are those of 'call'. If no worker hosts the object now, each argument needs a name, and
 /// VALUE is JSON if it parses as JSON, and a string otherwise.
 ///
-/// --json prints {"id": …}, and with --wait the task as 'tasks show' does.
+/// With --input a batch of tasks is submitted, one for each line of a file, and the id of the batch is printed; see 'tasks'.
+/// A line is as for 'map': a JSON object (arguments by name), a JSON array (arguments in order), or, for a method with one
+/// parameter, the bare value. All lines of a file are checked before the first task is submitted. Lines of standard input
+/// are submitted while they are read. If the submission ends early, the message says how many tasks are on disk, and with
+/// which --key the rest is submitted without doubling a task. The exit code is 2 for a wrong line, 3 if no name server
+/// answers, 4 for a limit, and 5 for the --timeout.
+///
+/// --json prints {"id": …}, and with --wait the task or the batch as 'tasks show' does.
 #[derive(Debug, clap::Args)]
 // The line break makes the usage fit a narrow terminal too.
 #[command(override_usage = "pyroxene submit [OPTIONS] <OBJECT> <METHOD>\n       [ARG=VALUE]...")]
@@ -44,6 +55,9 @@ pub(crate) struct SubmitArguments {
     call: WrittenCall,
     #[command(flatten)]
     options: SubmitOptions,
+    /// Submit a task for each line of this file; - is standard input
+    #[arg(long, value_name = "FILE", env = "PYROXENE_SUBMIT_INPUT")]
+    input: Option<String>,
     /// Wait for the result and print it
     #[arg(long, env = "PYROXENE_SUBMIT_WAIT", value_parser = YesOrNo)]
     wait: bool,
@@ -60,7 +74,7 @@ pub(crate) struct SubmitArguments {
 /// A task's key and start, and how it is run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SubmitOptions {
-    /// Two submissions of one user with the same key are one task
+    /// Two submissions of one user with the same key are one task, or one batch
     #[arg(long, env = "PYROXENE_SUBMIT_KEY")]
     pub(crate) key: Option<String>,
     /// How long to wait before the first attempt
@@ -117,6 +131,9 @@ const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
     let deadline = arguments.timeout.map(|timeout| Instant::now() + timeout);
+    if let Some(input) = &arguments.input {
+        return bulk::run(&client, &arguments, input, deadline).await;
+    }
     let handle = submit(&client, &arguments, deadline).await?;
     let json = arguments.client.json;
     if arguments.wait {
@@ -124,6 +141,7 @@ pub(crate) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
             note(&format!("waiting for task {}", handle.id()));
         }
         let waiting = TaskWait {
+            client,
             tasks: vec![handle],
             until: deadline,
             json,
@@ -170,6 +188,22 @@ pub(crate) async fn read_arguments(
     deadline: Option<Instant>,
     read: impl FnMut(ArgumentSource<'_>) -> io::Result<Vec<u8>>,
 ) -> Result<String, Failure> {
+    match find_described(client, lookup, object, deadline).await? {
+        Some(dynamic) => {
+            let signature = MethodSignature::find(dynamic.description(), object, method)?;
+            to_json(&signature.read_words(words, read)?)
+        }
+        None => to_json(&read_untyped(object, words, read)?),
+    }
+}
+
+/// Finds the object with the description of its methods; `None` if no worker hosts it now.
+async fn find_described(
+    client: &Client,
+    lookup: ObjectLookup,
+    object: &str,
+    deadline: Option<Instant>,
+) -> Result<Option<DynamicObject>, Failure> {
     let deadline = deadline.unwrap_or_else(|| Instant::now() + COMMAND_TIMEOUT);
     let find = async || {
         // A name server that has just started answers late, and a task may be submitted before a worker is there.
@@ -196,14 +230,11 @@ pub(crate) async fn read_arguments(
         found = find().await;
     }
     match found {
-        Ok(dynamic) => {
-            let signature = MethodSignature::find(dynamic.description(), object, method)?;
-            to_json(&signature.read_words(words, read)?)
-        }
+        Ok(dynamic) => Ok(Some(dynamic)),
         Err(DynamicError::Call(error @ CallError::Refused(_))) => Err(error.into()),
         Err(_) => {
             any_answer().await?;
-            to_json(&read_untyped(object, words, read)?)
+            Ok(None)
         }
     }
 }
@@ -211,11 +242,16 @@ pub(crate) async fn read_arguments(
 impl SubmitOptions {
     /// Makes a task with these options.
     pub(crate) fn new_task(&self, object: &str, method: &str, values: String) -> NewTask {
-        let task = self.run.new_task(object, method, values).delay(self.delay);
+        let task = self.new_task_without_key(object, method, values);
         match &self.key {
             Some(key) => task.key(key),
             None => task,
         }
+    }
+
+    /// Makes a task of a batch with these options: the key is that of the batch.
+    fn new_task_without_key(&self, object: &str, method: &str, values: String) -> NewTask {
+        self.run.new_task(object, method, values).delay(self.delay)
     }
 }
 

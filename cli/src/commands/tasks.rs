@@ -1,9 +1,11 @@
 //! `pyroxene tasks`: lists, shows and changes submitted tasks.
 
+mod batches;
 mod progress;
 mod rendering;
 mod waiting;
 
+pub(crate) use batches::wait_for_batch;
 pub(crate) use rendering::{HEADINGS, describe, row, short_ids, shortened};
 pub(crate) use waiting::TaskWait;
 
@@ -18,6 +20,7 @@ use crate::{
 use clap::Subcommand;
 use futures::{StreamExt, stream};
 use pyroxene_client::{Client, Problem, TaskError, TaskHandle};
+use pyroxene_common::interfaces::batches::BatchId;
 use pyroxene_common::interfaces::tasks::{TaskFilter, TaskId, TaskPage, TaskState};
 use pyroxene_gateway::views::TaskJson;
 use serde_json::json;
@@ -27,7 +30,8 @@ use tokio::time::Instant;
 /// List, show, wait for, cancel and retry tasks
 ///
 /// 'pyroxene submit' makes tasks. A task is queued, running, succeeded, failed or cancelled. Instead of an id
-/// you can give its beginning, if no other task's id begins with that.
+/// you can give its beginning, if no other task's id begins with that. The id of a batch, which 'submit --input'
+/// prints, begins with 'batch-'; it stands for all tasks of the batch.
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct TasksArguments {
@@ -71,6 +75,9 @@ struct TaskListArguments {
     /// The largest number of tasks to list
     #[arg(long, value_name = "N", env = "PYROXENE_TASKS_LIMIT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
+    /// Only tasks of this batch
+    #[arg(long, value_name = "BATCH", env = "PYROXENE_TASKS_BATCH")]
+    batch: Option<String>,
     /// Only tasks submitted before this one
     #[arg(long, value_name = "ID", env = "PYROXENE_TASKS_BEFORE")]
     before: Option<String>,
@@ -78,8 +85,9 @@ struct TaskListArguments {
     client: ClientArguments,
 }
 
-/// Show everything about a task
+/// Show everything about a task, or the number of a batch's tasks
 ///
+/// For a batch --json prints {"id", "total", "queued", "running", "succeeded", "failed", "cancelled"}. For a task
 /// --json prints {"id", "object", "method", "args", "state", "attempts": [{"number", "worker", "started",
 /// "ended", "outcome", "reason"}], "result", "error", "error_value", "submitted", "submitter", "due",
 /// "deadline", "ended", "priority", "max_attempts", "tries", "run_limit_ms", "worker", "progress":
@@ -88,7 +96,7 @@ struct TaskListArguments {
 /// does not count. If there are many attempts, the first 10 and the last 50 are kept.
 #[derive(Debug, clap::Args)]
 struct TaskShowArguments {
-    /// The task's id
+    /// The id of the task or the batch
     id: String,
     #[command(flatten)]
     client: ClientArguments,
@@ -98,10 +106,14 @@ struct TaskShowArguments {
 ///
 /// Each result is printed as by 'call', in the order of the ids; --json prints the object of 'tasks show
 /// --json', one task per line. If a task fails or is cancelled, the wait for the others continues. It
-/// also continues while no name server answers.
+/// also continues while no name server answers. With more than 32 tasks their progress is not shown.
+///
+/// For a batch the number of its tasks is printed, as by 'tasks show', once all have ended.
+///
+/// The exit code is 0 if all tasks have succeeded, 1 if one failed or was cancelled, and 5 after the --timeout.
 #[derive(Debug, clap::Args)]
 struct TaskWaitArguments {
-    /// The tasks' ids
+    /// The ids of tasks and batches
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
     /// How long to wait [default: without limit]
@@ -114,7 +126,8 @@ struct TaskWaitArguments {
 /// Cancel tasks, even if they are running
 ///
 /// --json prints [{"id", "state"}]. It is an error if a task has already succeeded or failed, but not if it
-/// has been cancelled before.
+/// has been cancelled before. For a batch all tasks that have not ended are cancelled, and their number is printed as by
+/// 'tasks show'.
 #[derive(Debug, clap::Args)]
 struct TaskCancelArguments {
     #[command(flatten)]
@@ -152,11 +165,18 @@ pub(crate) async fn run(arguments: TasksArguments) -> Result<(), Failure> {
         TasksCommand::List(list) => list.run().await,
         TasksCommand::Show(show) => show.run().await,
         TasksCommand::Wait(wait) => wait.run().await,
-        TasksCommand::Cancel(TaskCancelArguments { tasks }) => {
+        TasksCommand::Cancel(TaskCancelArguments { mut tasks }) => {
             let cancel = async |task: TaskHandle| task.cancel().await;
+            tasks.cancel_batches().await?;
             tasks.change(TaskState::Cancelled, cancel).await
         }
         TasksCommand::Retry(TaskRetryArguments { tasks }) => {
+            if let Some(batch) = tasks.ids.iter().find(|id| BatchId::is_one(id)) {
+                let sentence = format!("{batch} is a batch; its tasks are retried one by one");
+                return Err(Failure::usage(sentence).hint(format!(
+                    "see 'pyroxene tasks list --batch {batch} --state failed,cancelled'"
+                )));
+            }
             let retry = async |task: TaskHandle| task.retry().await;
             tasks.change(TaskState::Queued, retry).await
         }
@@ -188,11 +208,16 @@ impl TaskListArguments {
 
     /// Finds up to `limit` tasks, and the position at which to continue if there may be more.
     async fn find(&self, client: &Client) -> Result<TaskPage, Failure> {
+        let batch = self.batch.clone().map(BatchId);
+        let batch = batch.map(|batch| client.batch_handle(batch));
         let mut filter = self.filter();
         let mut found = TaskPage::default();
         for _ in 0..MOST_PAGES {
             let deadline = Instant::now() + COMMAND_TIMEOUT;
-            let page = client.list_tasks(&filter).await;
+            let page = match &batch {
+                Some(batch) => batch.list(&filter).await,
+                None => client.list_tasks(&filter).await,
+            };
             let mut page = page.map_err(|error| late_or_unavailable(error, deadline))?;
             found.tasks.append(&mut page.tasks);
             found.next = page.next;
@@ -235,6 +260,9 @@ impl TaskListArguments {
 impl TaskShowArguments {
     async fn run(&self) -> Result<(), Failure> {
         let client = self.client.client()?;
+        if let Some(batch) = batches::batch(&client, &self.id) {
+            return batches::show(&batch, self.client.json).await;
+        }
         let deadline = Instant::now() + COMMAND_TIMEOUT;
         let task = handle(&client, &self.id).show().await;
         let task = task.map_err(|error| late_or_unavailable(error, deadline))?;
@@ -248,23 +276,52 @@ impl TaskShowArguments {
 impl TaskWaitArguments {
     async fn run(self) -> Result<(), Failure> {
         let client = self.client.client()?;
-        let tasks = self.ids.iter().map(|id| handle(&client, id)).collect();
-        let waiting = TaskWait {
-            tasks,
-            until: self.timeout.map(|timeout| Instant::now() + timeout),
-            json: self.client.json,
-        };
-        waiting.run().await
+        let (json, until) = (
+            self.client.json,
+            self.timeout.map(|timeout| Instant::now() + timeout),
+        );
+        let mut failure = None;
+        for batch in self.ids.iter().filter_map(|id| batches::batch(&client, id)) {
+            if let Err(failed) = wait_for_batch(batch, until, json).await {
+                failure.get_or_insert(failed);
+            }
+        }
+        let tasks = self.ids.iter().filter(|id| !BatchId::is_one(id));
+        let tasks: Vec<_> = tasks.map(|id| handle(&client, id)).collect();
+        if !tasks.is_empty() {
+            let waiting = TaskWait {
+                client,
+                tasks,
+                until,
+                json,
+            };
+            waiting.run().await?;
+        }
+        failure.map_or(Ok(()), Err)
     }
 }
 
 impl TaskIdsArguments {
+    /// Cancels the batches among the ids, and leaves the ids of tasks.
+    async fn cancel_batches(&mut self) -> Result<(), Failure> {
+        let client = self.client.client()?;
+        for batch in self.ids.iter().filter_map(|id| batches::batch(&client, id)) {
+            let status = batches::cancel(&batch).await?;
+            batches::print_status(&status, self.client.json)?;
+        }
+        self.ids.retain(|id| !BatchId::is_one(id));
+        Ok(())
+    }
+
     /// Changes each task, and reports those that are not in the wanted state after it.
     async fn change(
         &self,
         wanted: TaskState,
         change: impl AsyncFn(TaskHandle) -> Result<TaskState, TaskError>,
     ) -> Result<(), Failure> {
+        if self.ids.is_empty() {
+            return Ok(());
+        }
         let client = self.client.client()?;
         let changed = StateChanges::all(&client, &self.ids, wanted, change).await;
         let text = changed.render(self.client.json)?;

@@ -123,13 +123,19 @@ impl From<TaskError> for Failure {
             ))
             .hint("see 'pyroxene tasks list'");
         }
+        if let TaskError::PartlySubmitted { key, cause, .. } = &error {
+            let exit = Self::from((**cause).clone()).exit;
+            return Self::new(exit, error.to_string()).hint(repeat_hint(key));
+        }
         let exit = match &error {
             TaskError::Failed { .. } | TaskError::Cancelled => Exit::Failed,
             TaskError::DeadlineExceeded => Exit::DeadlineExceeded,
             TaskError::Unknown { .. }
+            | TaskError::UnknownBatch { .. }
             | TaskError::UnknownSchedule { .. }
             | TaskError::Unavailable { .. }
             | TaskError::MaybeSubmitted { .. }
+            | TaskError::PartlySubmitted { .. }
             | TaskError::MaybeChanged { .. } => Exit::Unavailable,
             TaskError::Refused { .. } => Exit::Refused,
             TaskError::Invalid { .. } => Exit::Usage,
@@ -137,6 +143,7 @@ impl From<TaskError> for Failure {
         let sentence = error.to_string();
         let hint = match &error {
             TaskError::Unknown { .. } => Some("see 'pyroxene tasks list'".to_owned()),
+            TaskError::UnknownBatch { .. } => None,
             TaskError::UnknownSchedule { .. } => Some("see 'pyroxene schedules list'".to_owned()),
             TaskError::MaybeSubmitted { keys, .. } => resubmit_hint(keys),
             TaskError::MaybeChanged { id, .. } => Some(format!("see 'pyroxene tasks show {id}'")),
@@ -144,6 +151,13 @@ impl From<TaskError> for Failure {
         };
         Self::new(exit, sentence).hint_if_known(hint)
     }
+}
+
+/// The hint for a batch of which a part was submitted.
+pub(crate) fn repeat_hint(key: &str) -> String {
+    format!(
+        "submit the same lines again with --key {key}: the rest is added to the same batch, and no task is doubled"
+    )
 }
 
 /// The hint for a task that may have been submitted.

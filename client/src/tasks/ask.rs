@@ -1,4 +1,4 @@
-//! Requests about tasks and schedules: what an answer of a name server means, and what is told if none answers.
+//! Requests about tasks, batches and schedules: what an answer of a name server means, and what is told if none answers.
 
 use super::error::TaskError;
 use crate::{
@@ -13,6 +13,7 @@ use pyroxene_common::{
     channel::{AttemptError, ConnectionLost},
     endpoint::Endpoint,
     interfaces::{
+        batches::BatchesError,
         schedules::SchedulesError,
         tasks::{Tasks, TasksError, tasks::TasksClient},
     },
@@ -51,6 +52,16 @@ impl ObjectError for TasksError {
     }
 }
 
+impl ObjectError for BatchesError {
+    fn next(&self, limited: Next) -> Next {
+        match self {
+            Self::Unknown { .. } => Next::Elsewhere,
+            Self::Differs { .. } => Next::End,
+            Self::Tasks(error) => error.next(limited),
+        }
+    }
+}
+
 impl ObjectError for SchedulesError {
     fn next(&self, limited: Next) -> Next {
         match self {
@@ -76,7 +87,7 @@ impl Client {
         self.ask_object(times, question).await
     }
 
-    /// Sends a request about tasks or schedules to any name server that answers.
+    /// Sends a request about tasks, batches or schedules to any name server that answers.
     pub(super) async fn ask_object<T, E: ObjectError, F>(
         &self,
         times: RequestTimes,

@@ -125,10 +125,12 @@ impl<I: Interface> Durable<I> {
             TaskError::Failed { .. }
             | TaskError::Cancelled
             | TaskError::Unknown { .. }
+            | TaskError::UnknownBatch { .. }
             | TaskError::UnknownSchedule { .. } => CallError::Failed,
             TaskError::DeadlineExceeded => CallError::DeadlineExceeded,
             TaskError::Unavailable { sent: true, .. }
             | TaskError::MaybeSubmitted { .. }
+            | TaskError::PartlySubmitted { .. }
             | TaskError::MaybeChanged { .. } => CallError::MaybeRan,
             TaskError::Unavailable { sent: false, .. } => CallError::Unavailable,
             TaskError::Refused { .. } => CallError::Refused,

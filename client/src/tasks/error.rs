@@ -2,6 +2,7 @@
 
 use crate::problem::Problem;
 use pyroxene_common::interfaces::{
+    batches::BatchesError,
     schedules::SchedulesError,
     tasks::{TaskId, TasksError},
 };
@@ -36,6 +37,26 @@ pub enum TaskError {
     UnknownSchedule {
         /// The name.
         name: String,
+    },
+    /// There is no such batch, or no longer.
+    #[error("there is no batch {id}")]
+    UnknownBatch {
+        /// Its id.
+        id: String,
+    },
+    /// The submission of a batch ended early: some of its tasks have been submitted, and others have not. The same tasks,
+    /// submitted again in the same order under this key, are added to the same batch, and none is doubled.
+    #[error(
+        "{submitted} tasks of the batch have been submitted{}: {cause}",
+        and_perhaps_more(cause)
+    )]
+    PartlySubmitted {
+        /// The key of the batch: the caller's, or the generated one.
+        key: String,
+        /// How many tasks are known to be on disk.
+        submitted: u64,
+        /// Why the others are not, or may not be.
+        cause: Box<TaskError>,
     },
     /// No name server could answer. The request had no effect, unless `sent` is true.
     #[error("{sentence}")]
@@ -90,11 +111,20 @@ fn may(keys: &[String]) -> &'static str {
     }
 }
 
+/// Whether an answer was lost.
+fn and_perhaps_more(cause: &TaskError) -> &'static str {
+    match cause {
+        TaskError::Unavailable { sent: true, .. } => ", and perhaps more",
+        _ => "",
+    }
+}
+
 impl TaskError {
     /// What the user can do about it, if that is known.
     pub fn problem(&self) -> Option<Problem> {
         match self {
             Self::Unavailable { problem, .. } | Self::Refused { problem, .. } => *problem,
+            Self::PartlySubmitted { cause, .. } => cause.problem(),
             _ => None,
         }
     }
@@ -155,6 +185,17 @@ impl From<TasksError> for TaskError {
                 problem: Some(Problem::LimitReached),
             },
             TasksError::Invalid { .. } | TasksError::KeyTaken { .. } => Self::Invalid { sentence },
+        }
+    }
+}
+
+impl From<BatchesError> for TaskError {
+    fn from(error: BatchesError) -> Self {
+        let sentence = error.to_string();
+        match error {
+            BatchesError::Unknown { id } => Self::UnknownBatch { id },
+            BatchesError::Differs { .. } => Self::Invalid { sentence },
+            BatchesError::Tasks(error) => error.into(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The handle of a submitted task: its status and its result.
 
 use super::error::TaskError;
-use crate::{client::Client, failover::RequestTimes};
+use crate::client::Client;
 use futures::{Stream, stream};
 use pyroxene_common::interfaces::tasks::{AttemptResult, Task, TaskId, TaskState, TaskStatus};
 use serde::de::DeserializeOwned;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::{fmt, time::Duration};
 
 /// The timeout of a long poll for a change of a task.
-const POLL: Duration = Duration::from_secs(20);
+pub(super) const POLL: Duration = Duration::from_secs(20);
 
 const POLL_MS: u64 = POLL.as_millis() as u64;
 
@@ -144,18 +144,10 @@ impl TaskHandle {
         Box::pin(updates)
     }
 
-    /// The times of a long poll.
-    fn poll(&self) -> RequestTimes {
-        RequestTimes {
-            wait: POLL,
-            ..self.client.quick()
-        }
-    }
-
     /// Waits until the task has ended, for one long poll at most.
-    async fn ended(&self) -> Result<TaskStatus, TaskError> {
+    pub(super) async fn ended(&self) -> Result<TaskStatus, TaskError> {
         self.client
-            .ask_about_tasks(self.poll(), |tasks, context| {
+            .ask_about_tasks(self.client.long_poll(), |tasks, context| {
                 let id = self.id.clone();
                 async move { tasks.ended(context, id, POLL_MS).await }
             })
@@ -167,7 +159,7 @@ impl TaskHandle {
         loop {
             let status = self
                 .client
-                .ask_about_tasks(self.poll(), |tasks, context| {
+                .ask_about_tasks(self.client.long_poll(), |tasks, context| {
                     let id = self.id.clone();
                     async move { tasks.wait(context, id, Some(version), POLL_MS).await }
                 })

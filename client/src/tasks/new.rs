@@ -213,6 +213,27 @@ impl NewTask {
 
     /// The submission as it is sent, with a generated key if the caller set none.
     pub(super) fn into_submission(self) -> Result<Submission, TaskError> {
+        let has_key = self.has_key;
+        let mut submission = self.into_unkeyed()?;
+        if !has_key {
+            // A key that grows with time is found quickly in an index of any size.
+            submission.key = Uuid::now_v7().simple().to_string();
+        }
+        Ok(submission)
+    }
+
+    /// The submission as it is sent in a batch: the batch has a key, and its tasks have none.
+    pub(super) fn into_batch_submission(self) -> Result<Submission, TaskError> {
+        match self.has_key {
+            false => self.into_unkeyed(),
+            true => Err(TaskError::Invalid {
+                sentence: "a task of a batch has no key of its own; the batch has one".to_owned(),
+            }),
+        }
+    }
+
+    /// The submission with the key that the caller set, if any.
+    fn into_unkeyed(self) -> Result<Submission, TaskError> {
         let invalid = |sentence: String| TaskError::Invalid { sentence };
         let mut submission = self.submission;
         submission.arguments = match self.arguments {
@@ -222,10 +243,6 @@ impl NewTask {
             TaskArguments::Text(text) => text,
             TaskArguments::Invalid(sentence) => return Err(invalid(sentence)),
         };
-        if !self.has_key {
-            // A key that grows with time is found quickly in an index of any size.
-            submission.key = Uuid::now_v7().simple().to_string();
-        }
         Ok(submission)
     }
 }

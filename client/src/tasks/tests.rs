@@ -1,5 +1,6 @@
 //! The client side of tasks with a fake store behind real connections.
 
+mod batches;
 mod durable;
 mod fake;
 

@@ -14,8 +14,9 @@ use axum::{
     response::Response,
 };
 use pyroxene_client::Policy;
-use pyroxene_common::interfaces::tasks::{
-    DEFAULT_BACKOFF_MS, DEFAULT_MAX_ATTEMPTS, MAX_SUBMISSIONS, Submission, Submissions,
+use pyroxene_common::interfaces::{
+    batches::{BatchChunk, SubmittedChunk},
+    tasks::{DEFAULT_BACKOFF_MS, DEFAULT_MAX_ATTEMPTS, MAX_SUBMISSIONS, Submission, Submissions},
 };
 use serde::Deserialize;
 use serde_json::{json as value, value::RawValue};
@@ -72,16 +73,42 @@ pub(crate) async fn submit(
         return Err(Problem::bad_request(detail));
     }
     let mut tasks = Vec::with_capacity(texts.len());
+    let mut is_batch = true;
     for (index, text) in texts.into_iter().enumerate() {
         let task = read(text.get()).map_err(|error| format!("task {index}: {error}"));
         let task = task.map_err(Problem::bad_request)?;
+        is_batch &= task.key.is_none();
         tasks.push(submission(&caller, task).await?);
     }
-    let ids = match tasks.is_empty() {
-        true => Vec::new(),
-        false => store(&caller, tasks).await?,
+    if tasks.is_empty() {
+        return json(StatusCode::CREATED, &value!({"ids": [], "batch": null}));
+    }
+    if !is_batch {
+        let ids = store(&caller, tasks).await?;
+        return json(StatusCode::CREATED, &value!({"ids": ids, "batch": null}));
+    }
+    let SubmittedChunk { batch, tasks } = store_batch(&caller, tasks).await?;
+    let mut response = json(StatusCode::CREATED, &value!({"ids": tasks, "batch": batch}))?;
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/batches/{batch}")) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// Submits a list of tasks as a batch: the keys are generated ones.
+async fn store_batch(
+    caller: &Principal,
+    mut tasks: Vec<Submission>,
+) -> Result<SubmittedChunk, Problem> {
+    tasks.iter_mut().for_each(|task| task.key.clear());
+    let chunk = BatchChunk {
+        key: key_or_new(None)?,
+        number: 0,
+        tasks: Submissions(tasks),
     };
-    json(StatusCode::CREATED, &value!({"ids": ids}))
+    let service = caller.nameserver()?.batches();
+    let submitted = service.submit(context_of(objects::DEFAULT_TIMEOUT), chunk);
+    Ok(answered(submitted.await)??)
 }
 
 fn read_one(body: &JsonText) -> Result<NewTask<'_>, Problem> {

@@ -14,7 +14,10 @@ use axum::{
     http::{StatusCode, Uri},
     response::Response,
 };
-use pyroxene_common::interfaces::tasks::{TaskFilter, TaskId, TaskState};
+use pyroxene_common::interfaces::{
+    batches::BatchId,
+    tasks::{TaskFilter, TaskId, TaskState},
+};
 use serde_json::json as value;
 use std::time::Duration;
 
@@ -35,6 +38,7 @@ pub(crate) async fn list(Caller(caller): Caller, uri: Uri) -> Result<Response, P
         "method",
         "submitter",
         "worker",
+        "batch",
         "limit",
         "after",
     ];
@@ -58,7 +62,13 @@ pub(crate) async fn list(Caller(caller): Caller, uri: Uri) -> Result<Response, P
         limit,
     };
     let service = caller.nameserver()?.tasks();
-    let page = answered(service.list(short_context(), filter).await)??;
+    let page = match text("batch") {
+        None => answered(service.list(short_context(), filter).await)??,
+        Some(batch) => {
+            let batches = caller.nameserver()?.batches();
+            answered(batches.list(short_context(), BatchId(batch), filter).await)??
+        }
+    };
     let tasks: Vec<_> = page.tasks.iter().map(TaskJson::listed).collect();
     json(StatusCode::OK, &value!({"tasks": tasks, "next": page.next}))
 }

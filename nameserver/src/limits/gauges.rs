@@ -58,6 +58,13 @@ impl LimitPermit {
     }
 }
 
+impl LimitPermit {
+    /// How many units of the limit all users hold now.
+    pub(crate) fn held_by_all(&self) -> u64 {
+        self.limiter.held_by_all(self.limit)
+    }
+}
+
 impl Drop for LimitPermit {
     fn drop(&mut self) {
         self.limiter.release(self.limit, &self.name);

@@ -106,6 +106,7 @@ pub(crate) fn new_task(
         run_limit: millis(run_limit_ms.unwrap_or(DEFAULT_RUN_LIMIT_MS)),
         worker,
         trace: trace.map(str::to_owned),
+        batch: None,
     })
 }
 
@@ -166,6 +167,7 @@ pub(super) fn filter(
         method: filter.method,
         worker: filter.worker,
         submitter: only_of.map(str::to_owned).or(filter.submitter),
+        batch: None,
         before,
     })
 }

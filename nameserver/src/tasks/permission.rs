@@ -6,7 +6,8 @@ use pyroxene_common::{
     interfaces::tasks::{Submission, Task, TaskFailure, TaskStatus, TasksError},
     message::Progress,
 };
-use pyroxene_store::{SCHEDULE_KEYS, StoredTaskId};
+use pyroxene_store::SCHEDULE_KEYS;
+use std::fmt::Display;
 
 /// Which methods of the object a role may call.
 pub(crate) fn may_call(role: Role, method: &str) -> bool {
@@ -46,22 +47,22 @@ pub(crate) fn check_submission(
     Err(TasksError::Denied { sentence })
 }
 
-/// Refuses to show a task to a caller that may not see it.
+/// Refuses to show a task or batch to a caller that may not see it. `what` names it.
 pub(super) fn check_read(
     caller: Option<&Identity>,
-    id: StoredTaskId,
+    what: impl Display,
     submitter: &str,
 ) -> Result<(), TasksError> {
     match caller {
         Some(identity) if identity.role == Role::Observer => Ok(()),
-        caller => check_change(caller, id, submitter),
+        caller => check_change(caller, what, submitter),
     }
 }
 
-/// Refuses a change of a task to a caller that did not submit it.
+/// Refuses a change of a task or batch to a caller that did not submit it.
 pub(super) fn check_change(
     caller: Option<&Identity>,
-    id: StoredTaskId,
+    what: impl Display,
     submitter: &str,
 ) -> Result<(), TasksError> {
     let Some(Identity { name, role, .. }) = caller else {
@@ -70,7 +71,7 @@ pub(super) fn check_change(
     if *role == Role::Admin || submitter == *name {
         return Ok(());
     }
-    let sentence = format!("task {id} was not submitted by '{name}' ({role})");
+    let sentence = format!("{what} was not submitted by '{name}' ({role})");
     Err(TasksError::Denied { sentence })
 }
 

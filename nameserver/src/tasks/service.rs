@@ -23,7 +23,7 @@ use pyroxene_store::{self as store, Allowance, Quota, StoreError};
 use std::{collections::HashMap, time::Duration};
 use tarpc::context::Context;
 use tokio::time::Instant;
-use waiting::reserve_memory;
+pub(super) use waiting::reserve_memory;
 
 /// The timeout of the store. A client that hears "unavailable" asks another name server, or tries again.
 const TASK_STORE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -36,6 +36,11 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 pub(crate) struct TasksService(pub(super) TaskContext);
 
 impl TasksService {
+    /// What it shares with the dispatcher.
+    pub(super) fn context(&self) -> &TaskContext {
+        &self.0
+    }
+
     /// A request to the store with a timeout.
     pub(crate) fn ask<T>(
         &self,
@@ -68,8 +73,13 @@ impl TasksService {
     }
 }
 
+/// The store's timeout for a submission. Large tasks take long to write, and the caller's deadline allows for that.
+fn patience(context: &Context) -> Duration {
+    wait_limit(context, u64::MAX).max(TASK_STORE_TIMEOUT)
+}
+
 /// How long a call that asks for `wait_ms` may wait.
-fn wait_limit(context: &Context, wait_ms: u64) -> Duration {
+pub(super) fn wait_limit(context: &Context, wait_ms: u64) -> Duration {
     Duration::from_millis(wait_ms)
         .min(MAX_WAIT)
         .min(time_to_wait(context))
@@ -98,7 +108,7 @@ impl TasksService {
     }
 
     /// The task with an id, or with an id that begins with this unique prefix.
-    async fn find(&self, id: &TaskId) -> Result<store::StoredTaskId, TasksError> {
+    pub(super) async fn find(&self, id: &TaskId) -> Result<store::StoredTaskId, TasksError> {
         if let Ok(id) = id.0.parse() {
             return Ok(id);
         }
@@ -119,7 +129,7 @@ impl TasksService {
         let caller = scope::current().caller;
         if let Some(identity) = caller.identity.as_deref() {
             let submitter = self.brief(id).await?.submitter;
-            check_change(Some(identity), id, &submitter)?;
+            check_change(Some(identity), format_args!("task {id}"), &submitter)?;
         }
         Ok(id)
     }
@@ -139,6 +149,43 @@ impl TasksService {
             reservation.settle(outcome)
         });
         written.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// The tasks to store for the submissions of the caller, if it may submit them.
+    pub(super) fn checked(
+        &self,
+        context: &Context,
+        mut tasks: Vec<Submission>,
+    ) -> Result<Vec<store::NewStoredTask>, TasksError> {
+        self.check_store()?;
+        let Scope {
+            caller, metadata, ..
+        } = scope::current();
+        let identity = caller.identity.as_deref();
+        self.check_limits(identity, &mut tasks)?;
+        for task in &tasks {
+            check_submission(identity, task)?;
+        }
+        let submitter = identity.map_or("", |identity| &identity.name);
+        let authority = self.0.authority.as_deref();
+        let certificate_role = authority
+            .zip(identity)
+            .and_then(|(authority, caller)| authority.certificate_role(caller));
+        let trace = trace::stored(&context.trace_context, metadata.as_deref());
+        let new = |task| convert::new_task(task, submitter, certificate_role, trace.as_deref());
+        tasks.into_iter().map(new).collect()
+    }
+
+    /// Writes a chunk of a batch. The write goes on if the caller stops waiting.
+    pub(super) async fn write_chunk(
+        &self,
+        context: &Context,
+        chunk: store::NewStoredChunk,
+    ) -> Result<store::ChunkOutcome, TasksError> {
+        let store = self.0.store.clone();
+        let written = tokio::spawn(async move { store.submit_chunk(chunk).await });
+        let written = async { written.await.unwrap_or(Err(StoreError::Closed)) };
+        self.ask_within(patience(context), written).await
     }
 
     /// Submits tasks of a caller. `patience` is the store's timeout.
@@ -177,6 +224,44 @@ impl TasksService {
         }
         let ids = submitted.into_iter().map(|one| convert::task_id(one.id));
         Ok(ids.collect())
+    }
+
+    /// Tasks that match a filter, of one batch if it is given.
+    pub(super) async fn list_of(
+        &self,
+        context: &Context,
+        filter: TaskFilter,
+        batch: Option<store::StoredBatchId>,
+    ) -> Result<TaskPage, TasksError> {
+        self.check_store()?;
+        let caller = scope::current().caller;
+        let limit = match filter.limit {
+            0 => LONGEST_LIST,
+            limit => limit.min(LONGEST_LIST),
+        };
+        let before = match &filter.before {
+            Some(id) => Some(self.find(id).await?),
+            None => None,
+        };
+        let filter = convert::filter(
+            filter,
+            before,
+            visible_submitter(caller.identity.as_deref()),
+        )?;
+        let filter = store::StoredTaskFilter { batch, ..filter };
+        let answers = scope::answers();
+        let _turn = answers.wait_for_turn().await;
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        reserve_memory(context, &answers, most.saturating_mul(LISTED)).await?;
+        let found = self.ask(self.0.store.tasks_page(&filter, limit)).await?;
+        let shown = found.tasks.into_iter().map(|task| {
+            let view = TaskVisibility::of(caller.identity.as_deref(), &task.object, &task.method);
+            view.task(convert::task(task))
+        });
+        Ok(TaskPage {
+            tasks: shown.collect(),
+            next: found.next.map(convert::task_id),
+        })
     }
 
     /// The error of a caller that is over a quota.
@@ -228,29 +313,12 @@ impl tasks::Tasks for TasksService {
     async fn submit(
         self,
         context: Context,
-        Submissions(mut tasks): Submissions,
+        Submissions(tasks): Submissions,
     ) -> Result<Vec<TaskId>, TasksError> {
-        self.check_store()?;
-        let Scope {
-            caller, metadata, ..
-        } = scope::current();
+        let caller = scope::current().caller;
+        let tasks = self.checked(&context, tasks)?;
         let identity = caller.identity.as_deref();
-        self.check_limits(identity, &mut tasks)?;
-        for task in &tasks {
-            check_submission(identity, task)?;
-        }
-        let submitter = identity.map_or("", |identity| &identity.name);
-        let authority = self.0.authority.as_deref();
-        let certificate_role = authority
-            .zip(identity)
-            .and_then(|(authority, caller)| authority.certificate_role(caller));
-        let trace = trace::stored(&context.trace_context, metadata.as_deref());
-        let tasks = tasks
-            .into_iter()
-            .map(|task| convert::new_task(task, submitter, certificate_role, trace.as_deref()))
-            .collect::<Result<Vec<_>, _>>()?;
-        // Large tasks take long to write, and the caller's deadline allows for that.
-        let patience = wait_limit(&context, u64::MAX).max(TASK_STORE_TIMEOUT);
+        let patience = patience(&context);
         let submitted = self.submit_all(tasks, identity, patience).await;
         if submitted.is_ok() {
             self.0.visitors.saw_submitter(&caller);
@@ -270,7 +338,11 @@ impl tasks::Tasks for TasksService {
         let until = Instant::now() + wait_limit(&context, wait_ms);
         let id = self.find(&id).await?;
         let task = self.brief(id).await?;
-        check_read(caller.identity.as_deref(), id, &task.submitter)?;
+        check_read(
+            caller.identity.as_deref(),
+            format_args!("task {id}"),
+            &task.submitter,
+        )?;
         let view = TaskVisibility::of(caller.identity.as_deref(), &task.object, &task.method);
         let is_final = task.state.is_final();
         let status = self.status(&context, task).await?;
@@ -295,40 +367,17 @@ impl tasks::Tasks for TasksService {
         reserve_memory(&context, &answers, arguments.saturating_add(result)).await?;
         let task = self.ask(self.0.store.task(known)).await?;
         let task = task.ok_or_else(|| unknown(&id))?;
-        check_read(caller.identity.as_deref(), task.id, &task.submitter)?;
+        check_read(
+            caller.identity.as_deref(),
+            format_args!("task {}", task.id),
+            &task.submitter,
+        )?;
         let view = TaskVisibility::of(caller.identity.as_deref(), &task.object, &task.method);
         Ok(view.task(convert::task(task)))
     }
 
     async fn list(self, context: Context, filter: TaskFilter) -> Result<TaskPage, TasksError> {
-        self.check_store()?;
-        let caller = scope::current().caller;
-        let limit = match filter.limit {
-            0 => LONGEST_LIST,
-            limit => limit.min(LONGEST_LIST),
-        };
-        let before = match &filter.before {
-            Some(id) => Some(self.find(id).await?),
-            None => None,
-        };
-        let filter = convert::filter(
-            filter,
-            before,
-            visible_submitter(caller.identity.as_deref()),
-        )?;
-        let answers = scope::answers();
-        let _turn = answers.wait_for_turn().await;
-        let most = usize::try_from(limit).unwrap_or(usize::MAX);
-        reserve_memory(&context, &answers, most.saturating_mul(LISTED)).await?;
-        let found = self.ask(self.0.store.tasks_page(&filter, limit)).await?;
-        let shown = found.tasks.into_iter().map(|task| {
-            let view = TaskVisibility::of(caller.identity.as_deref(), &task.object, &task.method);
-            view.task(convert::task(task))
-        });
-        Ok(TaskPage {
-            tasks: shown.collect(),
-            next: found.next.map(convert::task_id),
-        })
+        self.list_of(&context, filter, None).await
     }
 
     async fn cancel(self, _: Context, id: TaskId) -> Result<TaskState, TasksError> {
@@ -393,12 +442,12 @@ impl tasks::Tasks for TasksService {
         let view = match self.0.store.submitter_of_open(id) {
             // Most waiting calls need no read.
             Some(submitter) if !is_observer => {
-                check_read(caller, id, &submitter)?;
+                check_read(caller, format_args!("task {id}"), &submitter)?;
                 TaskVisibility::Everything
             }
             _ => {
                 let task = self.brief(id).await?;
-                check_read(caller, id, &task.submitter)?;
+                check_read(caller, format_args!("task {id}"), &task.submitter)?;
                 let view = TaskVisibility::of(caller, &task.object, &task.method);
                 if task.state.is_final() {
                     let status = self.status(&context, task).await;

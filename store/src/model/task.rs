@@ -1,6 +1,6 @@
 //! Tasks as the store takes and returns them.
 
-use super::{AttemptOutcome, UnixMillis};
+use super::{AttemptOutcome, StoredBatchId, UnixMillis};
 use serde::{Deserialize, Serialize};
 use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 use uuid::Uuid;
@@ -41,6 +41,11 @@ impl StoredTaskId {
         let most = format!("{digits:f<DIGITS$}").parse();
         let (least, most) = (least.ok()?, most.ok()?);
         is_prefix.then_some(Self(least)..=Self(most))
+    }
+
+    /// An id of these bytes, which are not those of a time.
+    pub(super) fn custom(bytes: [u8; 16]) -> Self {
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -142,6 +147,8 @@ pub struct NewStoredTask {
     pub worker: Option<String>,
     /// The trace that it belongs to, as text, if somebody records one.
     pub trace: Option<String>,
+    /// The batch that it belongs to. Only [`submit_chunk`](crate::Store::submit_chunk) adds tasks to batches.
+    pub batch: Option<StoredBatchId>,
 }
 
 /// How long an attempt may take unless its task says otherwise.
@@ -165,6 +172,7 @@ impl NewStoredTask {
             run_limit: DEFAULT_RUN_LIMIT,
             worker: None,
             trace: None,
+            batch: None,
         }
     }
 }
@@ -366,6 +374,19 @@ pub struct TaskResult {
     pub error: Option<String>,
 }
 
+/// Which method of which object a task calls, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskCall {
+    /// The task.
+    pub id: StoredTaskId,
+    /// The object.
+    pub object: String,
+    /// Its method.
+    pub method: String,
+    /// The submitter.
+    pub submitter: String,
+}
+
 /// A filter for tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredTaskFilter {
@@ -379,6 +400,8 @@ pub struct StoredTaskFilter {
     pub worker: Option<String>,
     /// By this submitter.
     pub submitter: Option<String>,
+    /// In this batch.
+    pub batch: Option<StoredBatchId>,
     /// Older than this task: the last one of the previous page.
     pub before: Option<StoredTaskId>,
 }

@@ -31,12 +31,13 @@ pub(crate) struct Relation<'a, const N: usize> {
     rows: Vec<[Value<'a>; N]>,
 }
 
-/// The largest number of rows in a statement on SQLite. A power of two: see [`chunk_size`].
-const MAX_ROWS: usize = 64;
+/// The largest number of values in a statement on SQLite.
+const MAX_VALUES: usize = 1200;
 
-/// Every number of rows is another statement to prepare. With powers of two there are few of them.
-fn chunk_size(left: usize) -> usize {
-    let most = left.min(MAX_ROWS);
+/// The number of rows of the next statement on SQLite. Every number of rows is another statement to prepare. With powers of
+/// two there are few of them.
+fn chunk_size(left: usize, columns: usize) -> usize {
+    let most = left.min(MAX_VALUES / columns.max(1)).min(256);
     1 << most.checked_ilog2().unwrap_or(0)
 }
 
@@ -46,7 +47,7 @@ impl<'a, const N: usize> Relation<'a, N> {
     }
 
     /// As [`new`](Self::new). The columns from `shared` on often have the same values in all rows. Then
-    /// PostgreSQL gets these values once: unpacking 16 columns takes it half as long as adding the row.
+    /// the database gets these values once: unpacking 16 columns takes PostgreSQL half as long as adding the row.
     pub(crate) fn sharing(shared: usize, columns: [(&'static str, ColumnType); N]) -> Self {
         let rows = Vec::new();
         Self {
@@ -64,21 +65,25 @@ impl<'a, const N: usize> Relation<'a, N> {
         self.rows.is_empty()
     }
 
-    /// `(SELECT column1 AS id, … FROM (VALUES (?, …), …)) AS u`
+    /// `(SELECT column1 AS id, … FROM (VALUES (?, …), …)) AS u`, or with columns that all rows share
+    /// `(SELECT column1 AS id, …, ? AS name, … FROM (VALUES (?, …), …)) AS u`
     ///
     /// The parameters have no numbers, because the driver looks up the name of each numbered parameter, and
     /// SQLite searches all of them for that.
-    fn values_clause(&self, rows: usize) -> String {
+    fn values_clause(&self, rows: usize, different: usize) -> String {
         let mut sql = String::from("(SELECT ");
         for (index, (name, _)) in self.columns.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
             // Writing to a string cannot fail, here and below.
-            let _ = write!(sql, "{comma}column{} AS {name}", index + 1);
+            let _ = match index < different {
+                true => write!(sql, "{comma}column{} AS {name}", index + 1),
+                false => write!(sql, "{comma}? AS {name}"),
+            };
         }
         sql.push_str(" FROM (VALUES ");
         for row in 0..rows {
             sql.push_str(if row == 0 { "(" } else { "), (" });
-            for column in 0..N {
+            for column in 0..different {
                 sql.push_str(if column == 0 { "?" } else { ", ?" });
             }
         }
@@ -208,19 +213,22 @@ impl<'a, const N: usize> Relation<'a, N> {
     {
         let mut left: &[[Value<'v>; N]] = &self.rows;
         let mut statements = Vec::new();
+        let different = self.differing_columns();
         if let (Dialect::Postgres, false) = (dialect, self.is_empty()) {
-            let different = self.differing_columns();
             let columns: Vec<Value<'v>> = self.columns(different);
             let values = scalars.iter().cloned().chain(columns).collect();
             let relation = self.unnest_clause(scalars.len() + 1, different);
             return vec![(sql(&relation), values)];
         }
         while !left.is_empty() {
-            let (chunk, rest) = left.split_at(chunk_size(left.len()));
+            let (chunk, rest) = left.split_at(chunk_size(left.len(), different));
             // Parameters without a number come first, in their order.
-            let values = chunk.iter().flatten().chain(scalars).cloned().collect();
-            let statement = sql(&self.values_clause(chunk.len()));
-            statements.push((renumbered(&statement, chunk.len() * N), values));
+            let shared = chunk.iter().take(1).flatten().skip(different);
+            let rows = chunk.iter().flat_map(|row| row.iter().take(different));
+            let values: Vec<Value<'v>> = shared.chain(rows).chain(scalars).cloned().collect();
+            let statement = sql(&self.values_clause(chunk.len(), different));
+            let others = values.len() - scalars.len();
+            statements.push((renumbered(&statement, others), values));
             left = rest;
         }
         statements
@@ -315,12 +323,13 @@ mod tests {
         let mut left = 1000;
         let mut sizes = Vec::new();
         while left > 0 {
-            sizes.push(chunk_size(left));
-            left -= chunk_size(left);
+            sizes.push(chunk_size(left, 17));
+            left -= chunk_size(left, 17);
         }
         assert_eq!(sizes.iter().sum::<usize>(), 1000);
         sizes.dedup();
         assert_eq!(sizes, [64, 32, 8]);
+        assert_eq!([chunk_size(1000, 1), chunk_size(1000, 4)], [256, 256]);
     }
 
     #[test]
@@ -329,7 +338,7 @@ mod tests {
         relation.push([Value::Bytes(None), 1.into()]);
         relation.push([Value::Bytes(None), 2.into()]);
         assert_eq!(
-            relation.values_clause(2),
+            relation.values_clause(2, 2),
             "(SELECT column1 AS id, column2 AS n FROM (VALUES (?, ?), (?, ?))) AS u"
         );
         assert_eq!(
@@ -352,6 +361,17 @@ mod tests {
             relation.unnest_clause(3, relation.differing_columns()),
             "(SELECT *, $4::text AS name FROM unnest($3::bigint[]) AS u(id)) AS u"
         );
+        assert_eq!(
+            relation.values_clause(2, 1),
+            "(SELECT column1 AS id, ? AS name FROM (VALUES (?), (?))) AS u"
+        );
+        let (statement, values) = relation
+            .statements(Dialect::Sqlite, &[7.into()], |u| {
+                format!("SELECT $1 FROM {u}")
+            })
+            .remove(0);
+        assert!(statement.starts_with("SELECT $4 FROM"), "{statement}");
+        assert_eq!(values, ["a".into(), 1.into(), 2.into(), 7.into()]);
         let ids = Value::Ints(vec![Some(1), Some(2)]);
         assert_eq!(
             relation.columns(relation.differing_columns()),

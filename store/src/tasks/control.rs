@@ -2,9 +2,10 @@
 
 use super::{allowance::RemainingAllowance, finish::forget_middle, usage::ALL_SUBMITTERS};
 use crate::{
+    batches::counts::batch_of,
     model::{
         Allowance, AttemptKey, AttemptOutcome, AttemptProgress, CancelOutcome, RetryOutcome,
-        StartedAttempt, StoredTaskId, StoredTaskState, TaskUsage,
+        StartedAttempt, StoredBatchId, StoredTaskId, StoredTaskState, TaskUsage,
     },
     sql::{ColumnType, Relation, SqlResult},
     transaction::Transaction,
@@ -94,11 +95,13 @@ pub(crate) async fn cancel(
     for id in ids {
         let sql = format!(
             "UPDATE tasks SET state = {state}, outcome = {outcome}, ended = $2 \
-             WHERE id = $1 AND state < 3 RETURNING submitter"
+             WHERE id = $1 AND state < 3 RETURNING submitter, batch"
         );
         let values = [id.as_bytes().into(), transaction.now.into()];
         if let Some(row) = transaction.sql.row(sql, &values).await? {
             transaction.usage.add(&row.text(0)?, -1, 0);
+            let batch = batch_of(&row, 1)?;
+            transaction.batches.ended(batch, StoredTaskState::Cancelled);
             transaction.effects.ended_tasks.push(*id);
             answers.push(CancelOutcome::Cancelled);
             continue;
@@ -109,6 +112,33 @@ pub(crate) async fn cancel(
         });
     }
     Ok(answers)
+}
+
+/// Cancels the tasks of a batch that have not ended, in a range of ids.
+pub(crate) async fn cancel_range(
+    transaction: &mut Transaction<'_>,
+    batch: StoredBatchId,
+    (first, last): (&[u8], &[u8]),
+) -> SqlResult<()> {
+    let (state, outcome) = (
+        StoredTaskState::Cancelled as i64,
+        AttemptOutcome::Cancelled as i64,
+    );
+    let sql = format!(
+        "UPDATE tasks SET state = {state}, outcome = {outcome}, ended = $4 \
+         WHERE id >= $1 AND id <= $2 AND batch = $3 AND state < 3 RETURNING id, submitter"
+    );
+    let batch_id = batch.as_bytes().into();
+    let values = [first.into(), last.into(), batch_id, transaction.now.into()];
+    for row in transaction.sql.rows(sql, &values).await? {
+        transaction.usage.add(&row.text(1)?, -1, 0);
+        transaction
+            .batches
+            .ended(Some(batch), StoredTaskState::Cancelled);
+        let id = StoredTaskId::from_bytes(&row.bytes(0)?)?;
+        transaction.effects.ended_tasks.push(id);
+    }
+    Ok(())
 }
 
 /// A task to queue again.
@@ -138,7 +168,7 @@ async fn retry_one(
     let now = transaction.now;
     let locking = transaction.sql.locking(" FOR UPDATE");
     let sql = format!(
-        "SELECT state, object, attempt, submitter, {RESULT_BYTES} FROM tasks WHERE id = $1{locking}"
+        "SELECT state, object, attempt, submitter, {RESULT_BYTES}, batch FROM tasks WHERE id = $1{locking}"
     );
     let row = transaction.sql.row(sql, &[id.as_bytes().into()]).await?;
     let Some(row) = row else {
@@ -157,6 +187,7 @@ async fn retry_one(
         return Ok(RetryOutcome::TooMuch(quota));
     }
     transaction.usage.add(&submitter, 1, -result);
+    transaction.batches.retried(batch_of(&row, 5)?, state);
     let only_id = [id.as_bytes().into()];
     // The last attempt moves to the history. A task that was never begun has none.
     transaction

@@ -2,9 +2,10 @@
 
 use super::{RESULT, inline, usage::size};
 use crate::{
+    batches::counts::batch_of,
     model::{
         AttemptEnding, AttemptKey, AttemptOutcome, FIRST_ATTEMPTS, FinishOutcome, FinishedAttempt,
-        LAST_ATTEMPTS, StoredTaskId, StoredTaskState, TaskResult,
+        LAST_ATTEMPTS, StoredBatchId, StoredTaskId, StoredTaskState, TaskResult,
     },
     sql::{ColumnType, DatabaseRow, Relation, SqlResult, Value},
     task_state::{AttemptHistory, NextState, after_attempt},
@@ -77,7 +78,7 @@ async fn succeed(
              worker = coalesce(u.worker, tasks.worker), result = u.result FROM {u} \
              WHERE tasks.id = u.id AND +tasks.state = 2 AND tasks.attempt = u.attempt \
              AND tasks.owner = u.owner \
-             RETURNING tasks.id, tasks.attempt, tasks.owner, tasks.submitter"
+             RETURNING tasks.id, tasks.attempt, tasks.owner, tasks.submitter, tasks.batch"
         )
     };
     let now = transaction.now;
@@ -94,6 +95,8 @@ async fn succeed(
             owner: row.int(2)?,
         };
         transaction.effects.ended_tasks.push(running.id);
+        let batch = batch_of(row, 4)?;
+        transaction.batches.ended(batch, StoredTaskState::Succeeded);
         accepted.insert(running, StoredTaskState::Succeeded);
         let Some((worker, result)) = seen.get(&running) else {
             continue;
@@ -175,7 +178,7 @@ async fn fail(
 
 /// The columns of a task `t` that are needed to end its attempt.
 pub(super) const ENDING_COLUMNS: &str = "t.id, t.attempt, t.owner, t.object, t.allowed_attempts, t.losses, t.backoff, t.deadline, \
-     t.worker, t.started, t.submitter";
+     t.worker, t.started, t.submitter, t.batch";
 
 /// An attempt that ends now.
 pub(super) struct EndingAttempt {
@@ -185,6 +188,7 @@ pub(super) struct EndingAttempt {
     pub(super) worker: Option<String>,
     started: i64,
     submitter: String,
+    batch: Option<StoredBatchId>,
 }
 
 impl EndingAttempt {
@@ -209,6 +213,7 @@ impl EndingAttempt {
             worker: row.optional_text(8)?,
             started: row.int(9)?,
             submitter: row.text(10)?,
+            batch: batch_of(row, 11)?,
         })
     }
 }
@@ -273,6 +278,7 @@ pub(super) async fn end(
         if is_final {
             let bytes = value.map_or(0, size);
             transaction.usage.add(&attempt.submitter, -1, bytes);
+            transaction.batches.ended(attempt.batch, next.state);
             transaction.effects.ended_tasks.push(id);
         } else if next.state == StoredTaskState::Queued {
             transaction.effects.queue(&attempt.object);

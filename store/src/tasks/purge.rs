@@ -2,6 +2,7 @@
 
 use super::usage::TASK_BYTES;
 use crate::{
+    batches::{self, counts::batch_of},
     clock_steps,
     sql::{ColumnType, Relation, SqlResult, Value},
     transaction::Transaction,
@@ -26,13 +27,16 @@ async fn purge_before(transaction: &mut Transaction<'_>, before: i64) -> SqlResu
     let sql = format!(
         "SELECT id, submitter, CAST({TASK_BYTES} + coalesce(length(arguments), 0) \
          + coalesce(length(trace), 0) + coalesce(length(result), 0) + coalesce((SELECT sum(length(body)) FROM bodies b \
-         WHERE b.task = tasks.id), 0) AS BIGINT) \
+         WHERE b.task = tasks.id), 0) AS BIGINT), batch \
          FROM tasks WHERE state > 2 AND ended < $1 ORDER BY ended LIMIT {MAX_PER_PURGE}{skip_locked}"
     );
     let rows = transaction.sql.rows(sql, &[before.into()]).await?;
+    let mut of_batches = Vec::new();
     for row in &rows {
         transaction.usage.add(&row.text(1)?, 0, -row.int(2)?);
+        of_batches.extend(batch_of(row, 3)?);
     }
+    batches::purged(transaction, &of_batches).await?;
     let ids = rows
         .iter()
         .map(|row| row.bytes(0))

@@ -2,9 +2,10 @@
 
 use super::{ARGUMENTS, RESULT};
 use crate::{
+    batches::counts,
     model::{
         AttemptKey, AttemptOutcome, StoredAttempt, StoredTask, StoredTaskFilter, StoredTaskId,
-        StoredTaskPage, StoredTaskState, TaskCounts, TaskResult,
+        StoredTaskPage, StoredTaskState, TaskCall, TaskCounts, TaskResult,
     },
     sql::{ColumnType, DatabaseRow, Dialect, Relation, SqlConnection, SqlResult, Value},
 };
@@ -163,7 +164,14 @@ pub(crate) async fn tasks(
     filter: &StoredTaskFilter,
     limit: u32,
 ) -> SqlResult<StoredTaskPage> {
-    let end = last_scanned(sql, filter).await?;
+    let bounds = match filter.batch {
+        Some(batch) => match counts::bounds(sql, batch).await? {
+            None => return Ok(StoredTaskPage::default()),
+            bounds => bounds,
+        },
+        None => None,
+    };
+    let end = last_scanned(sql, filter, bounds.as_ref()).await?;
     let mut conditions = String::from("true");
     let mut values: Vec<Value<'_>> = vec![i64::from(limit).into()];
     let mut add = |condition: &str, value| {
@@ -172,6 +180,13 @@ pub(crate) async fn tasks(
     };
     if let Some(before) = &filter.before {
         add("t.id <", before.as_bytes().into());
+    }
+    if let Some(bounds) = &bounds {
+        add("t.id >=", bounds.start().as_bytes().into());
+        add("t.id <=", bounds.end().as_bytes().into());
+    }
+    if let Some(batch) = &filter.batch {
+        add("t.batch =", batch.as_bytes().into());
     }
     if let Some(end) = &end {
         add("t.id >=", end.as_bytes().into());
@@ -207,10 +222,11 @@ pub(crate) async fn tasks(
     Ok(StoredTaskPage { tasks, next })
 }
 
-/// The last task that is scanned for a page, if there may be more after it.
-async fn last_scanned(
+/// The last task that is scanned for a page, if there may be more after it. All tasks of the page are within `bounds`.
+async fn last_scanned<'f>(
     sql: &mut SqlConnection<'_>,
-    filter: &StoredTaskFilter,
+    filter: &'f StoredTaskFilter,
+    bounds: Option<&'f RangeInclusive<StoredTaskId>>,
 ) -> SqlResult<Option<StoredTaskId>> {
     let StoredTaskFilter {
         states,
@@ -218,19 +234,27 @@ async fn last_scanned(
         method,
         worker,
         submitter,
+        batch,
         before,
     } = filter;
     let others = [object, method, worker, submitter];
     // Failed tasks have an index, so none is scanned in vain.
     let is_quick = matches!(states.as_slice(), [] | [StoredTaskState::Failed]);
-    if is_quick && others.iter().all(|other| other.is_none()) {
+    if is_quick && batch.is_none() && others.iter().all(|other| other.is_none()) {
         return Ok(None);
     }
     let mut statement = String::from("SELECT id FROM tasks WHERE true");
     let mut values: Vec<Value<'_>> = Vec::new();
+    let mut add = |condition: &str, id: &'f StoredTaskId| {
+        values.push(id.as_bytes().into());
+        statement.push_str(&format!(" AND id {condition} ${}", values.len()));
+    };
     if let Some(before) = before {
-        values.push(before.as_bytes().into());
-        statement.push_str(" AND id < $1");
+        add("<", before);
+    }
+    if let Some(bounds) = bounds {
+        add(">=", bounds.start());
+        add("<=", bounds.end());
     }
     if let [StoredTaskState::Failed] = states.as_slice() {
         statement.push_str(" AND state = 4");
@@ -292,6 +316,39 @@ pub(crate) async fn queued(
     rows.iter().map(pair).collect()
 }
 
+/// The calls of those of these tasks that there are.
+pub(crate) async fn task_calls(
+    sql: &mut SqlConnection<'_>,
+    ids: &[StoredTaskId],
+) -> SqlResult<Vec<TaskCall>> {
+    let relation = relation_of(ids);
+    let dialect = sql.dialect();
+    let statement = |u: &str| {
+        format!(
+            "SELECT t.id, t.object, t.method, t.submitter FROM {}",
+            dialect.lookup_join(u, "tasks", "id")
+        )
+    };
+    let rows = sql.rows_with(&relation, &[], statement).await?;
+    let call = |row: &DatabaseRow| {
+        Ok(TaskCall {
+            id: StoredTaskId::from_bytes(&row.bytes(0)?)?,
+            object: row.text(1)?,
+            method: row.text(2)?,
+            submitter: row.text(3)?,
+        })
+    };
+    rows.iter().map(call).collect()
+}
+
+fn relation_of(ids: &[StoredTaskId]) -> Relation<'_, 1> {
+    let mut relation = Relation::new([("id", ColumnType::Bytes)]);
+    for id in ids {
+        relation.push([id.as_bytes().into()]);
+    }
+    relation
+}
+
 /// The results of those of these tasks that have ended, without large results.
 pub(crate) async fn small_task_results(
     sql: &mut SqlConnection<'_>,
@@ -318,10 +375,7 @@ async fn read_task_results(
     result: &str,
     left_out: &str,
 ) -> SqlResult<Vec<TaskResult>> {
-    let mut relation = Relation::new([("id", ColumnType::Bytes)]);
-    for id in ids {
-        relation.push([id.as_bytes().into()]);
-    }
+    let relation = relation_of(ids);
     let dialect = sql.dialect();
     let statement = |u: &str| {
         format!(

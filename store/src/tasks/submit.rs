@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{
-        Allowance, ClaimedTask, Fence, NewStoredTask, StoredTaskId, StoredTaskState,
+        Allowance, ClaimedTask, Fence, NewStoredTask, StoredBatchId, StoredTaskId, StoredTaskState,
         SubmissionOutcome, SubmittedTask, TaskUsage, UnixMillis,
     },
     sql::{ColumnType, Relation, SqlResult, Value},
@@ -250,6 +250,7 @@ async fn insert(
             ("run_limit", ColumnType::Int),
             ("certificate_role", ColumnType::Text),
             ("trace", ColumnType::Text),
+            ("batch", ColumnType::Bytes),
         ],
     );
     // All transactions take keys in the same order, so that no two wait for each other.
@@ -279,6 +280,7 @@ async fn insert(
             millis(task.run_limit).into(),
             task.certificate_role.as_deref().into(),
             task.trace.as_deref().into(),
+            task.batch.as_ref().map(StoredBatchId::as_bytes).into(),
         ]);
     }
     let keyed = |named: &IdentifiedTask| named.task.idempotency_key.is_some();
@@ -297,12 +299,12 @@ async fn insert(
         format!(
             "INSERT INTO tasks (id, object, method, pinned, submitter, idempotency_key, priority, \
              state, due, deadline, attempt, allowed_attempts, max_attempts, losses, backoff, submitted, \
-             arguments, owner, started, run_limit, certificate_role, trace) \
+             arguments, owner, started, run_limit, certificate_role, trace, batch) \
              SELECT id, object, method, pinned, submitter, idempotency_key, priority, \
              CASE WHEN owner IS NOT NULL THEN {running} WHEN due > $1 THEN {delayed} ELSE {queued} END, \
              due, deadline, CASE WHEN owner IS NULL THEN 0 ELSE 1 END, max_attempts, max_attempts, 0, \
              backoff, $1, arguments, owner, CASE WHEN owner IS NOT NULL THEN $1 END, run_limit, \
-             certificate_role, trace \
+             certificate_role, trace, batch \
              FROM {u} WHERE true {unless_known}"
         )
     };

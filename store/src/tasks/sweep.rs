@@ -5,6 +5,7 @@ use super::{
     millis,
 };
 use crate::{
+    batches::counts::batch_of,
     leases,
     model::{
         AttemptEnding, AttemptKey, AttemptOutcome, FinishedAttempt, StoredTaskId, StoredTaskState,
@@ -73,11 +74,13 @@ async fn expire(transaction: &mut Transaction<'_>) -> SqlResult<usize> {
          AND state < 2 AND deadline <= $1 ORDER BY deadline LIMIT {MAX_PER_SWEEP}{skip_locked}) \
          UPDATE tasks SET state = {failed}, outcome = {outcome}, ended = $1, \
          error = 'the deadline passed before it was begun' \
-         FROM picked WHERE tasks.id = picked_id RETURNING id, submitter"
+         FROM picked WHERE tasks.id = picked_id RETURNING id, submitter, batch"
     );
     let rows = transaction.sql.rows(sql, &[transaction.now.into()]).await?;
     for row in &rows {
         transaction.usage.add(&row.text(1)?, -1, 0);
+        let batch = batch_of(row, 2)?;
+        transaction.batches.ended(batch, StoredTaskState::Failed);
         let id = StoredTaskId::from_bytes(&row.bytes(0)?)?;
         transaction.effects.ended_tasks.push(id);
     }

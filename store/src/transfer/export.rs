@@ -1,11 +1,12 @@
 //! Reads everything in one snapshot, a page at a time.
 
 use super::record::{
-    AttemptRecord, ExportRecord, ExportedBody, TaskRecord, TopicRecord, TransferError,
+    AttemptRecord, BatchRecord, ExportRecord, ExportedBody, TaskRecord, TopicRecord, TransferError,
 };
 use crate::{
+    batches::counts::batch_of,
     error::StoreError,
-    model::{AttemptOutcome, StoredRevocation, StoredTaskId, StoredTaskState},
+    model::{AttemptOutcome, StoredBatchId, StoredRevocation, StoredTaskId, StoredTaskState},
     schedules, schema,
     sql::{DatabaseRow, SqlConnection, SqlResult, Value},
     tasks::{ARGUMENTS, RESULT},
@@ -67,6 +68,7 @@ pub(crate) async fn export(
         })?))?;
     }
     schedules(sql, &mut lines).await?;
+    batches(sql, &mut lines).await?;
     let count = lines.count;
     lines.write(&ExportRecord::End { lines: count })?;
     lines.output.flush()?;
@@ -92,6 +94,76 @@ async fn schedules(
     }
 }
 
+async fn batches(
+    sql: &mut SqlConnection<'_>,
+    lines: &mut LineWriter<'_>,
+) -> Result<(), TransferError> {
+    let statement = format!(
+        "SELECT b.id, b.submitter, b.created, CAST(coalesce(sum(c.total), 0) AS BIGINT), \
+         CAST(coalesce(sum(c.succeeded), 0) AS BIGINT), CAST(coalesce(sum(c.failed), 0) AS BIGINT), \
+         CAST(coalesce(sum(c.cancelled), 0) AS BIGINT), CAST(coalesce(sum(c.kept), 0) AS BIGINT) \
+         FROM batches b LEFT JOIN batch_counts c ON c.batch = b.id WHERE b.id > $1 \
+         GROUP BY b.id, b.submitter, b.created ORDER BY b.id LIMIT {PAGE}"
+    );
+    let mut after: Vec<u8> = Vec::new();
+    loop {
+        let page = rows(sql, statement.clone(), &[after.as_slice().into()]).await?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = read(|| last.bytes(0))?;
+        for row in page {
+            let id = read(|| row.bytes(0))?;
+            let record = read(|| {
+                Ok(BatchRecord {
+                    id: StoredBatchId::from_bytes(&id)?.to_string(),
+                    submitter: row.text(1)?,
+                    created: row.int(2)?,
+                    total: row.int(3)?,
+                    succeeded: row.int(4)?,
+                    failed: row.int(5)?,
+                    cancelled: row.int(6)?,
+                    kept: row.int(7)?,
+                })
+            })?;
+            let batch = record.id.clone();
+            lines.write(&ExportRecord::Batch(Box::new(record)))?;
+            batch_chunks(sql, &id, &batch, lines).await?;
+        }
+    }
+}
+
+async fn batch_chunks(
+    sql: &mut SqlConnection<'_>,
+    id: &[u8],
+    batch: &str,
+    lines: &mut LineWriter<'_>,
+) -> Result<(), TransferError> {
+    let statement = format!(
+        "SELECT number, fingerprint, first, last FROM batch_chunks WHERE batch = $1 AND number > $2 \
+         ORDER BY number LIMIT {PAGE}"
+    );
+    let mut after = -1;
+    loop {
+        let page = rows(sql, statement.clone(), &[id.into(), after.into()]).await?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = read(|| last.int(0))?;
+        for row in page {
+            lines.write(&read(|| {
+                Ok(ExportRecord::BatchChunk {
+                    batch: batch.to_owned(),
+                    number: row.int(0)?,
+                    fingerprint: row.int(1)?,
+                    first: StoredTaskId::from_bytes(&row.bytes(2)?)?.to_string(),
+                    last: StoredTaskId::from_bytes(&row.bytes(3)?)?.to_string(),
+                })
+            })?)?;
+        }
+    }
+}
+
 fn read<T>(read: impl FnOnce() -> SqlResult<T>) -> Result<T, TransferError> {
     read().map_err(|error| StoreError::from(error).into())
 }
@@ -113,7 +185,7 @@ async fn tasks(
         "SELECT id, object, method, submitter, idempotency_key, priority, state, due, deadline, \
          attempt, allowed_attempts, max_attempts, losses, backoff, owner, worker, outcome, \
          submitted, started, ended, fraction, note, error, arguments, result, pinned, retried, run_limit, \
-         certificate_role FROM tasks \
+         certificate_role, batch FROM tasks \
          WHERE id > $1 ORDER BY id LIMIT {PAGE}"
     );
     let mut after: Vec<u8> = Vec::new();
@@ -183,6 +255,7 @@ fn task(row: &DatabaseRow) -> SqlResult<TaskRecord> {
         arguments: row.optional_bytes(23)?.map(ExportedBody),
         result: row.optional_bytes(24)?.map(ExportedBody),
         retried: row.optional_int(26)?,
+        batch: batch_of(row, 29)?.map(|batch| batch.to_string()),
     })
 }
 

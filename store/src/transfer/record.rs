@@ -2,7 +2,10 @@
 
 use crate::{
     error::StoreError,
-    model::{AttemptOutcome, StoredRevocation, StoredSchedule, StoredTaskId, StoredTaskState},
+    model::{
+        AttemptOutcome, StoredBatchId, StoredRevocation, StoredSchedule, StoredTaskId,
+        StoredTaskState,
+    },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -64,6 +67,15 @@ pub(crate) enum ExportRecord {
     },
     Revocation(StoredRevocation),
     Schedule(Box<StoredSchedule>),
+    Batch(Box<BatchRecord>),
+    /// A chunk of a batch. `first` and `last` are ids of tasks.
+    BatchChunk {
+        batch: String,
+        number: i64,
+        fingerprint: i64,
+        first: String,
+        last: String,
+    },
     /// The last line.
     End {
         /// The number of lines before it.
@@ -111,6 +123,8 @@ pub(crate) struct TaskRecord {
     pub(super) submitted: i64,
     #[serde(default)]
     pub(super) retried: Option<i64>,
+    #[serde(default)]
+    pub(super) batch: Option<String>,
     pub(super) started: Option<i64>,
     pub(super) ended: Option<i64>,
     pub(super) fraction: Option<f64>,
@@ -129,6 +143,24 @@ impl TaskRecord {
 pub(super) fn parse_id(text: &str) -> Result<StoredTaskId, sqlx::Error> {
     text.parse()
         .map_err(|error: String| sqlx::Error::Decode(error.into()))
+}
+
+pub(super) fn parse_batch(text: &str) -> Result<StoredBatchId, sqlx::Error> {
+    text.parse()
+        .map_err(|error: String| sqlx::Error::Decode(error.into()))
+}
+
+/// A batch. The counts have tasks that were purged, except `kept`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct BatchRecord {
+    pub(super) id: String,
+    pub(super) submitter: String,
+    pub(super) created: i64,
+    pub(super) total: i64,
+    pub(super) succeeded: i64,
+    pub(super) failed: i64,
+    pub(super) cancelled: i64,
+    pub(super) kept: i64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -12,6 +12,7 @@
 mod exclusive_names;
 mod harness;
 
+mod batches;
 mod clock_steps;
 mod crash;
 mod disk;

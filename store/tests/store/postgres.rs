@@ -267,10 +267,13 @@ async fn what_an_earlier_version_stored_is_counted() {
         "logouts",
         "store_identity",
         "schedules",
+        "batches",
+        "batch_chunks",
+        "batch_counts",
     ] {
         execute(&url, format!("DROP TABLE {table}")).await;
     }
-    for column in ["run_limit", "certificate_role", "trace"] {
+    for column in ["run_limit", "certificate_role", "trace", "batch"] {
         execute(&url, format!("ALTER TABLE tasks DROP COLUMN {column}")).await;
     }
     execute(

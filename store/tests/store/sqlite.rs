@@ -142,6 +142,7 @@ const BACK_TO_5: &str = "DROP TABLE name_servers; DROP TABLE task_usage; ALTER T
      ALTER TABLE tasks DROP COLUMN certificate_role; ALTER TABLE tasks DROP COLUMN trace; \
      DROP TABLE visitors; DROP TABLE snapshots; DROP TABLE drains; \
      DROP TABLE logouts; DROP TABLE store_identity; \
+     DROP TABLE batches; DROP TABLE batch_chunks; DROP TABLE batch_counts; ALTER TABLE tasks DROP COLUMN batch; \
      DROP TABLE schedules; DELETE FROM counters WHERE name = 'schedules'; \
      PRAGMA user_version = 5";
 

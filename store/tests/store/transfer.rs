@@ -1,12 +1,13 @@
 //! Moving a domain to another store.
 
+use crate::batches::{batch, chunk, count, submit_chunk};
 use crate::harness::{
     LONG, Place, claim, dispatcher, entry, failed, finish, lost, running, show, submit, succeeded,
 };
 use pyroxene_store::{
     NewStoredEntry, NewStoredSchedule, NewStoredTask, ScheduleChange, ScheduleOutcome, StaticName,
-    Store, StoreError, StoredEntries, StoredRevocation, StoredTask, StoredTaskId, StoredTaskState,
-    SubmissionOutcome, TransferError,
+    Store, StoreError, StoredEntries, StoredRevocation, StoredTask, StoredTaskFilter, StoredTaskId,
+    StoredTaskState, SubmissionOutcome, TransferError,
 };
 
 /// An entry that may be appended again.
@@ -70,6 +71,7 @@ pub(crate) async fn furnish(store: &Store) -> Vec<StoredTaskId> {
     };
     let added = store.change_schedule(ScheduleChange::Add(schedule)).await;
     assert_eq!(added.unwrap(), ScheduleOutcome::Done(Vec::new()));
+    submit_chunk(store, chunk(0, 3)).await;
     ids
 }
 
@@ -81,6 +83,11 @@ async fn contents(
     for id in ids {
         tasks.push(show(store, *id).await);
     }
+    let of_batch = StoredTaskFilter {
+        batch: Some(batch()),
+        ..StoredTaskFilter::default()
+    };
+    tasks.extend(store.tasks(&of_batch, 10).await.unwrap());
     let log = store.read("log", 0, 1000, 1 << 30).await.unwrap().unwrap();
     (tasks, log, store.revocations().await.unwrap())
 }
@@ -119,6 +126,10 @@ async fn moves(from: Place, to: Place) {
     for task in &claimed {
         finish(&new, running(task, owner), lost()).await;
     }
+    // The batch has all of its tasks, and takes no chunk twice.
+    assert_eq!(count(&new).await.total, 3);
+    submit_chunk(&new, chunk(0, 3)).await;
+    assert_eq!(count(&new).await.total, 3);
     assert_eq!(new.append(vec![keyed_entry()]).await.unwrap(), [301]);
     assert_eq!(new.append(vec![entry("log", "x")]).await.unwrap(), [302]);
     let again = NewStoredTask {

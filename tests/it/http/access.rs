@@ -4,7 +4,7 @@ use super::request;
 use crate::harness::{SecuredBroker, eventually, http::Request};
 
 /// What each path answers an admin, a user who may call `calculator` alone, and nobody.
-const PATHS: [(&str, &str, &str, [u16; 3]); 22] = [
+const PATHS: [(&str, &str, &str, [u16; 3]); 23] = [
     ("GET", "/v1/objects", "", [200, 200, 401]),
     ("GET", "/v1/objects/calculator", "", [200, 200, 401]),
     (
@@ -32,6 +32,7 @@ const PATHS: [(&str, &str, &str, [u16; 3]); 22] = [
     ),
     ("GET", "/v1/tasks", "", [200, 200, 401]),
     ("GET", "/v1/tasks/counts", "", [200, 200, 401]),
+    ("GET", "/v1/batches/batch-12345678", "", [404, 404, 401]),
     ("GET", "/v1/schedules", "", [200, 200, 401]),
     ("GET", "/v1/topics", "", [200, 403, 401]),
     (

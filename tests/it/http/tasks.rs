@@ -38,6 +38,9 @@ async fn a_task_is_submitted_awaited_and_listed() {
     ]);
     let ids = submit.clone().json(&many.to_string()).send().await.json();
     assert_eq!(ids["ids"].as_array().unwrap().len(), 2);
+    let batch = format!("/v1/batches/{}", ids["batch"].as_str().unwrap());
+    let seen = request(&broker, "GET", &batch).send().await.json();
+    assert_eq!((&seen["id"], &seen["total"]), (&ids["batch"], &json!(2)));
     let page = request(&broker, "GET", "/v1/tasks?limit=2&object=calculator")
         .send()
         .await
@@ -68,6 +71,35 @@ async fn a_task_is_submitted_awaited_and_listed() {
         .await
         .json();
     assert!(counts["queued"].is_u64(), "{counts}");
+}
+
+#[tokio::test]
+async fn a_list_of_tasks_is_a_batch_unless_they_have_keys() {
+    let broker = Broker::start().workers(1).await;
+    let submit = request(&broker, "POST", "/v1/tasks");
+    let task = |key: Option<&str>| json!({"object": "calculator", "method": "factorial", "args": {"n": 3}, "key": key});
+    let many = json!([task(None), task(None)]);
+    let submitted = submit.clone().json(&many.to_string()).send().await;
+    assert_eq!(submitted.status, 201, "{submitted:?}");
+    let (path, batch) = (&submitted.headers["location"], &submitted.json()["batch"]);
+    let waited = request(&broker, "GET", &format!("{path}?wait=20s"))
+        .send()
+        .await;
+    let expected = json!({
+        "id": batch, "total": 2, "queued": 0, "running": 0, "succeeded": 2, "failed": 0, "cancelled": 0,
+    });
+    assert_eq!(waited.json(), expected);
+    let listed = format!("/v1/tasks?batch={}", batch.as_str().unwrap());
+    let listed = request(&broker, "GET", &listed).send().await.json();
+    assert_eq!(listed["tasks"].as_array().unwrap().len(), 2);
+    let cancel = request(&broker, "POST", &format!("{path}/cancel"));
+    assert_eq!(cancel.json("").send().await.json(), expected);
+    let keyed = json!([task(None), task(Some("k"))]);
+    let keyed = submit.json(&keyed.to_string()).send().await.json();
+    assert_eq!(
+        (keyed["ids"].as_array().unwrap().len(), &keyed["batch"]),
+        (2, &Value::Null)
+    );
 }
 
 #[tokio::test]

@@ -1,17 +1,17 @@
-//! The progress bar of `map`.
+//! The progress bar over an input of lines.
 
 use crate::progress::Bar;
 use std::io::{self, IsTerminal};
 
-pub(super) struct MapProgressBar {
+pub(in crate::commands) struct InputProgressBar {
     bar: Bar,
     /// Whether results go to a terminal too. Then the bar is hidden while they are written.
     shared: bool,
 }
 
-impl MapProgressBar {
+impl InputProgressBar {
     /// A bar over a file of `size` bytes, or a spinner.
-    pub(super) fn new(size: Option<u64>) -> Self {
+    pub(in crate::commands) fn new(size: Option<u64>) -> Self {
         let template = match size {
             Some(_) => "{bar:30} {percent}% · {msg} · {elapsed} · {eta} left",
             None => "{spinner} {msg} · {elapsed}",
@@ -22,14 +22,14 @@ impl MapProgressBar {
         }
     }
 
-    /// Shows that this number of lines is done, up to byte `end` of the input.
-    pub(super) fn advance(&self, lines: u64, end: u64) {
+    /// Shows what is done, up to byte `end` of the input.
+    pub(in crate::commands) fn advance(&self, done: &str, end: u64) {
         self.bar.set_position(end);
-        self.bar.set_message(format!("{lines} lines"));
+        self.bar.set_message(done.to_owned());
     }
 
     /// Runs `write`, which may write to the terminal, with the bar hidden.
-    pub(super) fn with_bar_suspended<T>(&self, write: impl FnOnce() -> T) -> T {
+    pub(in crate::commands) fn with_bar_suspended<T>(&self, write: impl FnOnce() -> T) -> T {
         match self.shared {
             true => self.bar.suspend(write),
             false => write(),

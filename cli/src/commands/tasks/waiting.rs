@@ -7,14 +7,18 @@ use crate::{
     messages::note,
     output::print_json,
 };
-use futures::{Stream, StreamExt, stream};
-use pyroxene_client::{TaskError, TaskHandle};
+use futures::{Stream, StreamExt, stream, stream::BoxStream};
+use pyroxene_client::{Client, TaskError, TaskHandle};
 use pyroxene_common::interfaces::tasks::{Task, TaskStatus};
 use pyroxene_gateway::views::TaskJson;
 use tokio::time::{Instant, timeout_at};
 
+/// The greatest number of tasks whose progress is followed, with a request for each of them.
+const MOST_FOLLOWED: usize = 32;
+
 /// Tasks to wait for.
 pub(crate) struct TaskWait {
+    pub(crate) client: Client,
     pub(crate) tasks: Vec<TaskHandle>,
     /// Until when to wait; `None` means without limit.
     pub(crate) until: Option<Instant>,
@@ -36,10 +40,7 @@ impl TaskWait {
     /// further ones at once.
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut progress = TaskProgressBar::new(self.tasks.len());
-        let mut updates = stream::select_all(self.tasks.iter().enumerate().map(|(index, task)| {
-            let news = task_updates(task).map(move |news| (index, news));
-            Box::pin(news)
-        }));
+        let mut updates = self.updates();
         let mut ends: Vec<Option<Result<TaskStatus, TaskError>>> = vec![None; self.tasks.len()];
         let mut first_failure = None;
         // Of which tasks a name server has reported the status.
@@ -96,6 +97,18 @@ impl TaskWait {
         first_failure.map_or(Ok(()), Err)
     }
 
+    /// The updates of the tasks, each with the index of its task. Where many are waited for, there are none of their progress.
+    fn updates(&self) -> BoxStream<'_, (usize, TaskUpdate)> {
+        if self.tasks.len() > MOST_FOLLOWED {
+            return ends(&self.client, &self.tasks).boxed();
+        }
+        let each = self.tasks.iter().enumerate().map(|(index, task)| {
+            let news = task_updates(task).map(move |news| (index, news));
+            Box::pin(news)
+        });
+        stream::select_all(each).boxed()
+    }
+
     /// Prints the outcome of a task.
     async fn print(
         &self,
@@ -119,6 +132,24 @@ impl TaskWait {
     }
 }
 
+/// The ends of many tasks, by one request at a time. It continues however long no name server answers.
+fn ends<'t>(
+    client: &'t Client,
+    tasks: &'t [TaskHandle],
+) -> impl Stream<Item = (usize, TaskUpdate)> + 't {
+    stream::unfold(Some(client.ends_of(tasks)), move |ends| async move {
+        let mut ends = ends?;
+        Some(match ends.next().await? {
+            Ok((index, status)) => ((index, TaskUpdate::Status(status)), Some(ends)),
+            Err(error @ TaskError::Unavailable { .. }) => (
+                (0, TaskUpdate::Unavailable(error)),
+                Some(client.ends_of(tasks)),
+            ),
+            Err(error) => ((0, TaskUpdate::Failed(error)), None),
+        })
+    })
+}
+
 /// The updates of a task until it has ended. They continue however long no name server answers.
 fn task_updates(task: &TaskHandle) -> impl Stream<Item = TaskUpdate> + '_ {
     stream::unfold(Some(task.updates()), move |updates| async move {
@@ -134,8 +165,11 @@ fn task_updates(task: &TaskHandle) -> impl Stream<Item = TaskUpdate> + '_ {
     })
 }
 
+/// The beginning of the note that no name server answers.
+pub(super) const STILL_WAITING: &str = "still waiting for";
+
 fn still_waiting_text(task: &TaskHandle, error: &TaskError) -> String {
-    format!("still waiting for task {}: {error}", task.id())
+    format!("{STILL_WAITING} task {}: {error}", task.id())
 }
 
 fn of_task(task: &TaskHandle, failure: Failure) -> Failure {

@@ -88,7 +88,7 @@ impl Fake {
         fake
     }
 
-    async fn host(&mut self, objects: HashMap<String, HostedObject>) {
+    pub(super) async fn host(&mut self, objects: HashMap<String, HostedObject>) {
         let config = HostConfig::new("127.0.0.1:0".parse().unwrap(), "fake");
         let host = Host::bind(config, objects).await.unwrap();
         self.addresses.push(host.local_addr().to_string());

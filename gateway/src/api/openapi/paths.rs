@@ -170,6 +170,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                         query("method", text()),
                         query("submitter", text()),
                         query("worker", text()),
+                        query("batch", text()),
                         query("limit", count(1, 1000)),
                         query("after", text()),
                     ],
@@ -186,7 +187,8 @@ pub(super) fn fixed() -> Map<String, Value> {
                         "201",
                         json!({"anyOf": [
                             {"type": "object", "properties": {"id": text()}, "required": ["id"]},
-                            {"type": "object", "properties": {"ids": {"type": "array", "items": text()}}, "required": ["ids"]},
+                            {"type": "object", "properties": {"ids": {"type": "array", "items": text()}, "batch": {"type": ["string", "null"]}},
+                                "required": ["ids", "batch"]},
                         ]}),
                     ),
                 ),
@@ -228,6 +230,25 @@ pub(super) fn fixed() -> Map<String, Value> {
                 &[path("id")],
                 None,
                 ("200", task()),
+            ),
+        ),
+        (
+            "/v1/batches/{id}",
+            read(
+                "batches.show",
+                "The number of a batch's tasks in each state, at the end of the wait or of the last task",
+                &[path("id"), query("wait", duration())],
+                reference("Batch"),
+            ),
+        ),
+        (
+            "/v1/batches/{id}/cancel",
+            change(
+                "batches.cancel",
+                "Cancels all tasks of a batch that have not ended",
+                &[path("id")],
+                None,
+                ("200", reference("Batch")),
             ),
         ),
         (

@@ -174,6 +174,13 @@ pub(super) fn fixed() -> Map<String, Value> {
             ),
         ),
         (
+            "Batch",
+            object(
+                json!({"id": text(), "total": count(), "queued": count(), "running": count(), "succeeded": count(),
+                    "failed": count(), "cancelled": count()}),
+            ),
+        ),
+        (
             "NewSchedule",
             json!({
                 "type": "object",

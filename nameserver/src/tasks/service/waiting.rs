@@ -24,7 +24,10 @@ const POLL_INTERVAL_PER_WATCHER: Duration = Duration::from_millis(2);
 
 impl TasksService {
     /// Counts a waiting call against the limit of its caller until the call is answered.
-    pub(super) fn hold_poll(&self, caller: Option<&Identity>) -> Result<LimitPermit, TasksError> {
+    pub(in crate::tasks) fn hold_poll(
+        &self,
+        caller: Option<&Identity>,
+    ) -> Result<LimitPermit, TasksError> {
         self.0
             .limiter
             .acquire(caller, Limit::Polls)
@@ -130,7 +133,7 @@ impl TasksService {
 }
 
 /// Reserves memory for an answer of the store before the store is asked.
-pub(super) async fn reserve_memory(
+pub(in crate::tasks) async fn reserve_memory(
     context: &Context,
     answers: &AnswerQueue,
     bytes: usize,

@@ -1,0 +1,178 @@
+//! `pyroxene submit --input`: a batch with a task for each line of a file.
+
+use super::{SubmitArguments, find_described};
+use crate::{
+    arguments::{ArgumentValues, MethodSignature},
+    commands::{
+        map::{
+            lines::{InputLine, LineInput},
+            progress::InputProgressBar,
+        },
+        tasks::wait_for_batch,
+    },
+    failure::{Exit, Failure, repeat_hint},
+    output::{print, print_json, to_json},
+};
+use futures::StreamExt;
+use pyroxene_client::{BatchHandle, BatchSubmission, Client, DynamicObject};
+use serde_json::{json, value::RawValue};
+use std::{collections::BTreeMap, pin::pin};
+use tokio::time::{Instant, timeout_at};
+
+/// How many lines are read in advance.
+const LINES_AHEAD: usize = 256;
+
+/// Submits the lines of `input`, and prints the id of the batch, or waits for it.
+pub(super) async fn run(
+    client: &Client,
+    arguments: &SubmitArguments,
+    input: &str,
+    deadline: Option<Instant>,
+) -> Result<(), Failure> {
+    if !arguments.call.arguments.is_empty() {
+        return Err(Failure::usage(
+            "with --input the arguments of each task are on its line, and not on the command line",
+        ));
+    }
+    let object = &arguments.call.object;
+    let described = find_described(client, arguments.lookup, object, deadline).await;
+    let described = described.map_err(|failure| failure.with_deadline(deadline))?;
+    let reader = LineReader {
+        described,
+        object,
+        method: &arguments.call.method,
+    };
+    let opened = LineInput::open(input)?;
+    if opened.size.is_some() {
+        // A file can be read twice.
+        check(&reader, opened).await?;
+    }
+    let batch = submit(
+        client,
+        arguments,
+        &reader,
+        LineInput::open(input)?,
+        deadline,
+    )
+    .await?;
+    if arguments.wait {
+        return wait_for_batch(batch, deadline, arguments.client.json).await;
+    }
+    match arguments.client.json {
+        true => print_json(&json!({"id": batch.id()})),
+        false => print(&batch.id().0),
+    }
+}
+
+/// Reads the arguments of a line.
+struct LineReader<'a> {
+    /// The object, if a worker hosts it now and can describe its parameters.
+    described: Option<DynamicObject>,
+    object: &'a str,
+    method: &'a str,
+}
+
+impl LineReader<'_> {
+    /// The arguments of a line as a JSON object.
+    fn read(&self, line: &InputLine) -> Result<String, Failure> {
+        let read = || {
+            let content = line.content.as_ref().map_err(Clone::clone)?;
+            match &self.described {
+                Some(object) => {
+                    let description = object.description();
+                    let signature = MethodSignature::find(description, self.object, self.method)?;
+                    let values: ArgumentValues = signature.read_line(content)?;
+                    to_json(&values)
+                }
+                None => self.read_untyped(content),
+            }
+        };
+        read().map_err(|failure: Failure| failure.with_context(&format!("line {}", line.number)))
+    }
+
+    /// A line without knowing the parameters: a JSON object, with the digits of its numbers as they are written.
+    fn read_untyped(&self, line: &[u8]) -> Result<String, Failure> {
+        let parsed = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(line);
+        let values = parsed.map_err(|_| {
+            let object = self.object;
+            Failure::usage(format!(
+                "it is no JSON object, and no live worker hosts {object} to describe its parameters"
+            ))
+            .hint("write each line as an object with the arguments by name")
+        })?;
+        to_json(&values)
+    }
+}
+
+/// Reads all lines, so that one that is wrong is found before anything is submitted.
+async fn check(reader: &LineReader<'_>, input: LineInput) -> Result<(), Failure> {
+    let progress = InputProgressBar::new(input.size);
+    let mut lines = pin!(input.lines(LINES_AHEAD));
+    let mut count = 0;
+    while let Some(line) = lines.next().await {
+        reader
+            .read(&line)
+            .map_err(|failure| failure.with_more("nothing was submitted"))?;
+        count += 1;
+        progress.advance(&format!("{count} lines checked"), line.end);
+    }
+    Ok(())
+}
+
+async fn submit(
+    client: &Client,
+    arguments: &SubmitArguments,
+    reader: &LineReader<'_>,
+    input: LineInput,
+    deadline: Option<Instant>,
+) -> Result<BatchHandle, Failure> {
+    let mut batch = client.begin_batch();
+    if let Some(key) = &arguments.options.key {
+        batch = batch.with_key(key);
+    }
+    let key = batch.key().to_owned();
+    let progress = InputProgressBar::new(input.size);
+    let submitting = async {
+        let mut lines = pin!(input.lines(LINES_AHEAD));
+        let mut is_empty = true;
+        while let Some(line) = lines.next().await {
+            is_empty = false;
+            let values = match reader.read(&line) {
+                Ok(values) => values,
+                Err(failure) => return Err(wrong_line(&mut batch, failure).await),
+            };
+            let call = &arguments.call;
+            let options = &arguments.options;
+            let task = options.new_task_without_key(&call.object, &call.method, values);
+            batch.push(task).await?;
+            let text = format!("{} tasks submitted", batch.submitted());
+            progress.advance(&text, line.end);
+        }
+        match is_empty {
+            true => Err(Failure::usage("there are no lines to submit")),
+            false => Ok(batch.finish().await?),
+        }
+    };
+    match deadline {
+        None => submitting.await,
+        Some(deadline) => match timeout_at(deadline, submitting).await {
+            Ok(submitted) => submitted.map_err(|failure| failure.with_deadline(Some(deadline))),
+            Err(_) => Err(Failure::new(
+                Exit::DeadlineExceeded,
+                "the time was over before all tasks were submitted; some of them have been",
+            )
+            .hint(repeat_hint(&key))),
+        },
+    }
+}
+
+/// The failure for a line that is wrong, after other lines were submitted.
+async fn wrong_line(batch: &mut BatchSubmission, failure: Failure) -> Failure {
+    match batch.settle().await {
+        Ok(0) => failure.with_more("nothing was submitted"),
+        Ok(tasks) => failure
+            .with_more(&format!("{tasks} tasks before it were submitted"))
+            .hint(repeat_hint(batch.key())),
+        Err(error) => error.into(),
+    }
+}

@@ -1,0 +1,490 @@
+//! Batches: many tasks that are submitted in chunks, waited for and cancelled together.
+
+use super::{NewTask, TaskError, TaskHandle, handle::POLL, new::milliseconds};
+use crate::{
+    client::Client,
+    error::CallError,
+    failover::{Repeat, RequestTimes},
+    nameserver::{NameServerClient, NameServerService},
+};
+use futures::{Stream, TryStreamExt, stream};
+use pyroxene_common::interfaces::{
+    batches::{
+        BatchChunk, BatchId, BatchStatus, Batches, BatchesError, CHUNK_TASKS, MAX_WAITED,
+        batches::BatchesClient,
+    },
+    tasks::{Submission, Submissions, Task, TaskFilter, TaskId, TaskPage, TaskState, TaskStatus},
+};
+use std::fmt;
+use tarpc::context::Context;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+/// A chunk has at most about this many bytes, unless a single task has more.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// How many chunks are sent at a time: while the store writes one, a name server reads the next one.
+const CHUNKS_AT_ONCE: usize = 3;
+
+impl Client {
+    /// Submits tasks as a batch. When this returns, all of them are on disk. They are sent in chunks of 1,000, so there may
+    /// be any number of them; each chunk is submitted as a whole or not at all.
+    ///
+    /// ```no_run
+    /// use pyroxene_client::NewTask;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let tasks = (1..=100_000).map(|n| NewTask::new("calculator", "factorial").argument("n", n));
+    /// let batch = client.submit_batch(tasks).await?;
+    /// let counts = batch.wait().await?;
+    /// println!("{} of {} tasks have failed", counts.failed, counts.total);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](TaskError::Invalid) without a task, and for a task with a key of its own. If only a part of the tasks was
+    /// submitted, or that is not known, the error is [`PartlySubmitted`](TaskError::PartlySubmitted).
+    pub async fn submit_batch(
+        &self,
+        tasks: impl IntoIterator<Item = NewTask>,
+    ) -> Result<BatchHandle, TaskError> {
+        let mut batch = self.begin_batch();
+        for task in tasks {
+            batch.push(task).await?;
+        }
+        batch.finish().await
+    }
+
+    /// Begins a batch whose tasks are added one by one, as a file is read for example.
+    ///
+    /// ```no_run
+    /// use pyroxene_client::NewTask;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// // Under a key the program can be run again after a failure: no task is doubled.
+    /// let mut batch = client.begin_batch().with_key("report-2026-11-30");
+    /// for line in std::fs::read_to_string("lines.txt")?.lines() {
+    ///     batch.push(NewTask::new("hash", "sha256").argument("text", line)).await?;
+    /// }
+    /// println!("{}", batch.finish().await?.id());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn begin_batch(&self) -> BatchSubmission {
+        BatchSubmission {
+            client: self.clone(),
+            key: Uuid::now_v7().simple().to_string(),
+            next: BatchChunk {
+                key: String::new(),
+                number: 0,
+                tasks: Submissions(Vec::new()),
+            },
+            bytes: 0,
+            sending: JoinSet::new(),
+            id: None,
+            submitted: 0,
+        }
+    }
+
+    /// A handle of a batch that was submitted earlier, by this process or another one.
+    pub fn batch_handle(&self, id: BatchId) -> BatchHandle {
+        BatchHandle {
+            client: self.clone(),
+            id,
+        }
+    }
+
+    /// The statuses of tasks as they end, each with the index of its task in `tasks`. However many tasks there are, one
+    /// request at a time waits for them.
+    ///
+    /// ```no_run
+    /// use futures::TryStreamExt;
+    ///
+    /// # async fn example(
+    /// #     client: pyroxene_client::Client,
+    /// #     tasks: Vec<pyroxene_client::TaskHandle>,
+    /// # ) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut ends = client.ends_of(&tasks);
+    /// while let Some((index, status)) = ends.try_next().await? {
+    ///     println!("{} has {}", tasks[index].id(), status.state);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The error of the request; then the stream ends. It is [`Unknown`](TaskError::Unknown) if one of the tasks does not
+    /// exist.
+    pub fn ends_of<'t>(
+        &'t self,
+        tasks: &'t [TaskHandle],
+    ) -> impl Stream<Item = Result<(usize, TaskStatus), TaskError>> + Send + Unpin + 't {
+        let open: Vec<usize> = (0..tasks.len()).collect();
+        let pages = stream::try_unfold(open, move |mut open| async move {
+            if open.is_empty() {
+                return Ok::<_, TaskError>(None);
+            }
+            let window = open.iter().take(MAX_WAITED);
+            let ids = window.filter_map(|index| Some(tasks.get(*index)?.id().clone()));
+            let ended = self.ended_among(ids.collect()).await?;
+            let mut page = Vec::with_capacity(ended.len());
+            for (place, status) in ended {
+                let index = usize::try_from(place)
+                    .ok()
+                    .and_then(|place| open.get(place));
+                if let Some(&index) = index {
+                    page.push((index, status));
+                }
+            }
+            let mut gone: Vec<usize> = page.iter().map(|(index, _)| *index).collect();
+            gone.sort_unstable();
+            open.retain(|index| gone.binary_search(index).is_err());
+            let page = page.into_iter().map(Ok::<_, TaskError>);
+            Ok(Some((stream::iter(page), open)))
+        });
+        let ends = pages
+            .try_flatten()
+            .and_then(move |(index, status)| async move {
+                // A large result is left out where many tasks are waited for.
+                let is_left_out = status.state == TaskState::Succeeded && status.result.is_none();
+                match tasks.get(index).filter(|_| is_left_out) {
+                    Some(task) => Ok((index, task.ended().await?)),
+                    None => Ok((index, status)),
+                }
+            });
+        Box::pin(ends)
+    }
+
+    async fn ended_among(&self, ids: Vec<TaskId>) -> Result<Vec<(u32, TaskStatus)>, TaskError> {
+        let bytes = ids.iter().map(|id| id.0.len()).sum();
+        let times = self.long_poll().carrying(bytes);
+        self.ask_about_batches(times, |batches, context| {
+            let ids = ids.clone();
+            async move { batches.ended(context, ids, milliseconds(POLL)).await }
+        })
+        .await
+    }
+
+    /// Sends a request about batches to any name server that answers.
+    async fn ask_about_batches<T, F>(
+        &self,
+        times: RequestTimes,
+        question: impl Fn(BatchesClient<NameServerService<Batches>>, Context) -> F,
+    ) -> Result<T, TaskError>
+    where
+        F: Future<Output = Result<Result<T, BatchesError>, CallError>>,
+    {
+        let question =
+            |nameserver: &NameServerClient, context| question(nameserver.batches(), context);
+        self.ask_object(times, question).await
+    }
+
+    async fn submit_chunk(self, chunk: BatchChunk) -> Result<(BatchId, u64), TaskError> {
+        let tasks = &chunk.tasks.0;
+        let bytes = tasks.iter().map(|task| task.arguments.len()).sum();
+        let times = RequestTimes::quick(Repeat::For(self.retry_timeout())).carrying(bytes);
+        let submitted = self.ask_about_batches(times, |batches, context| {
+            let chunk = chunk.clone();
+            async move { batches.submit(context, chunk).await }
+        });
+        Ok((submitted.await?.batch, tasks.len() as u64))
+    }
+}
+
+/// A batch that is being submitted. Tasks are sent as they are added, a few chunks at a time. Dropping it ends the
+/// submission: the tasks of the last chunks may have been submitted or not.
+#[derive(Debug)]
+pub struct BatchSubmission {
+    client: Client,
+    key: String,
+    next: BatchChunk,
+    /// The bytes of the next chunk.
+    bytes: usize,
+    sending: JoinSet<Result<(BatchId, u64), TaskError>>,
+    id: Option<BatchId>,
+    submitted: u64,
+}
+
+impl BatchSubmission {
+    /// Sets the key. Two submissions of one user with the same key and the same tasks in the same order are one batch, also
+    /// if the first one ended early. Without a key, each submission is a separate batch. Call it before tasks are added.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<String>) -> Self {
+        self.key = key.into();
+        self
+    }
+
+    /// The key: the caller's, or a generated one.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// How many tasks are known to be on disk.
+    pub fn submitted(&self) -> u64 {
+        self.submitted
+    }
+
+    /// Adds a task. This waits while several chunks are being sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`submit_batch`](Client::submit_batch). After an error the submission cannot go on: submit the tasks again under
+    /// the same key.
+    pub async fn push(&mut self, task: NewTask) -> Result<(), TaskError> {
+        let task = task.into_batch_submission()?;
+        let bytes = size(&task);
+        let is_full = self.next.tasks.0.len() >= CHUNK_TASKS
+            || (self.bytes > 0 && self.bytes + bytes > CHUNK_BYTES);
+        if is_full {
+            self.send().await?;
+        }
+        self.bytes += bytes;
+        self.next.tasks.0.push(task);
+        Ok(())
+    }
+
+    /// Waits for the answers to the chunks that are being sent. Returns how many tasks are on disk then.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    pub async fn settle(&mut self) -> Result<u64, TaskError> {
+        while !self.sending.is_empty() {
+            self.confirm().await?;
+        }
+        Ok(self.submitted)
+    }
+
+    /// Sends the rest, and waits until all tasks are on disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    pub async fn finish(mut self) -> Result<BatchHandle, TaskError> {
+        if !self.next.tasks.0.is_empty() {
+            self.send().await?;
+        }
+        self.settle().await?;
+        let id = self.id.ok_or_else(|| TaskError::Invalid {
+            sentence: "a batch needs at least one task".to_owned(),
+        })?;
+        Ok(self.client.batch_handle(id))
+    }
+
+    /// Sends the next chunk.
+    async fn send(&mut self) -> Result<(), TaskError> {
+        while self.sending.len() >= CHUNKS_AT_ONCE {
+            self.confirm().await?;
+        }
+        let number = self.next.number;
+        let tasks = std::mem::replace(&mut self.next.tasks, Submissions(Vec::new()));
+        let key = self.key.clone();
+        self.next.number = number.checked_add(1).ok_or_else(|| TaskError::Invalid {
+            sentence: "the batch has too many tasks".to_owned(),
+        })?;
+        self.bytes = 0;
+        let chunk = BatchChunk { key, number, tasks };
+        self.sending.spawn(self.client.clone().submit_chunk(chunk));
+        Ok(())
+    }
+
+    /// Waits for the answer to one chunk; after a failure for those to all of them.
+    async fn confirm(&mut self) -> Result<(), TaskError> {
+        let mut failure = None;
+        while let Some(sent) = self.sending.join_next().await {
+            match sent.map_err(|lost| lost.to_string()) {
+                Ok(Ok((id, tasks))) => {
+                    self.submitted += tasks;
+                    self.id = Some(id);
+                }
+                Ok(Err(error)) => failure = failure.or(Some(error)),
+                Err(sentence) => {
+                    let (sent, problem) = (true, None);
+                    failure = failure.or(Some(TaskError::Unavailable {
+                        sentence,
+                        sent,
+                        problem,
+                    }));
+                }
+            }
+            if failure.is_none() {
+                return Ok(());
+            }
+        }
+        failure.map_or(Ok(()), |cause| Err(self.failed(cause)))
+    }
+
+    /// The error of the whole submission.
+    fn failed(&self, cause: TaskError) -> TaskError {
+        let may_be_more = matches!(cause, TaskError::Unavailable { sent: true, .. });
+        match self.submitted > 0 || may_be_more {
+            true => TaskError::PartlySubmitted {
+                key: self.key.clone(),
+                submitted: self.submitted,
+                cause: Box::new(cause),
+            },
+            false => cause,
+        }
+    }
+}
+
+/// About how many bytes of a chunk a task takes.
+fn size(task: &Submission) -> usize {
+    task.arguments.len() + task.object.len() + task.method.len() + 64
+}
+
+/// A submitted batch. Dropping the handle does not affect the batch.
+#[derive(Clone)]
+pub struct BatchHandle {
+    client: Client,
+    id: BatchId,
+}
+
+impl fmt::Debug for BatchHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BatchHandle({})", self.id)
+    }
+}
+
+impl BatchHandle {
+    /// The batch's id.
+    pub fn id(&self) -> &BatchId {
+        &self.id
+    }
+
+    /// How many tasks are in each state.
+    pub async fn status(&self) -> Result<BatchStatus, TaskError> {
+        let times = self.client.quick();
+        self.client
+            .ask_about_batches(times, |batches, context| {
+                let id = self.id.clone();
+                async move { batches.wait(context, id, None, 0).await }
+            })
+            .await
+    }
+
+    /// Waits until all tasks have ended, without a timeout. A task that is being submitted meanwhile may not be waited for.
+    /// However many tasks there are, one request at a time waits for them.
+    ///
+    /// # Errors
+    ///
+    /// It is no error if tasks fail: the counts say how many. It is one if no name server can answer for longer than the
+    /// client's [retry timeout](crate::ClientConfig::retry_timeout).
+    pub async fn wait(&self) -> Result<BatchStatus, TaskError> {
+        let mut status = self.status().await?;
+        while !status.is_final() {
+            status = self.changed(status).await?;
+        }
+        Ok(status)
+    }
+
+    /// The numbers of tasks now, and whenever they have changed, up to about twice a second. The stream ends when all tasks
+    /// have ended.
+    ///
+    /// ```no_run
+    /// use futures::TryStreamExt;
+    ///
+    /// # async fn example(batch: pyroxene_client::BatchHandle) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut updates = batch.updates();
+    /// while let Some(counts) = updates.try_next().await? {
+    ///     println!("{} of {}", counts.ended(), counts.total);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn updates(
+        &self,
+    ) -> impl Stream<Item = Result<BatchStatus, TaskError>> + Send + Unpin + '_ {
+        let updates = stream::try_unfold(None, move |seen: Option<BatchStatus>| async move {
+            let status = match seen {
+                None => self.status().await?,
+                Some(last) if last.is_final() => return Ok(None),
+                Some(last) => self.changed(last).await?,
+            };
+            Ok(Some((status.clone(), Some(status))))
+        });
+        // Boxed, so that a caller can poll it without pinning it first.
+        Box::pin(updates)
+    }
+
+    /// Waits until the numbers differ from these.
+    async fn changed(&self, seen: BatchStatus) -> Result<BatchStatus, TaskError> {
+        loop {
+            let times = self.client.long_poll();
+            let status = self.client.ask_about_batches(times, |batches, context| {
+                let (id, seen) = (self.id.clone(), Some(seen.clone()));
+                async move { batches.wait(context, id, seen, milliseconds(POLL)).await }
+            });
+            let status = status.await?;
+            if status != seen || status.is_final() {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Cancels all tasks that have not ended, also those that run. Returns the numbers of tasks after that.
+    ///
+    /// # Errors
+    ///
+    /// If no name server can answer: some of the tasks may have been cancelled then. The request is safe to repeat.
+    pub async fn cancel(&self) -> Result<BatchStatus, TaskError> {
+        loop {
+            let times = self.client.long_poll();
+            let status = self.client.ask_about_batches(times, |batches, context| {
+                let id = self.id.clone();
+                async move { batches.cancel(context, id, milliseconds(POLL)).await }
+            });
+            let status = status.await?;
+            if status.is_final() {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// The tasks, the newest first, without arguments and results. They are read as the stream is polled, 1,000 at a time.
+    ///
+    /// ```no_run
+    /// use futures::TryStreamExt;
+    /// use pyroxene_common::interfaces::tasks::TaskState;
+    ///
+    /// # async fn example(batch: pyroxene_client::BatchHandle) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut tasks = batch.tasks();
+    /// while let Some(task) = tasks.try_next().await? {
+    ///     if task.state == TaskState::Failed {
+    ///         println!("{} has failed", task.id);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tasks(&self) -> impl Stream<Item = Result<Task, TaskError>> + Send + Unpin + '_ {
+        let first = Some(TaskFilter::default());
+        let pages = stream::try_unfold(first, move |filter| async move {
+            let Some(filter) = filter else {
+                return Ok::<_, TaskError>(None);
+            };
+            let page = self.list(&filter).await?;
+            let next = page.next.map(|before| TaskFilter {
+                before: Some(before),
+                ..filter
+            });
+            let tasks = stream::iter(page.tasks.into_iter().map(Ok::<_, TaskError>));
+            Ok(Some((tasks, next)))
+        });
+        Box::pin(pages.try_flatten())
+    }
+
+    /// The tasks that match a filter, the newest first, without arguments and results, and the position of the next page.
+    pub async fn list(&self, filter: &TaskFilter) -> Result<TaskPage, TaskError> {
+        let times = self.client.quick();
+        self.client
+            .ask_about_batches(times, |batches, context| {
+                let (id, filter) = (self.id.clone(), filter.clone());
+                async move { batches.list(context, id, filter).await }
+            })
+            .await
+    }
+}

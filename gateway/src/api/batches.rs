@@ -1,0 +1,59 @@
+//! `GET /v1/batches/{id}` and what is done with a batch of tasks.
+
+use super::{PathParts, answered, json};
+use crate::{
+    body::EmptyBody,
+    caller::context_of,
+    extract::Caller,
+    problem::Problem,
+    query::{NoQuery, Query},
+    times::millis,
+};
+use axum::{
+    http::{StatusCode, Uri},
+    response::Response,
+};
+use pyroxene_common::interfaces::batches::{BatchId, BatchStatus};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The longest wait for the end of a batch.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// How much longer than its wait an answer may take.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// How long a cancellation may take. What it does not get to is cancelled by a repetition.
+const CANCEL: Duration = Duration::from_secs(30);
+
+pub(crate) async fn show(
+    Caller(caller): Caller,
+    PathParts([id]): PathParts<1>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let query = Query::read(&uri, &["wait"])?;
+    let until = Instant::now() + query.duration("wait", MAX_WAIT)?.unwrap_or_default();
+    let service = caller.nameserver()?.batches();
+    let mut seen: Option<BatchStatus> = None;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let context = context_of(left + MARGIN);
+        let status = service.wait(context, BatchId(id.clone()), seen, millis(left));
+        let status = answered(status.await)??;
+        if status.is_final() || Instant::now() >= until {
+            return json(StatusCode::OK, &status);
+        }
+        seen = Some(status);
+    }
+}
+
+pub(crate) async fn cancel(
+    Caller(caller): Caller,
+    PathParts([id]): PathParts<1>,
+    NoQuery: NoQuery,
+    EmptyBody: EmptyBody,
+) -> Result<Response, Problem> {
+    let service = caller.nameserver()?.batches();
+    let cancelled = service.cancel(context_of(CANCEL + MARGIN), BatchId(id), millis(CANCEL));
+    json(StatusCode::OK, &answered(cancelled.await)??)
+}
