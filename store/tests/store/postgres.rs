@@ -1,5 +1,6 @@
 //! Tests that only apply to a server.
 
+use crate::batches;
 use crate::harness::{
     LONG, Place, Server, call, claim_one, dispatcher, eventually, execute, finish, running, show,
     submit, succeeded,
@@ -174,6 +175,30 @@ async fn a_write_that_is_given_up_leaves_nothing_behind() {
     other.close().await.unwrap();
     submit(&store, call("calc")).await;
     assert_eq!(store.counts().await.unwrap().queued, 2);
+}
+
+/// Leases have their own transactions here, so nothing that waits may keep them waiting.
+#[tokio::test]
+async fn a_lease_is_renewed_while_a_chunk_takes_all_the_memory_of_waiting_writes() {
+    let place = Place::postgres().await;
+    let options = StoreOptions {
+        max_body: 1 << 30,
+        ..place.options()
+    };
+    let store = place.open_with(options).await;
+    let owner = dispatcher(&store, LONG).await;
+    let mut other = PgConnection::connect(&url(&place)).await.unwrap();
+    let lock = sqlx::raw_sql("BEGIN; LOCK TABLE batches");
+    lock.execute(&mut other).await.unwrap();
+    let mut chunk = batches::chunk(0, 1);
+    chunk.tasks[0].arguments = vec![0; 256 << 20];
+    let submitting = store.submit_chunk(chunk);
+    tokio::select! {
+        biased;
+        submitted = submitting => panic!("{submitted:?}"),
+        renewed = store.renew(owner) => assert!(renewed.unwrap()),
+    }
+    other.close().await.unwrap();
 }
 
 #[tokio::test]
