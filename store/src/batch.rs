@@ -85,8 +85,8 @@ macro_rules! operations {
                 }
             }
 
-            /// The number of items in the request.
-            fn count(&self) -> usize {
+            /// The number of inputs of the request.
+            fn inputs(&self) -> usize {
                 match self {
                     $(Self::$kind(inputs, _) => inputs.len(),)*
                 }
@@ -100,12 +100,14 @@ macro_rules! operations {
             count: usize,
             durable: bool,
             permits: Vec<OwnedSemaphorePermit>,
+            turns: Vec<OwnedSemaphorePermit>,
         }
 
         impl Batch {
             pub(super) fn push(&mut self, queued: QueuedRequest) {
                 self.count += queued.request.count();
-                self.permits.push(queued.permit);
+                self.permits.extend(queued.permit);
+                self.turns.extend(queued.turn);
                 match queued.request {
                     $(Request::$kind(inputs, reply) => {
                         self.durable |= $durable;
@@ -231,6 +233,30 @@ impl WriteClass {
     }
 }
 
+impl Request {
+    /// About how many rows the request writes.
+    fn count(&self) -> usize {
+        self.chunk_tasks().unwrap_or_else(|| self.inputs())
+    }
+
+    /// How many tasks the chunks of a request about batches have; `None` for other requests. A chunk to cancel is not
+    /// known yet, so it counts as a usual one.
+    pub(super) fn chunk_tasks(&self) -> Option<usize> {
+        match self {
+            Self::SubmitChunk(chunks, _) => Some(chunks.iter().map(|one| one.tasks.len()).sum()),
+            Self::CancelChunk(positions, _) => Some(positions.len() * FULL),
+            _ => None,
+        }
+    }
+}
+
+/// A batch with this many rows is not added to: a larger one would delay the first caller by more than the others gain.
+const FULL: usize = 1000;
+
+/// How many tasks of chunks wait for their transactions at most. Further chunks wait outside of the queue, so that other
+/// requests, such as the renewals of leases, are behind a few chunks and not behind all of them.
+pub(super) const MAX_WAITING_CHUNK_TASKS: u32 = 4 * FULL as u32;
+
 /// How many bytes all waiting requests hold at most.
 pub(super) const MAX_WAITING_BYTES: usize = 256 << 20;
 
@@ -250,22 +276,22 @@ pub(super) const fn permits_for(bytes: usize) -> u32 {
 #[derive(Debug)]
 pub(super) struct QueuedRequest {
     pub(super) request: Request,
-    /// Its share of the memory limit of all waiting requests.
-    pub(super) permit: OwnedSemaphorePermit,
+    /// Its share of the memory limit of all waiting requests. Leases need none: they are small and must not be late.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// Its share of the tasks of waiting chunks.
+    pub(super) turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Batch {
     /// Whether the batch must be written before more is added.
     pub(super) fn is_full(&self) -> bool {
-        /// A larger batch would delay the first caller by more than the others gain.
-        const MOST: usize = 1000;
         /// In units of permits.
         const LARGEST: usize = permits_for(16 << 20) as usize;
         let size: usize = self.permits.iter().map(|permit| permit.num_permits()).sum();
-        self.count >= MOST || size >= LARGEST
+        self.count >= FULL || size >= LARGEST
     }
 
-    /// The number of items in the batch.
+    /// About how many rows the batch writes.
     pub(super) fn count(&self) -> usize {
         self.count
     }
@@ -273,5 +299,32 @@ impl Batch {
     /// Whether callers are answered only once the commit is on disk.
     pub(super) fn is_durable(&self) -> bool {
         self.durable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{batches::ChunkPosition, *};
+    use crate::model::StoredBatchId;
+
+    #[test]
+    fn a_transaction_cancels_one_chunk_and_not_a_thousand() {
+        let position = ChunkPosition {
+            batch: StoredBatchId::new([7; 16]),
+            after: -1,
+        };
+        let mut batch = Batch::default();
+        for request in [
+            Request::Purge(vec![0], oneshot::channel().0),
+            Request::CancelChunk(vec![position], oneshot::channel().0),
+        ] {
+            assert!(!batch.is_full());
+            batch.push(QueuedRequest {
+                request,
+                permit: None,
+                turn: None,
+            });
+        }
+        assert!(batch.is_full());
     }
 }

@@ -27,15 +27,20 @@ pub(crate) struct IdentifiedChunk {
 }
 
 /// Adds chunks. Returns the result of each.
+///
+/// All transactions add chunks in the same order, so that none waits for a row of another one that waits for it.
 pub(crate) async fn submit(
     transaction: &mut Transaction<'_>,
     chunks: &[IdentifiedChunk],
 ) -> SqlResult<Vec<ChunkOutcome>> {
+    let mut ordered: Vec<_> = chunks.iter().enumerate().collect();
+    ordered.sort_by_key(|(_, chunk)| (chunk.batch, chunk.number));
     let mut outcomes = Vec::with_capacity(chunks.len());
-    for chunk in chunks {
-        outcomes.push(submit_chunk(transaction, chunk).await?);
+    for (place, chunk) in ordered {
+        outcomes.push((place, submit_chunk(transaction, chunk).await?));
     }
-    Ok(outcomes)
+    outcomes.sort_by_key(|(place, _)| *place);
+    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
 async fn submit_chunk(

@@ -5,7 +5,10 @@
 
 use super::{
     backend::Backend,
-    batch::{Batch, MAX_WAITING_BYTES, QueuedRequest, Reply, Request, WriteClass, permits_for},
+    batch::{
+        Batch, MAX_WAITING_BYTES, MAX_WAITING_CHUNK_TASKS, QueuedRequest, Reply, Request,
+        WriteClass, permits_for,
+    },
     error::StoreError,
     health::{Health, WriteFigures},
     hints::Hints,
@@ -20,7 +23,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Mutex, Notify, Semaphore, mpsc, oneshot},
+    sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -38,6 +41,8 @@ pub(super) struct Writer {
     /// One for each class, or one for all of them.
     queues: Box<[mpsc::Sender<QueuedRequest>]>,
     memory: Arc<Semaphore>,
+    /// The tasks of chunks that may wait.
+    chunk_tasks: Arc<Semaphore>,
     health: Arc<Health>,
     patience: Duration,
 }
@@ -76,6 +81,7 @@ impl Writer {
         Self {
             queues: lanes.collect(),
             memory: Arc::new(Semaphore::new(MAX_WAITING_BYTES / 1024)),
+            chunk_tasks: Arc::new(Semaphore::new(MAX_WAITING_CHUNK_TASKS as usize)),
             health,
             patience: options.timeout,
         }
@@ -105,18 +111,35 @@ impl Writer {
         let request = kind(inputs, reply);
         let busy = || StoreError::Unavailable("too many writes are waiting already".to_owned());
         let let_in = async {
-            let room = Arc::clone(&self.memory);
-            let permit = room.acquire_many_owned(permits_for(bytes)).await;
-            let permit = permit.map_err(|_| StoreError::Closed)?;
+            let turn = match request.chunk_tasks() {
+                Some(tasks) => {
+                    let tasks = u32::try_from(tasks).unwrap_or(MAX_WAITING_CHUNK_TASKS);
+                    Some(acquire(&self.chunk_tasks, tasks.min(MAX_WAITING_CHUNK_TASKS)).await?)
+                }
+                None => None,
+            };
+            let permit = match request.lane() {
+                WriteClass::Lease => None,
+                _ => Some(acquire(&self.memory, permits_for(bytes)).await?),
+            };
             let lane = self.queues.get(request.lane() as usize);
             let lane = lane.or_else(|| self.queues.first());
             let lane = lane.ok_or(StoreError::Closed)?;
-            let queued = QueuedRequest { request, permit };
+            let queued = QueuedRequest {
+                request,
+                permit,
+                turn,
+            };
             lane.send(queued).await.map_err(|_| StoreError::Closed)
         };
         timeout(self.patience, let_in).await.map_err(|_| busy())??;
         answer.await.map_err(|_| StoreError::Closed)?
     }
+}
+
+async fn acquire(room: &Arc<Semaphore>, permits: u32) -> Result<OwnedSemaphorePermit, StoreError> {
+    let permit = Arc::clone(room).acquire_many_owned(permits).await;
+    permit.map_err(|_| StoreError::Closed)
 }
 
 /// The queue of one class.

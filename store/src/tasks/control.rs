@@ -124,9 +124,12 @@ pub(crate) async fn cancel_range(
         StoredTaskState::Cancelled as i64,
         AttemptOutcome::Cancelled as i64,
     );
+    // Locked in the order in which ends of attempts lock them.
+    let locking = transaction.sql.locking(" FOR UPDATE");
     let sql = format!(
-        "UPDATE tasks SET state = {state}, outcome = {outcome}, ended = $4 \
-         WHERE id >= $1 AND id <= $2 AND batch = $3 AND state < 3 RETURNING id, submitter"
+        "UPDATE tasks SET state = {state}, outcome = {outcome}, ended = $4 WHERE id IN \
+         (SELECT id FROM tasks WHERE id >= $1 AND id <= $2 AND batch = $3 AND state < 3 ORDER BY id{locking}) \
+         RETURNING id, submitter"
     );
     let batch_id = batch.as_bytes().into();
     let values = [first.into(), last.into(), batch_id, transaction.now.into()];

@@ -51,7 +51,10 @@ async fn succeed(
         ],
     );
     let mut seen = HashMap::new();
-    for finish in finishes {
+    // All transactions lock tasks in the order of their ids.
+    let mut ordered: Vec<&FinishedAttempt> = finishes.iter().collect();
+    ordered.sort_by_key(|finish| finish.running.id);
+    for finish in ordered {
         let AttemptEnding::Succeeded { result } = &finish.ending else {
             continue;
         };

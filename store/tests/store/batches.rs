@@ -9,6 +9,7 @@ use pyroxene_store::{
     StoredTaskState,
 };
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 on_all! {
     a_chunk_is_added_once
@@ -19,6 +20,7 @@ on_all! {
     a_batch_goes_with_its_last_task
     the_tasks_of_a_batch_are_listed
     tasks_are_waited_for_together
+    a_lease_is_renewed_before_most_of_the_waiting_chunks
 }
 
 pub(crate) fn batch() -> StoredBatchId {
@@ -262,6 +264,21 @@ async fn tasks_are_waited_for_together(place: Place) {
     // What has ended before is told, too.
     let told = store.wait_for_any(&ids, LONG, gather).await;
     assert!(told.iter().any(|one| one.id == ids[0]), "{told:?}");
+}
+
+async fn a_lease_is_renewed_before_most_of_the_waiting_chunks(place: Place) {
+    let store = place.open().await;
+    let owner = dispatcher(&store, LONG).await;
+    let mut sending = JoinSet::new();
+    for number in 0..40 {
+        let store = store.clone();
+        sending.spawn(async move { store.submit_chunk(chunk(number, 1000)).await });
+    }
+    // One is on disk, and all others wait.
+    sending.join_next().await.unwrap().unwrap().unwrap();
+    assert!(store.renew(owner).await.unwrap());
+    let written = counts(&store).await[0];
+    assert!(written < 20_000, "{written}");
 }
 
 mod together {

@@ -1,11 +1,12 @@
 //! Tests that only apply to a server.
 
+use crate::batches;
 use crate::harness::{
-    LONG, Place, Server, call, claim_one, dispatcher, eventually, execute, finish, running, show,
+    LONG, Place, Server, call, claim, claim_one, dispatcher, eventually, execute, finish, running, show,
     submit, succeeded,
 };
 use pyroxene_store::{
-    NewStoredTask, Store, StoreError, StoreOptions, StoreUrl, StoredTaskState, SubmissionOutcome,
+    FinishedAttempt, NewStoredChunk, NewStoredTask, Store, StoredBatchId, StoreError, StoreOptions, StoreUrl, StoredTaskState, SubmissionOutcome,
 };
 use rustix::process::Signal;
 use sqlx::{Connection as _, PgConnection};
@@ -20,6 +21,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
+    task::JoinSet,
 };
 
 /// A relay before the server. It can swallow the answer to one commit, and end that connection.
@@ -174,6 +176,91 @@ async fn a_write_that_is_given_up_leaves_nothing_behind() {
     other.close().await.unwrap();
     submit(&store, call("calc")).await;
     assert_eq!(store.counts().await.unwrap().queued, 2);
+}
+
+/// Leases have their own transactions here, so nothing that waits may keep them waiting.
+#[tokio::test]
+async fn a_lease_is_renewed_while_a_chunk_takes_all_the_memory_of_waiting_writes() {
+    let place = Place::postgres().await;
+    let options = StoreOptions {
+        max_body: 1 << 30,
+        ..place.options()
+    };
+    let store = place.open_with(options).await;
+    let owner = dispatcher(&store, LONG).await;
+    let mut other = PgConnection::connect(&url(&place)).await.unwrap();
+    let lock = sqlx::raw_sql("BEGIN; LOCK TABLE batches");
+    lock.execute(&mut other).await.unwrap();
+    let mut chunk = batches::chunk(0, 1);
+    chunk.tasks[0].arguments = vec![0; 256 << 20];
+    let submitting = store.submit_chunk(chunk);
+    tokio::select! {
+        biased;
+        submitted = submitting => panic!("{submitted:?}"),
+        renewed = store.renew(owner) => assert!(renewed.unwrap()),
+    }
+    other.close().await.unwrap();
+}
+
+/// Chunks of two batches arrive in opposite orders at two name servers, each of which merges them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunks_in_any_order_do_not_lock_each_other_out() {
+    let place = Place::postgres().await;
+    let stores = stores_without_deadlock_detection(&place).await;
+    let mut sending = JoinSet::new();
+    for round in 0..20 {
+        for (turn, store) in stores.iter().enumerate() {
+            let of_round = |number: i64| NewStoredChunk {
+                batch: StoredBatchId::new([round * 2 + u8::try_from(number % 2).unwrap(); 16]),
+                ..batches::chunk(number / 2, 1)
+            };
+            let mut chunks: Vec<_> = (0..20).map(of_round).collect();
+            if turn == 1 {
+                chunks.reverse();
+            }
+            for chunk in chunks {
+                let store = store.clone();
+                sending.spawn(async move { store.submit_chunk(chunk).await });
+            }
+        }
+    }
+    while let Some(sent) = sending.join_next().await {
+        sent.unwrap().unwrap();
+    }
+}
+
+/// The ends arrive in the opposite order of the ids.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancellation_beside_ends_does_not_lock_them_out() {
+    let place = Place::postgres().await;
+    let stores = stores_without_deadlock_detection(&place).await;
+    let owner = dispatcher(&stores[0], LONG).await;
+    for number in 0..10 {
+        batches::submit_chunk(&stores[0], batches::chunk(number, 500)).await;
+        let mut claimed = claim(&stores[0], owner, "bulk", 500).await;
+        claimed.sort_by_key(|task| std::cmp::Reverse(task.id));
+        let ends = claimed.iter().map(|task| FinishedAttempt {
+            running: running(task, owner),
+            worker: None,
+            ending: succeeded(b"1"),
+        });
+        let (finished, cancelled) = tokio::join!(
+            stores[0].finish(ends.collect()),
+            stores[1].cancel_chunk(batches::batch(), number - 1),
+        );
+        finished.unwrap();
+        assert_eq!(cancelled.unwrap(), Some(number));
+    }
+    let counts = batches::count(&stores[0]).await;
+    assert_eq!(counts.succeeded + counts.cancelled, 5000);
+}
+
+/// Two stores of one database in which a deadlock lasts until a write is given up.
+async fn stores_without_deadlock_detection(place: &Place) -> [Store; 2] {
+    let sql = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = ''1h''', \
+               current_database()); END $$";
+    execute(&url(place), sql.to_owned()).await;
+    [place.open().await, place.open().await]
 }
 
 #[tokio::test]
