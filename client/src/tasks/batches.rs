@@ -225,6 +225,11 @@ impl BatchSubmission {
         &self.key
     }
 
+    /// The id, once a task is known to be on disk.
+    pub fn id(&self) -> Option<&BatchId> {
+        self.id.as_ref()
+    }
+
     /// How many tasks are known to be on disk.
     pub fn submitted(&self) -> u64 {
         self.submitted
@@ -264,17 +269,18 @@ impl BatchSubmission {
         Ok(self.submitted)
     }
 
-    /// Sends the rest, and waits until all tasks are on disk.
+    /// Sends the rest, and waits until all tasks are on disk. If this future is dropped, [`submitted`](Self::submitted) still
+    /// says how many are known to be.
     ///
     /// # Errors
     ///
     /// As [`push`](Self::push).
-    pub async fn finish(mut self) -> Result<BatchHandle, TaskError> {
+    pub async fn finish(&mut self) -> Result<BatchHandle, TaskError> {
         if !self.next.tasks.0.is_empty() {
             self.send().await?;
         }
         self.settle().await?;
-        let id = self.id.ok_or_else(|| TaskError::Invalid {
+        let id = self.id.clone().ok_or_else(|| TaskError::Invalid {
             sentence: "a batch needs at least one task".to_owned(),
         })?;
         Ok(self.client.batch_handle(id))

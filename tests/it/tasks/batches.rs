@@ -253,3 +253,29 @@ async fn an_unknown_task_among_many_does_not_end_the_wait_for_the_others() {
 fn id_of(task: &Value) -> &str {
     task["id"].as_str().unwrap()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_submission_says_how_many_and_is_repeated_under_its_key() {
+    let broker = Broker::start().one_store().workers(1).await;
+    let words = ["--input", "-", "echo", "echo"];
+    let mut submit = broker.start_command("submit", &words);
+    submit.write(&[lines(0..2500)]).await;
+    a_task_is_there(&broker).await;
+    // Its input is still open, so it does not end by itself.
+    assert_eq!(submit.terminate().await.code(), Some(1));
+    let log = submit.log();
+    let (_, told) = log.split_once("error: interrupted; ").expect(&log);
+    assert!(
+        told.contains(" have been submitted, and perhaps more\n"),
+        "{log}"
+    );
+    let (_, key) = log.split_once("--key ").expect(&log);
+    let (key, _) = key.split_once(':').unwrap();
+    let again = ["submit", "--wait", "--json", "--key", key];
+    let again = [&again[..], &words].concat();
+    let counts = broker.feed(&again, &lines(0..2500)).await.json();
+    let batch = counts["id"].as_str().unwrap();
+    assert_eq!(counts, shown(batch, 2500, 0, 2500, 0));
+    let store = format!("sqlite:{}", broker.dir().join("state.db").display());
+    assert_eq!(arguments(&broker, &store).await.len(), 2500);
+}

@@ -274,7 +274,7 @@ async fn a_chunk_whose_answer_is_lost_is_told_though_another_one_is_refused() {
     for task in tasks(1500) {
         batch.push(task).await.unwrap();
     }
-    let finishing = tokio::spawn(batch.finish());
+    let finishing = tokio::spawn(async move { batch.finish().await });
     // Chunk 0 is on disk, and its answer is withheld; chunk 1 is refused.
     let (mut lost, mut refused) = (shared.lost.subscribe(), shared.refused.subscribe());
     let lost = within(lost.wait_for(Option::is_some))
