@@ -43,8 +43,8 @@ use tokio::time::Instant;
 /// A line is as for 'map': a JSON object (arguments by name), a JSON array (arguments in order), or, for a method with one
 /// parameter, the bare value. All lines of a file are checked before the first task is submitted. Lines of standard input
 /// are submitted while they are read. If the submission ends early, the message says how many tasks are on disk, and with
-/// which --key the rest is submitted without doubling a task. The exit code is 2 for a wrong line, 3 if no name server
-/// answers, 4 for a limit, and 5 for the --timeout.
+/// which --key the rest is submitted without doubling a task. The exit code is 1 for an interruption (Ctrl-C, SIGTERM), 2
+/// for a wrong line, 3 if no name server answers, 4 for a limit, and 5 for the --timeout.
 ///
 /// --json prints {"id": …}, and with --wait the task or the batch as 'tasks show' does.
 #[derive(Debug, clap::Args)]

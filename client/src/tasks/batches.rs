@@ -85,6 +85,7 @@ impl Client {
             sending: JoinSet::new(),
             id: None,
             submitted: 0,
+            may_be_more: false,
         }
     }
 
@@ -206,6 +207,8 @@ pub struct BatchSubmission {
     sending: JoinSet<Result<(BatchId, u64), TaskError>>,
     id: Option<BatchId>,
     submitted: u64,
+    /// Whether the answer to a chunk was lost, so that it may be on disk.
+    may_be_more: bool,
 }
 
 impl BatchSubmission {
@@ -222,6 +225,11 @@ impl BatchSubmission {
         &self.key
     }
 
+    /// The id, once a task is known to be on disk.
+    pub fn id(&self) -> Option<&BatchId> {
+        self.id.as_ref()
+    }
+
     /// How many tasks are known to be on disk.
     pub fn submitted(&self) -> u64 {
         self.submitted
@@ -234,7 +242,10 @@ impl BatchSubmission {
     /// As [`submit_batch`](Client::submit_batch). After an error the submission cannot go on: submit the tasks again under
     /// the same key.
     pub async fn push(&mut self, task: NewTask) -> Result<(), TaskError> {
-        let task = task.into_batch_submission()?;
+        let task = match task.into_batch_submission() {
+            Ok(task) => task,
+            Err(invalid) => return Err(self.failed(invalid).await),
+        };
         let bytes = size(&task);
         let is_full = self.next.tasks.0.len() >= CHUNK_TASKS
             || (self.bytes > 0 && self.bytes + bytes > CHUNK_BYTES);
@@ -258,17 +269,18 @@ impl BatchSubmission {
         Ok(self.submitted)
     }
 
-    /// Sends the rest, and waits until all tasks are on disk.
+    /// Sends the rest, and waits until all tasks are on disk. If this future is dropped, [`submitted`](Self::submitted) still
+    /// says how many are known to be.
     ///
     /// # Errors
     ///
     /// As [`push`](Self::push).
-    pub async fn finish(mut self) -> Result<BatchHandle, TaskError> {
+    pub async fn finish(&mut self) -> Result<BatchHandle, TaskError> {
         if !self.next.tasks.0.is_empty() {
             self.send().await?;
         }
         self.settle().await?;
-        let id = self.id.ok_or_else(|| TaskError::Invalid {
+        let id = self.id.clone().ok_or_else(|| TaskError::Invalid {
             sentence: "a batch needs at least one task".to_owned(),
         })?;
         Ok(self.client.batch_handle(id))
@@ -280,50 +292,53 @@ impl BatchSubmission {
             self.confirm().await?;
         }
         let number = self.next.number;
+        let Some(next) = number.checked_add(1) else {
+            let sentence = "the batch has too many tasks".to_owned();
+            return Err(self.failed(TaskError::Invalid { sentence }).await);
+        };
+        self.next.number = next;
         let tasks = std::mem::replace(&mut self.next.tasks, Submissions(Vec::new()));
         let key = self.key.clone();
-        self.next.number = number.checked_add(1).ok_or_else(|| TaskError::Invalid {
-            sentence: "the batch has too many tasks".to_owned(),
-        })?;
         self.bytes = 0;
         let chunk = BatchChunk { key, number, tasks };
         self.sending.spawn(self.client.clone().submit_chunk(chunk));
         Ok(())
     }
 
-    /// Waits for the answer to one chunk; after a failure for those to all of them.
+    /// Waits for the answer to one chunk.
     async fn confirm(&mut self) -> Result<(), TaskError> {
-        let mut failure = None;
-        while let Some(sent) = self.sending.join_next().await {
-            match sent.map_err(|lost| lost.to_string()) {
-                Ok(Ok((id, tasks))) => {
-                    self.submitted += tasks;
-                    self.id = Some(id);
-                }
-                Ok(Err(error)) => failure = failure.or(Some(error)),
-                Err(sentence) => {
-                    let (sent, problem) = (true, None);
-                    failure = failure.or(Some(TaskError::Unavailable {
-                        sentence,
-                        sent,
-                        problem,
-                    }));
-                }
-            }
-            if failure.is_none() {
-                return Ok(());
-            }
+        match self.answer().await {
+            Some(Err(cause)) => Err(self.failed(cause).await),
+            _ => Ok(()),
         }
-        failure.map_or(Ok(()), |cause| Err(self.failed(cause)))
     }
 
-    /// The error of the whole submission.
-    fn failed(&self, cause: TaskError) -> TaskError {
-        let may_be_more = matches!(cause, TaskError::Unavailable { sent: true, .. });
-        match self.submitted > 0 || may_be_more {
+    /// The next answer to a chunk; `None` if no chunk is being sent.
+    async fn answer(&mut self) -> Option<Result<(), TaskError>> {
+        let answer = self.sending.join_next().await?;
+        let answer = answer.unwrap_or_else(|lost| {
+            Err(TaskError::Unavailable {
+                sentence: lost.to_string(),
+                sent: true,
+                problem: None,
+            })
+        });
+        self.may_be_more |= matches!(answer, Err(TaskError::Unavailable { sent: true, .. }));
+        Some(answer.map(|(id, tasks)| {
+            self.submitted += tasks;
+            self.id = Some(id);
+        }))
+    }
+
+    /// The error of the whole submission, which ends for this reason. The chunks that are being sent are answered first:
+    /// they may be on disk, whatever the reason is.
+    async fn failed(&mut self, cause: TaskError) -> TaskError {
+        while self.answer().await.is_some() {}
+        match self.submitted > 0 || self.may_be_more {
             true => TaskError::PartlySubmitted {
                 key: self.key.clone(),
                 submitted: self.submitted,
+                may_be_more: self.may_be_more,
                 cause: Box::new(cause),
             },
             false => cause,

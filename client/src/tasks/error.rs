@@ -48,13 +48,15 @@ pub enum TaskError {
     /// submitted again in the same order under this key, are added to the same batch, and none is doubled.
     #[error(
         "{submitted} tasks of the batch have been submitted{}: {cause}",
-        and_perhaps_more(cause)
+        and_perhaps_more(*may_be_more)
     )]
     PartlySubmitted {
         /// The key of the batch: the caller's, or the generated one.
         key: String,
         /// How many tasks are known to be on disk.
         submitted: u64,
+        /// Whether an answer was lost, so that more tasks may be on disk.
+        may_be_more: bool,
         /// Why the others are not, or may not be.
         cause: Box<TaskError>,
     },
@@ -111,11 +113,10 @@ fn may(keys: &[String]) -> &'static str {
     }
 }
 
-/// Whether an answer was lost.
-fn and_perhaps_more(cause: &TaskError) -> &'static str {
-    match cause {
-        TaskError::Unavailable { sent: true, .. } => ", and perhaps more",
-        _ => "",
+fn and_perhaps_more(may_be_more: bool) -> &'static str {
+    match may_be_more {
+        true => ", and perhaps more",
+        false => "",
     }
 }
 

@@ -54,14 +54,7 @@ async fn arguments(broker: &Broker, store: &str) -> BTreeSet<String> {
     all
 }
 
-/// How many tasks are submitted before and after the death.
-const HALF: u32 = 5_000;
-
-/// One name server is killed while the lines are read, and the other one while the batch is waited for.
-async fn deaths(mut broker: Broker, store: &str) {
-    let words = ["--input", "-", "echo", "echo"];
-    let mut submit = broker.start_command("submit", &words);
-    submit.write(&[lines(0..HALF)]).await;
+async fn a_task_is_there(broker: &Broker) {
     let some = || async {
         let listed = broker
             .run(&["tasks", "list", "--limit", "1", "--json"])
@@ -73,6 +66,17 @@ async fn deaths(mut broker: Broker, store: &str) {
         is_there.then_some(()).ok_or("there is none".to_owned())
     };
     eventually_within(seconds(30), "the first chunk is submitted", some).await;
+}
+
+/// How many tasks are submitted before and after the death.
+const HALF: u32 = 5_000;
+
+/// One name server is killed while the lines are read, and the other one while the batch is waited for.
+async fn deaths(mut broker: Broker, store: &str) {
+    let words = ["--input", "-", "echo", "echo"];
+    let mut submit = broker.start_command("submit", &words);
+    submit.write(&[lines(0..HALF)]).await;
+    a_task_is_there(&broker).await;
     broker.nameserver(0).kill().await;
     submit.write(&[lines(HALF..2 * HALF)]).await;
     submit.end_input();
@@ -224,4 +228,54 @@ async fn many_tasks_are_waited_for_at_once_though_a_name_server_dies() {
     assert!(wait.exit().await.success(), "{}", wait.log());
     let expected: String = (0..40).map(|number| format!("{number}\n")).collect();
     assert_eq!(results, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_task_among_many_does_not_end_the_wait_for_the_others() {
+    let broker = Broker::start().workers(1).await;
+    let path = file(&broker, &lines(0..40));
+    let words = ["submit", "--input", &path, "--wait", "echo", "echo"];
+    broker.run(&words).await.out();
+    let words = ["tasks", "list", "--limit", "100", "--json"];
+    let listed = broker.run(&words).await.json();
+    let mut ids: Vec<&str> = listed.as_array().unwrap().iter().map(id_of).collect();
+    ids.reverse();
+    let unknown = "00000000-0000-7000-8000-000000000000";
+    ids.insert(35, unknown);
+    let waited = broker.run(&[&["tasks", "wait"], &ids[..]].concat()).await;
+    let error = waited.complaint(3);
+    let expected = format!("task {unknown}: there is no task {unknown}");
+    assert_eq!(error, expected);
+    let results: String = (0..40).map(|number| format!("{number}\n")).collect();
+    assert_eq!(waited.stdout, results);
+}
+
+fn id_of(task: &Value) -> &str {
+    task["id"].as_str().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_submission_says_how_many_and_is_repeated_under_its_key() {
+    let broker = Broker::start().one_store().workers(1).await;
+    let words = ["--input", "-", "echo", "echo"];
+    let mut submit = broker.start_command("submit", &words);
+    submit.write(&[lines(0..2500)]).await;
+    a_task_is_there(&broker).await;
+    // Its input is still open, so it does not end by itself.
+    assert_eq!(submit.terminate().await.code(), Some(1));
+    let log = submit.log();
+    let (_, told) = log.split_once("error: interrupted; ").expect(&log);
+    assert!(
+        told.contains(" have been submitted, and perhaps more\n"),
+        "{log}"
+    );
+    let (_, key) = log.split_once("--key ").expect(&log);
+    let (key, _) = key.split_once(':').unwrap();
+    let again = ["submit", "--wait", "--json", "--key", key];
+    let again = [&again[..], &words].concat();
+    let counts = broker.feed(&again, &lines(0..2500)).await.json();
+    let batch = counts["id"].as_str().unwrap();
+    assert_eq!(counts, shown(batch, 2500, 0, 2500, 0));
+    let store = format!("sqlite:{}", broker.dir().join("state.db").display());
+    assert_eq!(arguments(&broker, &store).await.len(), 2500);
 }

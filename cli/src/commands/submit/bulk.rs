@@ -10,14 +10,16 @@ use crate::{
         },
         tasks::wait_for_batch,
     },
+    daemon::catch_signals,
     failure::{Exit, Failure, repeat_hint},
     output::{print, print_json, to_json},
 };
 use futures::StreamExt;
 use pyroxene_client::{BatchHandle, BatchSubmission, Client, DynamicObject};
+use pyroxene_common::signal::StopSignals;
 use serde_json::{json, value::RawValue};
-use std::{collections::BTreeMap, pin::pin};
-use tokio::time::{Instant, timeout_at};
+use std::{collections::BTreeMap, future::pending, pin::pin};
+use tokio::time::{Instant, sleep_until};
 
 /// How many lines are read in advance.
 const LINES_AHEAD: usize = 256;
@@ -47,16 +49,19 @@ pub(super) async fn run(
         // A file can be read twice.
         check(&reader, opened).await?;
     }
-    let batch = submit(
-        client,
-        arguments,
-        &reader,
-        LineInput::open(input)?,
-        deadline,
-    )
-    .await?;
+    // Nothing has been submitted so far. From now on an interruption says what has been.
+    let mut signals = catch_signals()?;
+    let input = LineInput::open(input)?;
+    let batch = submit(client, arguments, &reader, input, deadline, &mut signals).await?;
     if arguments.wait {
-        return wait_for_batch(batch, deadline, arguments.client.json).await;
+        let id = batch.id().clone();
+        return tokio::select! {
+            waited = wait_for_batch(batch, deadline, arguments.client.json) => waited,
+            () = signals.next() => {
+                let failure = Failure::new(Exit::Failed, format!("interrupted; {id} continues"));
+                Err(failure.hint(format!("see 'pyroxene tasks show {id}'")))
+            }
+        };
     }
     match arguments.client.json {
         true => print_json(&json!({"id": batch.id()})),
@@ -119,51 +124,70 @@ async fn check(reader: &LineReader<'_>, input: LineInput) -> Result<(), Failure>
     Ok(())
 }
 
+/// Submits the lines. Whatever ends this early, the failure says how many tasks are on disk, and under which key.
 async fn submit(
     client: &Client,
     arguments: &SubmitArguments,
     reader: &LineReader<'_>,
     input: LineInput,
     deadline: Option<Instant>,
+    signals: &mut StopSignals,
 ) -> Result<BatchHandle, Failure> {
     let mut batch = client.begin_batch();
     if let Some(key) = &arguments.options.key {
         batch = batch.with_key(key);
     }
-    let key = batch.key().to_owned();
-    let progress = InputProgressBar::new(input.size);
-    let submitting = async {
-        let mut lines = pin!(input.lines(LINES_AHEAD));
-        let mut is_empty = true;
-        while let Some(line) = lines.next().await {
-            is_empty = false;
-            let values = match reader.read(&line) {
-                Ok(values) => values,
-                Err(failure) => return Err(wrong_line(&mut batch, failure).await),
-            };
-            let call = &arguments.call;
-            let options = &arguments.options;
-            let task = options.new_task_without_key(&call.object, &call.method, values);
-            batch.push(task).await?;
-            let text = format!("{} tasks submitted", batch.submitted());
-            progress.advance(&text, line.end);
-        }
-        match is_empty {
-            true => Err(Failure::usage("there are no lines to submit")),
-            false => Ok(batch.finish().await?),
+    let passed = async {
+        match deadline {
+            Some(deadline) => sleep_until(deadline).await,
+            None => pending().await,
         }
     };
-    match deadline {
-        None => submitting.await,
-        Some(deadline) => match timeout_at(deadline, submitting).await {
-            Ok(submitted) => submitted.map_err(|failure| failure.with_deadline(Some(deadline))),
-            Err(_) => Err(Failure::new(
-                Exit::DeadlineExceeded,
-                "the time was over before all tasks were submitted; some of them have been",
-            )
-            .hint(repeat_hint(&key))),
-        },
+    let (exit, why) = tokio::select! {
+        biased;
+        submitted = submit_lines(&mut batch, arguments, reader, input) => {
+            return submitted.map_err(|failure| failure.with_deadline(deadline));
+        }
+        () = signals.next() => (Exit::Failed, "interrupted"),
+        () = passed => (Exit::DeadlineExceeded, "the time was over"),
+    };
+    Err(ended_early(&batch, exit, why))
+}
+
+async fn submit_lines(
+    batch: &mut BatchSubmission,
+    arguments: &SubmitArguments,
+    reader: &LineReader<'_>,
+    input: LineInput,
+) -> Result<BatchHandle, Failure> {
+    let progress = InputProgressBar::new(input.size);
+    let mut lines = pin!(input.lines(LINES_AHEAD));
+    let mut is_empty = true;
+    while let Some(line) = lines.next().await {
+        is_empty = false;
+        let values = match reader.read(&line) {
+            Ok(values) => values,
+            Err(failure) => return Err(wrong_line(batch, failure).await),
+        };
+        let (call, options) = (&arguments.call, &arguments.options);
+        let task = options.new_task_without_key(&call.object, &call.method, values);
+        batch.push(task).await?;
+        let text = format!("{} tasks submitted", batch.submitted());
+        progress.advance(&text, line.end);
     }
+    match is_empty {
+        true => Err(Failure::usage("there are no lines to submit")),
+        false => Ok(batch.finish().await?),
+    }
+}
+
+/// The failure if a submission is ended from outside. The chunks that are being sent then may be on disk.
+fn ended_early(batch: &BatchSubmission, exit: Exit, why: &str) -> Failure {
+    let submitted = batch.submitted();
+    let id = batch.id().map_or("the batch", |id| &id.0);
+    let sentence =
+        format!("{why}; {submitted} tasks of {id} have been submitted, and perhaps more");
+    Failure::new(exit, sentence).hint(repeat_hint(batch.key()))
 }
 
 /// The failure for a line that is wrong, after other lines were submitted.

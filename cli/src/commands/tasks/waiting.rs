@@ -13,7 +13,7 @@ use pyroxene_common::interfaces::tasks::{Task, TaskStatus};
 use pyroxene_gateway::views::TaskJson;
 use tokio::time::{Instant, timeout_at};
 
-/// The greatest number of tasks whose progress is followed, with a request for each of them.
+/// The greatest number of tasks whose progress is followed at a time, with a request for each of them.
 const MOST_FOLLOWED: usize = 32;
 
 /// Tasks to wait for.
@@ -59,7 +59,9 @@ impl TaskWait {
                         }
                     },
                 };
-                let Some((index, news)) = update else { break };
+                let Some((index, news)) = update else {
+                    return Err(first_failure.unwrap_or_else(|| end_unknown(task)));
+                };
                 let told_away = is_away;
                 is_away = matches!(news, TaskUpdate::Unavailable(_));
                 let end = match news {
@@ -97,16 +99,18 @@ impl TaskWait {
         first_failure.map_or(Ok(()), Err)
     }
 
-    /// The updates of the tasks, each with the index of its task. Where many are waited for, there are none of their progress.
+    /// The updates of the tasks, each with the index of its task. Where many are waited for, there are none of their
+    /// progress, unless the request for all of them is refused, as it is if one of them is unknown. Then they are followed
+    /// after all, some at a time, so that each has an answer of its own.
     fn updates(&self) -> BoxStream<'_, (usize, TaskUpdate)> {
-        if self.tasks.len() > MOST_FOLLOWED {
-            return ends(&self.client, &self.tasks).boxed();
+        let each = stream::iter(self.tasks.iter().enumerate())
+            .flat_map_unordered(MOST_FOLLOWED, |(index, task)| {
+                task_updates(task).map(move |news| (index, news)).boxed()
+            });
+        match self.tasks.len() > MOST_FOLLOWED {
+            true => ends(&self.client, &self.tasks).chain(each).boxed(),
+            false => each.boxed(),
         }
-        let each = self.tasks.iter().enumerate().map(|(index, task)| {
-            let news = task_updates(task).map(move |news| (index, news));
-            Box::pin(news)
-        });
-        stream::select_all(each).boxed()
     }
 
     /// Prints the outcome of a task.
@@ -132,7 +136,8 @@ impl TaskWait {
     }
 }
 
-/// The ends of many tasks, by one request at a time. It continues however long no name server answers.
+/// The ends of many tasks, by one request at a time. They continue however long no name server answers, until a request is
+/// refused.
 fn ends<'t>(
     client: &'t Client,
     tasks: &'t [TaskHandle],
@@ -145,7 +150,7 @@ fn ends<'t>(
                 (0, TaskUpdate::Unavailable(error)),
                 Some(client.ends_of(tasks)),
             ),
-            Err(error) => ((0, TaskUpdate::Failed(error)), None),
+            Err(_) => return None,
         })
     })
 }
@@ -174,6 +179,12 @@ fn still_waiting_text(task: &TaskHandle, error: &TaskError) -> String {
 
 fn of_task(task: &TaskHandle, failure: Failure) -> Failure {
     failure.with_context(&format!("task {}", task.id()))
+}
+
+/// The failure if there are no more updates, though no end of the task was among them.
+fn end_unknown(task: &TaskHandle) -> Failure {
+    let sentence = format!("it is not known whether task {} has ended", task.id());
+    Failure::new(Exit::Failed, sentence).hint(format!("see 'pyroxene tasks show {}'", task.id()))
 }
 
 /// The failure at the end of the time. `is_known` says whether the name servers have reported that the task

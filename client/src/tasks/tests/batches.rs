@@ -1,7 +1,7 @@
 //! Batches with fake name servers over one fake store.
 
 use super::fake::{Fake, within};
-use crate::{NewTask, Problem, TaskError};
+use crate::{Client, ClientConfig, NewTask, Problem, TaskError};
 use futures::TryStreamExt;
 use pyroxene_common::{
     host::HostedObject,
@@ -30,6 +30,7 @@ struct Shared {
     /// The first name server that gets this chunk withholds its answer.
     lose: Arc<Mutex<Option<u32>>>,
     lost: watch::Sender<Option<usize>>,
+    refused: watch::Sender<bool>,
     status: watch::Sender<BatchStatus>,
     polls: watch::Sender<Vec<usize>>,
     waited: Arc<Mutex<Vec<usize>>>,
@@ -59,6 +60,7 @@ async fn start(count: usize) -> (Fake, Shared) {
         limit: Arc::new(Mutex::new(u32::MAX)),
         lose: Arc::default(),
         lost: watch::Sender::new(None),
+        refused: watch::Sender::new(false),
         status: watch::Sender::new(counts(2, 0)),
         polls: watch::Sender::new(Vec::new()),
         waited: Arc::default(),
@@ -77,6 +79,7 @@ impl batches::batches::Batches for Desk {
     async fn submit(self, _: Context, chunk: BatchChunk) -> Result<SubmittedChunk, BatchesError> {
         let number = chunk.number;
         if number >= *self.shared.limit.lock().unwrap() {
+            self.shared.refused.send_replace(true);
             let sentence = "the limit 'tasks' is 2000".to_owned();
             return Err(TasksError::Limited { sentence }.into());
         }
@@ -217,10 +220,9 @@ async fn a_submission_that_ends_early_says_how_many_and_is_repeated_under_its_ke
     *shared.limit.lock().unwrap() = 2;
     let error = client.submit_batch(tasks(4000)).await.unwrap_err();
     assert_eq!(error.problem(), Some(Problem::LimitReached));
-    let TaskError::PartlySubmitted { key, submitted, .. } = error else {
-        panic!("{error:?}");
-    };
-    assert_eq!((submitted, sizes(&shared).len()), (2000, 2));
+    let (key, submitted, may_be_more) = partly(&error);
+    assert_eq!((submitted, may_be_more), (2000, false));
+    assert_eq!(sizes(&shared).len(), 2);
     *shared.limit.lock().unwrap() = u32::MAX;
     let mut again = client.begin_batch().with_key(key);
     for task in tasks(4000) {
@@ -229,6 +231,69 @@ async fn a_submission_that_ends_early_says_how_many_and_is_repeated_under_its_ke
     assert_eq!(again.settle().await, Ok(3000));
     again.finish().await.unwrap();
     assert_eq!(sizes(&shared), [1000; 4]);
+}
+
+/// The key, how many tasks are on disk, and whether there may be more.
+fn partly(error: &TaskError) -> (String, u64, bool) {
+    match error {
+        TaskError::PartlySubmitted {
+            key,
+            submitted,
+            may_be_more,
+            ..
+        } => (key.clone(), *submitted, *may_be_more),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_task_after_chunks_that_were_sent_does_not_hide_them_or_the_key() {
+    let (fake, shared) = start(1).await;
+    let wrong = NewTask::new("o", "m").key("k");
+    let tasks = tasks(4500).chain([wrong]);
+    let error = fake.client().submit_batch(tasks).await.unwrap_err();
+    assert_eq!(sizes(&shared), [1000; 4]);
+    let key = shared.chunks.lock().unwrap()[&0].key.clone();
+    assert_eq!(partly(&error), (key, 4000, false));
+    let said = error.to_string();
+    assert!(
+        said.starts_with("4000 tasks of the batch have been submitted: "),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_chunk_whose_answer_is_lost_is_told_though_another_one_is_refused() {
+    let (mut fake, shared) = start(1).await;
+    *shared.limit.lock().unwrap() = 1;
+    *shared.lose.lock().unwrap() = Some(0);
+    let config = ClientConfig::new(fake.address(0)).unwrap();
+    let client = Client::new(config.retry_timeout(Duration::from_millis(100)));
+    let mut batch = client.begin_batch();
+    let key = batch.key().to_owned();
+    for task in tasks(1500) {
+        batch.push(task).await.unwrap();
+    }
+    let finishing = tokio::spawn(async move { batch.finish().await });
+    // Chunk 0 is on disk, and its answer is withheld; chunk 1 is refused.
+    let (mut lost, mut refused) = (shared.lost.subscribe(), shared.refused.subscribe());
+    let lost = within(lost.wait_for(Option::is_some))
+        .await
+        .unwrap()
+        .unwrap();
+    within(refused.wait_for(|refused| *refused)).await.unwrap();
+    // The answer to a later request comes after the refusal.
+    let status = client.batch_handle(counts(0, 0).id).status().await;
+    assert_eq!(status, Ok(counts(2, 0)));
+    fake.kill(lost);
+    let error = within(finishing).await.unwrap().unwrap_err();
+    assert_eq!(error.problem(), Some(Problem::LimitReached));
+    assert_eq!(partly(&error), (key, 0, true));
+    let said = error.to_string();
+    assert!(
+        said.starts_with("0 tasks of the batch have been submitted, and perhaps more: "),
+        "{said}"
+    );
 }
 
 #[tokio::test]
