@@ -149,29 +149,39 @@ impl Limiter {
         caller: Option<&Identity>,
         limit: Limit,
     ) -> Result<LimitPermit, LimitExceeded> {
+        self.acquire_many(caller, limit, 1)
+    }
+
+    /// Takes so many units of a limit until the returned value is dropped: all of them, or none.
+    pub(crate) fn acquire_many(
+        self: &Arc<Self>,
+        caller: Option<&Identity>,
+        limit: Limit,
+        units: u64,
+    ) -> Result<LimitPermit, LimitExceeded> {
         let most = self.limits_of(caller).get(limit);
         let most_of_all = self.totals.get(limit);
         let name = name_of(caller);
         let mut gauges = self.gauges.lock();
-        if gauges.of(limit, ALL_USERS) >= most_of_all {
+        if gauges.of(limit, ALL_USERS).saturating_add(units) > most_of_all {
             return Err(self.exceeded_by_all(limit));
         }
-        if gauges.of(limit, name) >= most {
+        if gauges.of(limit, name).saturating_add(units) > most {
             return Err(self.exceeded(caller, limit));
         }
-        gauges.add(limit, name);
-        gauges.add(limit, ALL_USERS);
-        Ok(LimitPermit::new(Arc::clone(self), limit, name))
+        gauges.add(limit, name, units);
+        gauges.add(limit, ALL_USERS, units);
+        Ok(LimitPermit::new(Arc::clone(self), limit, name, units))
     }
 
     fn held_by_all(&self, limit: Limit) -> u64 {
         self.gauges.lock().of(limit, ALL_USERS)
     }
 
-    fn release(&self, limit: Limit, name: &str) {
+    fn release(&self, limit: Limit, name: &str, units: u64) {
         let mut gauges = self.gauges.lock();
-        gauges.remove(limit, name);
-        gauges.remove(limit, ALL_USERS);
+        gauges.remove(limit, name, units);
+        gauges.remove(limit, ALL_USERS, units);
     }
 
     /// Takes an amount from each of these rate limits: from all of them, or from none.

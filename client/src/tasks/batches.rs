@@ -389,11 +389,17 @@ impl BatchHandle {
     /// It is no error if tasks fail: the counts say how many. It is one if no name server can answer for longer than the
     /// client's [retry timeout](crate::ClientConfig::retry_timeout).
     pub async fn wait(&self) -> Result<BatchStatus, TaskError> {
-        let mut status = self.status().await?;
-        while !status.is_final() {
-            status = self.changed(status).await?;
+        loop {
+            let times = self.client.long_poll();
+            let status = self.client.ask_about_batches(times, |batches, context| {
+                let id = self.id.clone();
+                async move { batches.wait(context, id, None, milliseconds(POLL)).await }
+            });
+            let status = status.await?;
+            if status.is_final() {
+                return Ok(status);
+            }
         }
-        Ok(status)
     }
 
     /// The numbers of tasks now, and whenever they have changed, up to about twice a second. The stream ends when all tasks

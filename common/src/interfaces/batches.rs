@@ -25,8 +25,9 @@ crate::interface! {
         /// same tasks.
         #[idempotent]
         async fn submit(chunk: BatchChunk) -> Result<SubmittedChunk, BatchesError>;
-        /// The numbers of a batch's tasks, as soon as they differ from `seen`, or after `wait_ms` milliseconds. For a batch
-        /// without a queued or running task it answers at once.
+        /// How many tasks of a batch are in each state, as soon as none is queued or running any more, or after `wait_ms`
+        /// milliseconds. With `seen`: also as soon as the numbers differ from these, but then half a second after the call
+        /// at the earliest.
         #[idempotent]
         async fn wait(id: BatchId, seen: Option<BatchStatus>, wait_ms: u64) -> Result<BatchStatus, BatchesError>;
         /// Cancels the tasks that have not ended, as many as it can in `wait_ms` milliseconds, and answers the numbers after
@@ -37,8 +38,9 @@ crate::interface! {
         #[idempotent]
         async fn list(id: BatchId, filter: TaskFilter) -> Result<TaskPage, BatchesError>;
         /// The statuses of those of up to 10,000 tasks that have ended, each with the index of its task in `ids`, as soon as
-        /// there is one, or after `wait_ms` milliseconds. They are fewer than have ended if their results are large: `Tasks::ended` answers the result of a
-        /// task that has succeeded and comes without one here.
+        /// there is one, or after `wait_ms` milliseconds. An answer has at most 4 MiB; the next call answers the rest.
+        /// `Tasks::ended` answers the result of a task that has succeeded and comes without one here. Each ten ids, or a
+        /// part of them, count as one call in the caller's limit `polls`.
         #[idempotent]
         async fn ended(ids: Vec<TaskId>, wait_ms: u64) -> Result<Vec<(u32, TaskStatus)>, BatchesError>;
     }

@@ -13,9 +13,8 @@ use axum::{
     http::{StatusCode, Uri},
     response::Response,
 };
-use pyroxene_common::interfaces::batches::{BatchId, BatchStatus};
+use pyroxene_common::interfaces::batches::BatchId;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// The longest wait for the end of a batch.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -32,19 +31,10 @@ pub(crate) async fn show(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let query = Query::read(&uri, &["wait"])?;
-    let until = Instant::now() + query.duration("wait", MAX_WAIT)?.unwrap_or_default();
+    let wait = query.duration("wait", MAX_WAIT)?.unwrap_or_default();
     let service = caller.nameserver()?.batches();
-    let mut seen: Option<BatchStatus> = None;
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let context = context_of(left + MARGIN);
-        let status = service.wait(context, BatchId(id.clone()), seen, millis(left));
-        let status = answered(status.await)??;
-        if status.is_final() || Instant::now() >= until {
-            return json(StatusCode::OK, &status);
-        }
-        seen = Some(status);
-    }
+    let status = service.wait(context_of(wait + MARGIN), BatchId(id), None, millis(wait));
+    json(StatusCode::OK, &answered(status.await)??)
 }
 
 pub(crate) async fn cancel(

@@ -20,18 +20,18 @@ impl Gauges {
             .unwrap_or(0)
     }
 
-    pub(super) fn add(&mut self, limit: Limit, name: &str) {
+    pub(super) fn add(&mut self, limit: Limit, name: &str, units: u64) {
         let names = self.0.entry(limit).or_default();
         match names.get_mut(name) {
-            Some(count) => *count += 1,
-            None => drop(names.insert(name.to_owned(), 1)),
+            Some(count) => *count += units,
+            None => drop(names.insert(name.to_owned(), units)),
         }
     }
 
-    pub(super) fn remove(&mut self, limit: Limit, name: &str) {
+    pub(super) fn remove(&mut self, limit: Limit, name: &str, units: u64) {
         let names = self.0.entry(limit).or_default();
         if let Entry::Occupied(mut count) = names.entry(name.to_owned()) {
-            *count.get_mut() -= 1;
+            *count.get_mut() -= units;
             if *count.get() == 0 {
                 count.remove();
             }
@@ -39,21 +39,23 @@ impl Gauges {
     }
 }
 
-/// One unit of a limit, released on drop.
+/// Units of a limit, released on drop.
 #[derive(Debug)]
 pub(crate) struct LimitPermit {
     limiter: Arc<Limiter>,
     limit: Limit,
     name: String,
+    units: u64,
 }
 
 impl LimitPermit {
-    pub(super) fn new(limiter: Arc<Limiter>, limit: Limit, name: &str) -> Self {
+    pub(super) fn new(limiter: Arc<Limiter>, limit: Limit, name: &str, units: u64) -> Self {
         let name = name.to_owned();
         Self {
             limiter,
             limit,
             name,
+            units,
         }
     }
 }
@@ -67,6 +69,6 @@ impl LimitPermit {
 
 impl Drop for LimitPermit {
     fn drop(&mut self) {
-        self.limiter.release(self.limit, &self.name);
+        self.limiter.release(self.limit, &self.name, self.units);
     }
 }

@@ -30,17 +30,30 @@ const MAX_KEY: usize = 512;
 const POLL_INTERVAL: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(20)..=Duration::from_millis(500);
 
+/// A call that is told of numbers that have changed, but not of the end, takes at least this long: in a busy batch they
+/// change all the time.
+const NEWS_INTERVAL: Duration = Duration::from_millis(500);
+
 /// With many waiting calls each one polls more rarely: the interval is at least this long per waiting call.
 const POLL_INTERVAL_PER_WAITER: Duration = Duration::from_millis(2);
 
 /// How long a call that waits for many tasks goes on after the first one has ended, so that it answers about many.
 const GATHER: Duration = Duration::from_millis(250);
 
+/// For how many tasks a call waits that counts as one: a task among many costs less than a call of its own.
+const IDS_PER_POLL: usize = 10;
+
 /// The bytes of a status besides its result and its error.
 const STATUS_BYTES: usize = 300;
 
 /// The most bytes of statuses in one answer.
 const MAX_ANSWER: usize = 4 << 20;
+
+/// About how many bytes of an answer the status of a task takes.
+fn status_bytes(one: &store::TaskResult) -> usize {
+    let error = one.error.as_ref().map_or(0, String::len);
+    STATUS_BYTES + error + one.result.as_ref().map_or(0, Vec::len)
+}
 
 /// Which methods of the object a role may call.
 pub(crate) fn may_call(role: Role, method: &str) -> bool {
@@ -250,14 +263,19 @@ impl batches::Batches for BatchesService {
         let batch = self.find_readable(&id, caller).await?;
         let id = batch.id;
         let mut current = status(batch);
-        let is_news = |current: &BatchStatus| current.is_final() || seen.as_ref() != Some(current);
-        if is_news(&current) {
+        if current.is_final() || Instant::now() >= until {
             return Ok(current);
         }
         let held = self.0.hold_poll(caller)?;
-        while !is_news(&current) && Instant::now() < until {
-            let interval = poll_interval(began.elapsed(), held.held_by_all());
-            sleep_until(until.min(Instant::now() + interval)).await;
+        let is_news = |current: &BatchStatus| seen.as_ref().is_some_and(|seen| seen != current);
+        let earliest = began + NEWS_INTERVAL;
+        while !current.is_final() && Instant::now() < until {
+            let next = match is_news(&current) {
+                true if Instant::now() >= earliest => break,
+                true => earliest,
+                false => Instant::now() + poll_interval(began.elapsed(), held.held_by_all()),
+            };
+            sleep_until(until.min(next)).await;
             current = status(self.count(id).await?);
         }
         Ok(current)
@@ -309,6 +327,9 @@ impl batches::Batches for BatchesService {
         let caller = scope::current().caller;
         let caller = caller.identity.as_deref();
         let until = Instant::now() + wait_limit(&context, wait_ms);
+        // Before the store is asked anything.
+        let calls = ids.len().div_ceil(IDS_PER_POLL) as u64;
+        let _held = self.0.hold_polls(caller, calls)?;
         // An id may be there more than once.
         let mut places: HashMap<store::StoredTaskId, Vec<u32>> = HashMap::new();
         for (place, id) in (0..).zip(&ids) {
@@ -319,73 +340,34 @@ impl batches::Batches for BatchesService {
         }
         let known: Vec<_> = places.keys().copied().collect();
         let visible = self.visible(caller, &known).await?;
-        let _held = self.0.hold_poll(caller)?;
         let left = until.saturating_duration_since(Instant::now());
-        let ended = self.store().wait_for_any(&known, left, GATHER).await;
+        let mut bytes = 0;
+        let is_enough = |one: &store::TaskResult| {
+            bytes += places.get(&one.id).map_or(0, Vec::len) * status_bytes(one);
+            bytes >= MAX_ANSWER
+        };
+        let waiting = self.store().wait_for_any(&known, left, GATHER, is_enough);
+        let ended = waiting.await;
         let answers = scope::answers();
         let _turn = answers.wait_for_turn().await;
-        let mut bytes = 0;
-        let fitting = ended.into_iter().take_while(|one| {
-            let error = one.error.as_ref().map_or(0, String::len);
-            bytes += STATUS_BYTES + error + one.result.as_ref().map_or(0, Vec::len);
-            bytes <= MAX_ANSWER
-        });
-        let fitting: Vec<_> = fitting.collect();
-        reserve_memory(&context, &answers, bytes).await?;
-        let mut answer = Vec::with_capacity(fitting.len());
-        for one in fitting {
+        let mut room = bytes.min(MAX_ANSWER);
+        reserve_memory(&context, &answers, room).await?;
+        let mut answer = Vec::new();
+        for one in ended {
+            let places = places.get(&one.id).into_iter().flatten();
+            let size = status_bytes(&one);
             let view = visible.get(&one.id).copied();
             let view = view.unwrap_or(TaskVisibility::Outline);
-            let places = places.get(&one.id).into_iter().flatten();
             let status = view.status(convert::ended_status(one));
-            answer.extend(places.map(|place| (*place, status.clone())));
+            // The next call answers those that have no room in this one.
+            for place in places.take(room / size) {
+                room -= size;
+                answer.push((*place, status.clone()));
+            }
         }
         Ok(answer)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_id_of_a_batch_follows_from_its_submitter_and_its_key() {
-        // As Python's hashlib and uuid compute it.
-        assert_eq!(
-            batch_id("ana", "nightly").to_string(),
-            "batch-faedd8c0-8192-8514-9e92-033f2ed3160d"
-        );
-        assert_ne!(batch_id("ana", "nightly"), batch_id("bob", "nightly"));
-        assert_ne!(batch_id("a", "bc"), batch_id("ab", "c"));
-    }
-
-    #[test]
-    fn chunks_with_other_calls_have_other_fingerprints() {
-        let task = |arguments: &str| NewStoredTask::new("o", "m", arguments.as_bytes().to_vec());
-        let two = [task("{}"), task(r#"{"a":1}"#)];
-        assert_eq!(fingerprint(&two), fingerprint(&two.clone()));
-        let mut others = vec![vec![task(r#"{"a":1}"#), task("{}")], vec![task("{}")]];
-        let mut pinned = two.to_vec();
-        pinned[0].worker = Some("w1".to_owned());
-        others.push(pinned);
-        for other in others {
-            assert_ne!(fingerprint(&other), fingerprint(&two));
-        }
-    }
-
-    #[test]
-    fn who_waits_long_or_beside_many_others_looks_more_rarely() {
-        let [second, minute] = [1, 60].map(Duration::from_secs);
-        let millis = Duration::from_millis;
-        assert_eq!(poll_interval(Duration::ZERO, 1), millis(20));
-        assert_eq!(poll_interval(second, 1), millis(125));
-        assert_eq!(poll_interval(minute, 100), millis(500));
-        assert_eq!(poll_interval(second, 1000), millis(2000));
-    }
-
-    #[test]
-    fn observers_only_look() {
-        assert!(may_call(Role::Observer, "wait") && !may_call(Role::Observer, "cancel"));
-        assert!(may_call(Role::User, "submit") && !may_call(Role::Worker, "submit"));
-    }
-}
+mod tests;

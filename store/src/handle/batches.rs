@@ -112,12 +112,14 @@ impl Store {
     }
 
     /// Waits for the ends of tasks, wherever they end, until one has ended, and then for a time `gather` for further ones;
-    /// for `at_most` in all. Large results are left out. An id that no task has is waited for too.
+    /// for `at_most` in all, and no longer than until `is_enough` says so of the last one. Large results are left out. An
+    /// id that no task has is waited for too.
     pub async fn wait_for_any(
         &self,
         ids: &[StoredTaskId],
         at_most: Duration,
         gather: Duration,
+        mut is_enough: impl FnMut(&TaskResult) -> bool,
     ) -> Vec<TaskResult> {
         let mut until = Instant::now() + at_most;
         let waiting = ids.iter().map(|id| self.0.waiters.task(*id));
@@ -127,7 +129,12 @@ impl Store {
             if ended.is_empty() {
                 until = until.min(Instant::now() + gather);
             }
-            ended.extend(told);
+            let Ok(told) = told else { continue };
+            let is_last = is_enough(&told);
+            ended.push(told);
+            if is_last {
+                break;
+            }
         }
         ended
     }

@@ -6,7 +6,7 @@ use crate::harness::{
 use pyroxene_store::{
     Allowance, AttemptEnding, CancelOutcome, ChunkOutcome, NewStoredChunk, NewStoredTask, Quota,
     RetryOutcome, Store, StoreError, StoredBatch, StoredBatchId, StoredTaskFilter, StoredTaskId,
-    StoredTaskState,
+    StoredTaskState, TaskResult,
 };
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -246,12 +246,13 @@ async fn tasks_are_waited_for_together(place: Place) {
     let calls = store.task_calls(&ids).await.unwrap();
     assert!(calls.iter().all(|call| call.submitter == "ann"));
     let gather = Duration::from_millis(50);
-    let none = store.wait_for_any(&ids, Duration::ZERO, gather).await;
+    let all = |_: &TaskResult| false;
+    let none = store.wait_for_any(&ids, Duration::ZERO, gather, all).await;
     assert_eq!(none, []);
     finish(&store, running(&claimed[0], owner), succeeded(b"1")).await;
     let waiting = tokio::spawn({
         let (store, ids) = (store.clone(), ids[1..].to_vec());
-        async move { store.wait_for_any(&ids, LONG, gather).await }
+        async move { store.wait_for_any(&ids, LONG, gather, all).await }
     });
     let ending = AttemptEnding::DeadlineExceeded;
     finish(&store, running(&claimed[2], owner), ending).await;
@@ -262,8 +263,11 @@ async fn tasks_are_waited_for_together(place: Place) {
         (ids[2], StoredTaskState::Failed)
     );
     // What has ended before is told, too.
-    let told = store.wait_for_any(&ids, LONG, gather).await;
-    assert!(told.iter().any(|one| one.id == ids[0]), "{told:?}");
+    let ended = [ids[0], ids[2]];
+    let told = store.wait_for_any(&ended, LONG, LONG, all).await;
+    assert_eq!(told.len(), 2, "{told:?}");
+    let told = store.wait_for_any(&ended, LONG, LONG, |_| true).await;
+    assert_eq!(told.len(), 1, "{told:?}");
 }
 
 async fn a_lease_is_renewed_before_most_of_the_waiting_chunks(place: Place) {

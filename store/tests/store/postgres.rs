@@ -2,11 +2,12 @@
 
 use crate::batches;
 use crate::harness::{
-    LONG, Place, Server, call, claim, claim_one, dispatcher, eventually, execute, finish, running, show,
-    submit, succeeded,
+    LONG, Place, Server, call, claim, claim_one, dispatcher, eventually, execute, finish, running,
+    show, submit, succeeded,
 };
 use pyroxene_store::{
-    FinishedAttempt, NewStoredChunk, NewStoredTask, Store, StoredBatchId, StoreError, StoreOptions, StoreUrl, StoredTaskState, SubmissionOutcome,
+    FinishedAttempt, NewStoredChunk, NewStoredTask, Store, StoreError, StoreOptions, StoreUrl,
+    StoredBatchId, StoredTaskState, SubmissionOutcome,
 };
 use rustix::process::Signal;
 use sqlx::{Connection as _, PgConnection};

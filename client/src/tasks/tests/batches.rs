@@ -122,7 +122,9 @@ impl batches::batches::Batches for Desk {
                 .send_modify(|polls| polls.push(self.index));
         }
         let mut status = self.shared.status.subscribe();
-        let changed = status.wait_for(|status| status.is_final() || seen.as_ref() != Some(status));
+        let changed = status.wait_for(|status| {
+            status.is_final() || seen.as_ref().is_some_and(|seen| seen != status)
+        });
         let _ = timeout(Duration::from_millis(wait_ms), changed).await;
         Ok(self.shared.status.borrow().clone())
     }

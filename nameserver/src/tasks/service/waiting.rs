@@ -28,9 +28,18 @@ impl TasksService {
         &self,
         caller: Option<&Identity>,
     ) -> Result<LimitPermit, TasksError> {
+        self.hold_polls(caller, 1)
+    }
+
+    /// As [`hold_poll`](Self::hold_poll), for a call that counts as so many.
+    pub(in crate::tasks) fn hold_polls(
+        &self,
+        caller: Option<&Identity>,
+        calls: u64,
+    ) -> Result<LimitPermit, TasksError> {
         self.0
             .limiter
-            .acquire(caller, Limit::Polls)
+            .acquire_many(caller, Limit::Polls, calls)
             .map_err(limited)
     }
 
