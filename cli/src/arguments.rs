@@ -11,7 +11,7 @@ mod untyped;
 mod values;
 
 pub(crate) use untyped::read_untyped;
-pub(crate) use values::ArgumentValues;
+pub(crate) use values::{ArgumentValues, NamedArguments};
 
 use crate::{failure::Failure, nearest::nearest, signature::signature};
 use pyroxene_common::interface::{

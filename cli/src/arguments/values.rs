@@ -7,6 +7,9 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value, value::RawValue};
 use std::collections::{BTreeMap, HashMap};
 
+/// Arguments by name as they are written, in the order of their names.
+pub(crate) type NamedArguments = BTreeMap<String, Box<RawValue>>;
+
 /// The arguments of a call. They are serialized as one JSON object.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ArgumentValues {
@@ -23,8 +26,8 @@ impl From<Map<String, Value>> for ArgumentValues {
     }
 }
 
-impl From<BTreeMap<String, Box<RawValue>>> for ArgumentValues {
-    fn from(texts: BTreeMap<String, Box<RawValue>>) -> Self {
+impl From<NamedArguments> for ArgumentValues {
+    fn from(texts: NamedArguments) -> Self {
         let values = texts.keys().map(|name| (name.clone(), Value::Null));
         Self {
             values: values.collect(),
@@ -54,6 +57,15 @@ impl ArgumentValues {
 
     pub(super) fn contains(&self, parameter: &ParameterDescription) -> bool {
         self.values.contains_key(&parameter.name)
+    }
+
+    /// Whether these are the same arguments as they were written, besides those that were omitted.
+    pub(crate) fn are_written_as(&self, named: &NamedArguments) -> bool {
+        let written = |(name, value): (&String, &Value)| match named.get(name) {
+            Some(text) => is_text_of(text.get(), value),
+            None => value.is_null(),
+        };
+        named.keys().all(|name| self.values.contains_key(name)) && self.values.iter().all(written)
     }
 
     /// Keeps the JSON text that a value was read from, if it differs from the value's own text.
@@ -124,6 +136,15 @@ fn text_of<'a>(value: &Value, line: &'a str, name: &str, position: usize) -> Opt
     texts.find(|text| serde_json::from_str::<Value>(text).is_ok_and(|read| read == *value))
 }
 
+/// Whether a reader of this JSON text gets this value. A number of so few digits that no reader loses one may be a string here.
+fn is_text_of(text: &str, value: &Value) -> bool {
+    let digits = text.chars().filter(char::is_ascii_digit).count();
+    let is_short = u32::try_from(digits).is_ok_and(|digits| digits <= f64::DIGITS);
+    serde_json::from_str::<Value>(text).is_ok_and(|read| {
+        read == *value || (read.is_number() && is_short && value.as_str() == Some(text))
+    })
+}
+
 /// JSON without whitespace between its tokens.
 fn compact(json: &str) -> String {
     let (mut in_string, mut is_escaped) = (false, false);
@@ -143,6 +164,31 @@ fn compact(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn arguments_are_as_they_are_written_unless_they_were_taken_otherwise() {
+        let cases = [
+            (json!({"a": "12.50", "b": null}), r#"{"a": 12.50}"#, true),
+            (json!({"a": [1.5]}), r#"{"a": [1.50]}"#, true),
+            (json!({"a": "12.50"}), r#"{"a": 12.51}"#, false),
+            (
+                json!({"a": "123456789012345678"}),
+                r#"{"a": 123456789012345678}"#,
+                false,
+            ),
+            (json!({"whole": {"a": 1}}), r#"{"a": 1}"#, false),
+            (json!({"whole": {}}), "{}", false),
+        ];
+        for (values, text, expected) in cases {
+            let Value::Object(values) = values else {
+                panic!("{values}")
+            };
+            let named: NamedArguments = serde_json::from_str(text).unwrap();
+            let found = ArgumentValues::from(values).are_written_as(&named);
+            assert_eq!(found, expected, "{text}");
+        }
+    }
 
     #[test]
     fn blanks_between_the_parts_of_json_go_and_those_in_strings_stay() {

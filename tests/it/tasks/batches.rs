@@ -279,3 +279,18 @@ async fn an_interrupted_submission_says_how_many_and_is_repeated_under_its_key()
     let store = format!("sqlite:{}", broker.dir().join("state.db").display());
     assert_eq!(arguments(&broker, &store).await.len(), 2500);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_lines_are_the_same_batch_before_and_after_a_worker_comes() {
+    let mut broker = Broker::start().await;
+    let transfer = r#"{ "to": "ben", "from": "ana", "request_id": "7", "amount": 12.50 }"#;
+    let path = file(&broker, &format!("{transfer}\n"));
+    let words = ["submit", "--key", "pay", "--input", &path];
+    let words = [&words[..], &["accounts", "transfer"]].concat();
+    let batch = broker.run(&words).await.out().to_owned();
+    let database = format!("sqlite:{}", broker.dir().join("accounts.db").display());
+    let flags = ["--objects", "accounts", "--accounts-db", &database];
+    broker.add_worker("w1", &flags).await;
+    assert_eq!(broker.run(&words).await.out(), batch);
+    assert_eq!(show(&broker, &batch).await["total"], 1);
+}

@@ -2,7 +2,7 @@
 
 use super::{SubmitArguments, find_described};
 use crate::{
-    arguments::{ArgumentValues, MethodSignature},
+    arguments::{MethodSignature, NamedArguments},
     commands::{
         map::{
             lines::{InputLine, LineInput},
@@ -17,8 +17,8 @@ use crate::{
 use futures::StreamExt;
 use pyroxene_client::{BatchHandle, BatchSubmission, Client, DynamicObject};
 use pyroxene_common::signal::StopSignals;
-use serde_json::{json, value::RawValue};
-use std::{collections::BTreeMap, future::pending, pin::pin};
+use serde_json::json;
+use std::{future::pending, pin::pin};
 use tokio::time::{Instant, sleep_until};
 
 /// How many lines are read in advance.
@@ -78,34 +78,32 @@ struct LineReader<'a> {
 }
 
 impl LineReader<'_> {
-    /// The arguments of a line as a JSON object.
+    /// The arguments of a line as a JSON object. A line with the arguments by name has the same text with a worker and
+    /// without one, so that it is the same task if it is submitted again under the same key.
     fn read(&self, line: &InputLine) -> Result<String, Failure> {
         let read = || {
             let content = line.content.as_ref().map_err(Clone::clone)?;
-            match &self.described {
-                Some(object) => {
-                    let description = object.description();
-                    let signature = MethodSignature::find(description, self.object, self.method)?;
-                    let values: ArgumentValues = signature.read_line(content)?;
-                    to_json(&values)
-                }
-                None => self.read_untyped(content),
+            let named = serde_json::from_slice::<NamedArguments>(content).ok();
+            let Some(object) = &self.described else {
+                return to_json(&named.ok_or_else(|| self.not_named())?);
+            };
+            let signature = MethodSignature::find(object.description(), self.object, self.method)?;
+            let values = signature.read_line(content)?;
+            match named.filter(|named| values.are_written_as(named)) {
+                Some(named) => to_json(&named),
+                None => to_json(&values),
             }
         };
         read().map_err(|failure: Failure| failure.with_context(&format!("line {}", line.number)))
     }
 
-    /// A line without knowing the parameters: a JSON object, with the digits of its numbers as they are written.
-    fn read_untyped(&self, line: &[u8]) -> Result<String, Failure> {
-        let parsed = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(line);
-        let values = parsed.map_err(|_| {
-            let object = self.object;
-            Failure::usage(format!(
-                "it is no JSON object, and no live worker hosts {object} to describe its parameters"
-            ))
-            .hint("write each line as an object with the arguments by name")
-        })?;
-        to_json(&values)
+    /// The failure for a line that is no JSON object, if the parameters are not known.
+    fn not_named(&self) -> Failure {
+        let object = self.object;
+        Failure::usage(format!(
+            "it is no JSON object, and no live worker hosts {object} to describe its parameters"
+        ))
+        .hint("write each line as an object with the arguments by name")
     }
 }
 
