@@ -23,6 +23,9 @@ const MAX_NAME: usize = 64;
 /// The most that is read of the file with the name of the context in use, in bytes.
 const MAX_CURRENT: u64 = 256;
 
+/// What `--context` takes for no context at all.
+pub(crate) const NO_CONTEXT: &str = "none";
+
 /// The end of the name of a context's file.
 const EXTENSION: &str = "toml";
 
@@ -217,6 +220,10 @@ fn cannot(verb: &str, path: &Path, error: &io::Error) -> Failure {
 }
 
 fn check_name(name: &str) -> Result<(), Failure> {
+    if name == NO_CONTEXT {
+        let sentence = format!("'{NO_CONTEXT}' means no context, so no context can have this name");
+        return Err(Failure::usage(sentence));
+    }
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let is_name = name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.len() <= MAX_NAME
@@ -253,7 +260,7 @@ mod tests {
         assert!(again.message.unwrap().contains("already"));
         let settings = contexts.read("prod").unwrap().settings;
         assert_eq!(settings.len(), 1);
-        for name in ["", "../prod", ".hidden", "-x", "a b", "a/b"] {
+        for name in ["", "../prod", ".hidden", "-x", "a b", "a/b", NO_CONTEXT] {
             assert_eq!(
                 contexts.add(name, "").unwrap_err().exit,
                 Exit::Usage,

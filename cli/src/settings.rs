@@ -213,6 +213,15 @@ pub(crate) fn refused(command: &Command, settings: &[Setting]) -> Option<clap::E
     alone.try_get_matches_from(words).err()
 }
 
+/// Whether a flag or its variable gives a value.
+pub(crate) fn is_given(given: &ArgMatches, id: &str) -> bool {
+    let source = given.value_source(id);
+    matches!(
+        source,
+        Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+    )
+}
+
 impl FileSettings {
     /// The words of the settings that neither flags nor variables override.
     pub(crate) fn words(
@@ -220,13 +229,7 @@ impl FileSettings {
         given: &ArgMatches,
         variable: &impl Fn(&str) -> Option<OsString>,
     ) -> Vec<OsString> {
-        let is_given = |id: &str| {
-            let source = given.value_source(id);
-            matches!(
-                source,
-                Some(ValueSource::CommandLine | ValueSource::EnvVariable)
-            )
-        };
+        let is_given = |id: &str| is_given(given, id);
         let counts = |setting: &&Setting| match setting.id.as_str() {
             id if is_given(id) => false,
             // A token is that of its user.
