@@ -163,14 +163,18 @@ impl SettingsText {
         let flag = keys(command).find(|flag| flag.get_long() == Some(key))?;
         let line = self.line(&value.span());
         let mistake = |sentence: &str| Mistake::new(Some(line), format!("{key}: {sentence}"));
-        let setting = match value::words(flag, value.get_ref()) {
-            Err(sentence) => return Some(Err(mistake(&sentence))),
-            Ok(words) => Setting {
+        let read = || {
+            let words = value::words(flag, value.get_ref())?;
+            let holds_password = flag.is_hide_env_values_set() && value::hold_password(&words)?;
+            Ok((words, holds_password))
+        };
+        let setting = match read() {
+            Err::<_, String>(sentence) => return Some(Err(mistake(&sentence))),
+            Ok((words, holds_password)) => Setting {
                 id: flag.get_id().to_string(),
                 line,
-                holds_password: flag.is_hide_env_values_set()
-                    && words.iter().any(|word| value::has_password(word)),
                 words,
+                holds_password,
             },
         };
         let refused = refused(command, std::slice::from_ref(&setting));
