@@ -10,8 +10,8 @@ use crate::{
 use clap::{Args, Command};
 use std::{
     ffi::OsString,
-    fs::{self, DirBuilder},
-    io::{self, Write},
+    fs::{self, DirBuilder, File},
+    io::{self, Read, Write},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
@@ -19,6 +19,12 @@ use tempfile::NamedTempFile;
 
 /// The longest name of a context, in bytes.
 const MAX_NAME: usize = 64;
+
+/// The most that is read of the file with the name of the context in use, in bytes.
+const MAX_CURRENT: u64 = 256;
+
+/// What `--context` takes for no context at all.
+pub(crate) const NO_CONTEXT: &str = "none";
 
 /// The end of the name of a context's file.
 const EXTENSION: &str = "toml";
@@ -67,11 +73,15 @@ impl Contexts {
         self.directory.join("contexts").join(name)
     }
 
-    /// The context in use, if there is one.
+    /// The context in use, if there is one. A home that is no directory, or that this user may not read (a
+    /// service's often is), has none.
     pub(crate) fn current(&self) -> Result<Option<String>, Failure> {
-        match fs::read_to_string(self.current_file()) {
-            Ok(name) => Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        let mut name = String::new();
+        let read = File::open(self.current_file())
+            .and_then(|file| file.take(MAX_CURRENT).read_to_string(&mut name));
+        match read {
+            Ok(_) => Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty())),
+            Err(error) if is_nowhere(&error) => Ok(None),
             Err(error) => Err(cannot("read", &self.current_file(), &error)),
         }
     }
@@ -81,7 +91,7 @@ impl Contexts {
         let directory = self.directory.join("contexts");
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if is_nowhere(&error) => return Ok(Vec::new()),
             Err(error) => return Err(cannot("read", &directory, &error)),
         };
         let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -194,12 +204,26 @@ fn write(path: &Path, text: &str, may_replace: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether the user has no place for contexts, or nothing there.
+fn is_nowhere(error: &io::Error) -> bool {
+    let kinds = [
+        io::ErrorKind::NotFound,
+        io::ErrorKind::NotADirectory,
+        io::ErrorKind::PermissionDenied,
+    ];
+    kinds.contains(&error.kind())
+}
+
 fn cannot(verb: &str, path: &Path, error: &io::Error) -> Failure {
     let sentence = format!("cannot {verb} {}: {error}", path.display());
     Failure::new(Exit::Failed, sentence)
 }
 
 fn check_name(name: &str) -> Result<(), Failure> {
+    if name == NO_CONTEXT {
+        let sentence = format!("'{NO_CONTEXT}' means no context, so no context can have this name");
+        return Err(Failure::usage(sentence));
+    }
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let is_name = name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.len() <= MAX_NAME
@@ -236,7 +260,7 @@ mod tests {
         assert!(again.message.unwrap().contains("already"));
         let settings = contexts.read("prod").unwrap().settings;
         assert_eq!(settings.len(), 1);
-        for name in ["", "../prod", ".hidden", "-x", "a b", "a/b"] {
+        for name in ["", "../prod", ".hidden", "-x", "a b", "a/b", NO_CONTEXT] {
             assert_eq!(
                 contexts.add(name, "").unwrap_err().exit,
                 Exit::Usage,
@@ -244,6 +268,16 @@ mod tests {
             );
         }
         assert_eq!(contexts.names().unwrap(), ["prod"]);
+    }
+
+    #[test]
+    fn a_home_that_is_no_directory_has_no_context_in_use() {
+        let variable = |name: &str| (name == "HOME").then(|| "/dev/null".into());
+        let contexts = Contexts::of_user(&variable).unwrap();
+        assert_eq!(contexts.current().unwrap(), None);
+        assert_eq!(contexts.names().unwrap(), Vec::<String>::new());
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        assert!(is_nowhere(&denied));
     }
 
     #[test]

@@ -32,8 +32,8 @@ pub(crate) struct ClientArguments {
     #[arg(long, value_name = "A,B", env = "PYROXENE_NAMESERVER", default_value = DEFAULT_NAMESERVER)]
     pub(crate) nameserver: String,
     // It is read before flags get their values: cli/resolve.rs. So is `config` below.
-    /// The context that gives the name servers, TLS and the login, where no flag or variable does [default: the
-    /// one chosen by 'pyroxene context use']
+    /// The context that gives the name servers, TLS and the login, where no flag or variable does; 'none' for no
+    /// context [default: the one chosen by 'pyroxene context use']
     #[arg(long, value_name = "NAME", env = "PYROXENE_CONTEXT")]
     context: Option<String>,
     /// Print the documented JSON

@@ -163,14 +163,18 @@ impl SettingsText {
         let flag = keys(command).find(|flag| flag.get_long() == Some(key))?;
         let line = self.line(&value.span());
         let mistake = |sentence: &str| Mistake::new(Some(line), format!("{key}: {sentence}"));
-        let setting = match value::words(flag, value.get_ref()) {
-            Err(sentence) => return Some(Err(mistake(&sentence))),
-            Ok(words) => Setting {
+        let read = || {
+            let words = value::words(flag, value.get_ref())?;
+            let holds_password = flag.is_hide_env_values_set() && value::hold_password(&words)?;
+            Ok((words, holds_password))
+        };
+        let setting = match read() {
+            Err::<_, String>(sentence) => return Some(Err(mistake(&sentence))),
+            Ok((words, holds_password)) => Setting {
                 id: flag.get_id().to_string(),
                 line,
-                holds_password: flag.is_hide_env_values_set()
-                    && words.iter().any(|word| value::has_password(word)),
                 words,
+                holds_password,
             },
         };
         let refused = refused(command, std::slice::from_ref(&setting));
@@ -213,6 +217,15 @@ pub(crate) fn refused(command: &Command, settings: &[Setting]) -> Option<clap::E
     alone.try_get_matches_from(words).err()
 }
 
+/// Whether a flag or its variable gives a value.
+pub(crate) fn is_given(given: &ArgMatches, id: &str) -> bool {
+    let source = given.value_source(id);
+    matches!(
+        source,
+        Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+    )
+}
+
 impl FileSettings {
     /// The words of the settings that neither flags nor variables override.
     pub(crate) fn words(
@@ -220,13 +233,7 @@ impl FileSettings {
         given: &ArgMatches,
         variable: &impl Fn(&str) -> Option<OsString>,
     ) -> Vec<OsString> {
-        let is_given = |id: &str| {
-            let source = given.value_source(id);
-            matches!(
-                source,
-                Some(ValueSource::CommandLine | ValueSource::EnvVariable)
-            )
-        };
+        let is_given = |id: &str| is_given(given, id);
         let counts = |setting: &&Setting| match setting.id.as_str() {
             id if is_given(id) => false,
             // A token is that of its user.

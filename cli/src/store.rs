@@ -65,20 +65,10 @@ impl StoreArguments {
 /// The address of a store for people, without the user and the password.
 pub(crate) fn display_url(store: &StoreUrl) -> String {
     match store {
-        StoreUrl::Sqlite(file) => format!("sqlite:{}", file.display()),
         StoreUrl::Memory => "memory: (gone when the name server ends)".to_owned(),
-        StoreUrl::Postgres(url) => without_login(url),
+        // This is without the user and the password.
+        _ => store.to_string(),
     }
-}
-
-/// The address of a database for people, without the user, the password and the options.
-pub(crate) fn without_login(address: &str) -> String {
-    let Some((scheme, place)) = address.split_once("://") else {
-        return address.to_owned();
-    };
-    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
-    let place = place.split_once('?').map_or(place, |(place, _)| place);
-    format!("{scheme}://{place}")
 }
 
 /// Parses the address of a store. If it is the default one, its directory is made.
@@ -180,6 +170,8 @@ mod tests {
         let shown_of = |text: &str| display_url(&text.parse().unwrap());
         assert_eq!(shown_of("sqlite:/a/b.db"), "sqlite:/a/b.db");
         let url = "postgres://u:p%40ss@h:5432/d?password=secret";
+        assert_eq!(shown_of(url), "postgres://h:5432/d");
+        let url = "postgres://h:5432/d?user=u&password=a@secret";
         assert_eq!(shown_of(url), "postgres://h:5432/d");
         assert!(shown_of("memory:").starts_with("memory:"));
     }

@@ -2,7 +2,11 @@
 //! context. Flags override variables, variables override files, and files override defaults.
 
 use crate::{
-    config_file::ConfigFile, contexts::Contexts, failure::Failure, settings::FileSettings,
+    config_file::ConfigFile,
+    contexts::{Contexts, NO_CONTEXT},
+    failure::Failure,
+    flags::DEFAULT_NAMESERVER,
+    settings::{FileSettings, Setting, is_given},
 };
 use clap::{ArgMatches, Command};
 use std::{ffi::OsString, path::PathBuf};
@@ -104,6 +108,9 @@ fn file_settings(
         return Ok(None);
     }
     let chosen = given.try_get_one::<String>("context").ok().flatten();
+    if chosen.is_some_and(|name| name == NO_CONTEXT) {
+        return Ok(None);
+    }
     let contexts = match (Contexts::of_user(variable), chosen) {
         (Some(contexts), _) => contexts,
         (None, None) => return Ok(None),
@@ -113,5 +120,19 @@ fn file_settings(
         Some(name) => Some(name.clone()),
         None => contexts.current()?,
     };
-    name.map(|name| contexts.read(&name)).transpose()
+    let context = name.map(|name| contexts.read(&name)).transpose()?;
+    Ok(context.filter(|context| is_of_this_broker(context, given)))
+}
+
+/// Whether the command asks name servers of the context. Its authority and its login are for no other broker.
+fn is_of_this_broker(context: &FileSettings, given: &ArgMatches) -> bool {
+    let asked = given.try_get_one::<String>("nameserver").ok().flatten();
+    let Some(asked) = asked.filter(|_| is_given(given, "nameserver")) else {
+        return true;
+    };
+    let mut pairs = context.settings.iter().filter_map(Setting::pair);
+    let own = pairs.find(|(flag, _)| *flag == "nameserver");
+    let own = own.map_or(DEFAULT_NAMESERVER, |(_, list)| list);
+    let mut asked = asked.split(',').map(str::trim);
+    asked.all(|address| own.split(',').any(|known| known.trim() == address))
 }

@@ -8,10 +8,10 @@ use crate::{
     nearest::nearest,
     output::{print, print_json, print_text},
     settings::{FileSettings, keys},
-    store::without_login,
     table::table,
 };
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, Subcommand, parser::ValueSource};
+use pyroxene_store::StoreUrl;
 use serde_json::{Value, json};
 use std::{
     env,
@@ -235,9 +235,40 @@ fn value(flag: &Arg, matches: &ArgMatches) -> Vec<String> {
     let text = |value: &OsStr| {
         let text = value.to_string_lossy().into_owned();
         match flag.is_hide_env_values_set() {
-            true => without_login(&text),
+            true => shown_address(&text),
             false => text,
         }
     };
     raw.into_iter().flatten().map(text).collect()
+}
+
+/// The address of a database without its login. Of what is no address, nobody knows which part is the password.
+fn shown_address(text: &str) -> String {
+    let address = text.parse::<StoreUrl>();
+    address.map_or_else(
+        |_| "(not shown: it is no address of a database)".to_owned(),
+        |address| address.to_string(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown_address;
+
+    #[test]
+    fn nothing_is_shown_of_an_address_that_is_mistyped() {
+        for (text, shown) in [
+            ("sqlite:/a/b.db", "sqlite:/a/b.db"),
+            ("postgres://u:secret@h:1/d", "postgres://h:1/d"),
+            (
+                "postgres://h:1/d?user=u&password=a@secret",
+                "postgres://h:1/d",
+            ),
+        ] {
+            assert_eq!(shown_address(text), shown);
+        }
+        for text in ["postgres:/u:secret@h/d", "postgrs://u:secret@h/d", "secret"] {
+            assert!(!shown_address(text).contains("secret"), "{text}");
+        }
+    }
 }

@@ -19,9 +19,10 @@ use std::{
 /// Keep the name servers, TLS and the login of a broker under a name
 ///
 /// Every client command takes them from the context that --context or PYROXENE_CONTEXT names, or else from the one
-/// that 'pyroxene context use' chose. Flags and variables override a context. A context names the file of a token,
-/// and never has the token itself. Contexts are files in $XDG_CONFIG_HOME/pyroxene/contexts (or
-/// ~/.config/pyroxene/contexts).
+/// that 'pyroxene context use' chose; '--context none' uses no context. Flags and variables override a context. Where
+/// they name a name server that the context does not have, the context gives nothing, so its login goes to its own
+/// broker alone. A context names the file of a token, and never has the token itself. Contexts are files in
+/// $XDG_CONFIG_HOME/pyroxene/contexts (or ~/.config/pyroxene/contexts).
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct ContextCommandArguments {

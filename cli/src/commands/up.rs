@@ -304,11 +304,8 @@ impl LocalCluster {
                 ]
             })
             .collect();
-        let list = self.nameserver_list();
-        let flag = match list.as_str() {
-            DEFAULT_NAMESERVER => security.to_owned(),
-            _ => format!(" --nameserver {list}{security}"),
-        };
+        // Without it, a variable or a context may name another broker.
+        let flag = format!(" --nameserver {}{security}", self.nameserver_list());
         let dashboard = dashboard.map_or_else(String::new, |at| format!("\ndashboard  {at}\n"));
         let waiting = match self.waiting {
             None | Some(0) => String::new(),

@@ -91,6 +91,10 @@ fn a_wrong_value_is_a_sentence_with_its_key() {
             "listen: it is empty; give it a value, or remove the line",
         ),
         ("internal = true", "no internal"),
+        (
+            "store = 'postgres:/u:secret@h/d'",
+            "store: a database is given as sqlite:FILE or postgres://USER@HOST/DATABASE; a store can also be memory:",
+        ),
     ] {
         assert_eq!(words(text).unwrap_err(), expected, "{text}");
     }

@@ -2,6 +2,7 @@
 
 use clap::{Arg, ArgAction};
 use pyroxene_common::identity::looks_like_token;
+use pyroxene_store::StoreUrl;
 use std::any::TypeId;
 use toml::de::DeValue;
 
@@ -64,8 +65,20 @@ fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// Whether the address of a database has a password.
-pub(super) fn has_password(address: &str) -> bool {
+/// Whether a flag with the address of a database has a password there. Fails if it is no such address: nobody knows
+/// what is secret in it then.
+pub(super) fn hold_password(words: &[String]) -> Result<bool, String> {
+    let mut found = false;
+    for word in words {
+        let (_, address) = word.split_once('=').unwrap_or_default();
+        let parsed = address.parse::<StoreUrl>();
+        parsed.map_err(|error| error.to_string())?;
+        found |= has_password(address);
+    }
+    Ok(found)
+}
+
+fn has_password(address: &str) -> bool {
     let Some((_, place)) = address.split_once("://") else {
         return false;
     };

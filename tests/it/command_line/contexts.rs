@@ -55,6 +55,38 @@ async fn a_context_gives_what_neither_a_flag_nor_a_variable_gives() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_context_counts_for_its_own_broker_alone_and_can_be_turned_off() {
+    let broker = Broker::start().await;
+    let dir = broker.dir();
+    let addresses = broker.addresses();
+    // Nothing can be asked with it: there is no such file.
+    let login = "--tls-ca none.crt --user ana --token-file none.token";
+    let login: Vec<&str> = login.split(' ').collect();
+    for (name, nameserver) in [("far", "127.0.0.1:1"), ("here", &addresses)] {
+        let add = ["context", "add", name, "--nameserver", nameserver];
+        Ran::in_dir(dir, &[&add[..], &login].concat()).await.out();
+    }
+    let list = ["list", "--nameserver", &addresses];
+    let by_variable = [("PYROXENE_NAMESERVER", &*addresses)];
+    Ran::in_dir(dir, &["context", "use", "far"]).await.out();
+    Ran::in_dir(dir, &list).await.out();
+    Ran::with(dir, &by_variable, &["list"]).await.out();
+    let named = ["list", "--context", "far", "--nameserver", &addresses];
+    Ran::in_dir(dir, &named).await.out();
+
+    Ran::in_dir(dir, &["context", "use", "here"]).await.out();
+    assert!(Ran::in_dir(dir, &list).await.error(2).contains("none.crt"));
+    Ran::in_dir(dir, &[&list[..], &["--context", "none"]].concat())
+        .await
+        .out();
+    let none = [("PYROXENE_CONTEXT", "none")];
+    Ran::with(dir, &none, &list).await.out();
+    // The home of a service is often no directory.
+    let no_home = [("XDG_CONFIG_HOME", "/dev/null")];
+    Ran::with(dir, &no_home, &list).await.out();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_context_that_is_not_there_is_an_error() {
     let broker = Broker::start().await;
     let dir = broker.dir();

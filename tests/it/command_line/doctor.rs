@@ -3,6 +3,7 @@
 use crate::harness::{Broker, Ran, eventually};
 use serde_json::Value;
 use std::{fs, os::unix::fs::PermissionsExt};
+use tempfile::TempDir;
 
 /// The findings about a subject, as status and message.
 fn findings<'a>(told: &'a Value, subject: &str) -> Vec<(&'a str, &'a str)> {
@@ -64,6 +65,31 @@ async fn what_does_not_answer_is_named_with_what_to_do() {
     let told: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(told["status"], "critical");
     assert_eq!(findings(&told, "nameserver").len(), 2, "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_file_of_an_authority_is_a_finding_among_the_others() {
+    let dir = TempDir::new().unwrap();
+    let words = "doctor --json --bundle bundle.json --tls-ca none.crt";
+    let words: Vec<&str> = words.split(' ').collect();
+    let ran = Ran::in_dir(dir.path(), &words).await;
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    let told: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        (&told["status"], &told["exit"]),
+        (&"critical".into(), &2.into())
+    );
+    for subject in ["certificate", "nameserver"] {
+        let [(status, message)] = findings(&told, subject)[..] else {
+            panic!("{subject}: {told}");
+        };
+        assert_eq!(status, "critical");
+        assert!(message.contains("none.crt"), "{message}");
+    }
+    assert_eq!(findings(&told, "machine").len(), 1, "{told}");
+    let bundle = fs::read_to_string(dir.path().join("bundle.json")).unwrap();
+    let bundle: Value = serde_json::from_str(&bundle).unwrap();
+    assert_eq!(bundle["findings"], told["findings"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,8 +1,11 @@
 //! `pyroxene up`: a whole broker with one command.
 
-use crate::harness::{Process, Ran, eventually, start_command};
+use crate::harness::{
+    PYROXENE, Process, Ran, eventually, start_command, start_command_with, start_program,
+    write_private,
+};
 use serde_json::Value;
-use std::fs;
+use std::{fs, path::Path};
 use tempfile::TempDir;
 
 /// A running `up` and what it printed.
@@ -209,6 +212,62 @@ async fn up_starts_children_again_that_end_by_themselves() {
     );
     let status = up.terminate().await;
     assert_eq!(status.code(), Some(0), "{status}: {}", up.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn children_are_started_again_after_the_program_was_replaced() {
+    let dir = TempDir::new().unwrap();
+    // Links to a file are on its file system.
+    let programs = TempDir::new_in(Path::new(PYROXENE).parent().unwrap()).unwrap();
+    let program = programs.path().join("pyroxene");
+    fs::hard_link(PYROXENE, &program).unwrap();
+    let words = "up --json --listen 127.0.0.1:0 --workers 1 --store memory: --exit-with-parent";
+    let words: Vec<&str> = words.split(' ').collect();
+    let mut up = start_program(&program, dir.path(), &[], &words);
+    let told: Value = serde_json::from_str(&up.line().await).unwrap();
+    fs::remove_file(&program).unwrap();
+    fs::hard_link(PYROXENE, &program).unwrap();
+    kill(&told["workers"][0]);
+    eventually("the worker is started again", || async {
+        let log = up.log();
+        let mut lines = log.lines();
+        let is_ready = lines.any(|line| line.contains("w1 (pid ") && line.contains(") is ready"));
+        is_ready.then_some(()).ok_or(log)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_that_up_prints_use_no_context() {
+    let dir = TempDir::new().unwrap();
+    let add = ["context", "add", "far", "--nameserver", "127.0.0.1:1"];
+    Ran::in_dir(dir.path(), &add).await.out();
+    let words = [
+        "--listen",
+        "127.0.0.1:0",
+        "--workers",
+        "1",
+        "--exit-with-parent",
+    ];
+    let chosen = [("PYROXENE_CONTEXT", "far")];
+    let mut up = start_command_with(dir.path(), &chosen, "up", &words);
+    let mut line = up.line().await;
+    while !line.starts_with("  pyroxene call ") {
+        line = up.line().await;
+    }
+    let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+    assert!(words.contains(&"--nameserver"), "{line}");
+    let ran = Ran::with(dir.path(), &chosen, &words).await;
+    assert!(ran.out().starts_with("2652528"), "{ran:?}");
+    // The context has the same address, but TLS and a login that this broker has not.
+    let at = words
+        .iter()
+        .position(|word| *word == "--nameserver")
+        .unwrap();
+    let text = format!("nameserver = '{}'\ntls-ca = '/none'\n", words[at + 1]);
+    write_private(dir.path().join("pyroxene/contexts/far.toml"), &text);
+    let ran = Ran::with(dir.path(), &chosen, &words).await;
+    assert!(ran.out().starts_with("2652528"), "{ran:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -49,16 +49,22 @@ pub(super) struct Examined {
 }
 
 impl Examined {
-    pub(super) async fn of(arguments: &ClientArguments) -> Result<Self, Failure> {
+    pub(super) async fn of(arguments: &ClientArguments) -> Self {
         // A certificate that has ended would fail everything else.
         let mut findings = certificates(arguments);
         findings.push(open_files());
-        let client = arguments.client()?;
         let mut examined = Self {
             findings,
             nameservers: Vec::new(),
             workers: Vec::new(),
             objects: Vec::new(),
+        };
+        let client = match arguments.client() {
+            Ok(client) => client,
+            Err(failure) => {
+                examined.findings.push(no_client(failure));
+                return examined;
+            }
         };
         if examined.look_at_nameservers(&client).await {
             match arguments.tls.tls_ca {
@@ -74,7 +80,7 @@ impl Examined {
             let filter = ObjectFilter::default();
             examined.objects = list(&client, &filter).await.unwrap_or_default();
         }
-        Ok(examined)
+        examined
     }
 
     /// Returns whether any name server answers.
@@ -129,6 +135,16 @@ impl Examined {
         });
         let findings: Vec<Finding> = reached.buffered(CONNECTIONS).collect().await;
         self.findings.extend(findings);
+    }
+}
+
+/// The finding if name servers cannot be asked with these flags.
+fn no_client(failure: Failure) -> Finding {
+    let reason = failure.message.unwrap_or_default();
+    let message = format!("no name server can be asked: {reason}");
+    Finding {
+        advice: failure.hint,
+        ..Finding::new(Health::Critical, "nameserver", message)
     }
 }
 

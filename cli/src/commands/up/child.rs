@@ -8,7 +8,8 @@ use crate::{
 };
 use pyroxene_common::endpoint::Endpoint;
 use std::{
-    env,
+    env, io,
+    path::PathBuf,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -37,6 +38,8 @@ pub(super) struct Child {
 
 /// What a child runs, in each of its lives.
 struct Program {
+    /// Found before the first life: the system does not name it any more once another file has taken its place.
+    path: PathBuf,
     subcommand: &'static str,
     flags: Vec<String>,
     variables: Vec<(&'static str, String)>,
@@ -45,12 +48,7 @@ struct Program {
 impl Program {
     /// Starts `pyroxene`. Variables that would set flags are not inherited.
     fn start(&self) -> Result<process::Child, Failure> {
-        let cannot = |why: &dyn std::fmt::Display| {
-            let sentence = format!("cannot start a {}: {why}", self.subcommand);
-            Failure::new(Exit::Failed, sentence)
-        };
-        let program = env::current_exe().map_err(|error| cannot(&error))?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(&self.path);
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("PYROXENE_") {
                 command.env_remove(name);
@@ -69,7 +67,7 @@ impl Program {
             .env_remove("NOTIFY_SOCKET")
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| cannot(&error))
+            .map_err(|error| cannot_start(self.subcommand, &error))
     }
 
     /// Listens at this address in its next life.
@@ -83,6 +81,11 @@ impl Program {
     }
 }
 
+fn cannot_start(subcommand: &str, error: &io::Error) -> Failure {
+    let sentence = format!("cannot start a {subcommand}: {error}");
+    Failure::new(Exit::Failed, sentence)
+}
+
 impl Child {
     /// Starts `pyroxene` with a subcommand, flags and environment variables.
     pub(super) fn spawn(
@@ -90,7 +93,9 @@ impl Child {
         flags: Vec<String>,
         variables: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Result<Self, Failure> {
+        let path = env::current_exe().map_err(|error| cannot_start(subcommand, &error))?;
         let program = Program {
+            path,
             subcommand,
             flags,
             variables: variables.into_iter().collect(),

@@ -1,8 +1,13 @@
 //! The flags of child processes, and of clients that reach them.
 
 use super::UpArguments;
-use crate::{flags::DaemonArguments, security::UsersArguments};
+use crate::{
+    contexts::{Contexts, NO_CONTEXT},
+    flags::DaemonArguments,
+    security::UsersArguments,
+};
 use pyroxene_common::tls::ClientAuth;
+use std::env;
 
 /// The flags of every child.
 pub(super) fn common_flags(daemon: &DaemonArguments) -> Vec<String> {
@@ -36,7 +41,7 @@ pub(super) fn common_flags(daemon: &DaemonArguments) -> Vec<String> {
 
 /// The flags that clients need to reach these daemons.
 pub(super) fn client_flags(arguments: &UpArguments) -> String {
-    let mut flags = String::new();
+    let mut flags = no_context();
     let tls = &arguments.daemon.tls;
     if let (Some(_), Some(ca)) = (&tls.tls_cert, &tls.tls_ca) {
         flags.push_str(&format!(" --tls-ca {}", ca.display()));
@@ -47,6 +52,17 @@ pub(super) fn client_flags(arguments: &UpArguments) -> String {
         flags.push_str(" --tls-cert FILE --tls-key FILE");
     }
     flags
+}
+
+/// The flag that turns a context off, if there is one: it may have TLS and a login that are not this broker's.
+fn no_context() -> String {
+    let variable = |name: &str| env::var_os(name);
+    let current = || Contexts::of_user(&variable)?.current().ok()?;
+    let has_context = variable("PYROXENE_CONTEXT").is_some() || current().is_some();
+    match has_context {
+        true => format!(" --context {NO_CONTEXT}"),
+        false => String::new(),
+    }
 }
 
 /// The flags of the users, for a name server.
