@@ -257,11 +257,7 @@ impl BatchSubmission {
         Ok(())
     }
 
-    /// Waits for the answers to the chunks that are being sent. Returns how many tasks are on disk then.
-    ///
-    /// # Errors
-    ///
-    /// As [`push`](Self::push).
+    /// Waits for the answers to the chunks that are being sent. Returns how many tasks are on disk then. It fails as `push`.
     pub async fn settle(&mut self) -> Result<u64, TaskError> {
         while !self.sending.is_empty() {
             self.confirm().await?;
@@ -269,8 +265,7 @@ impl BatchSubmission {
         Ok(self.submitted)
     }
 
-    /// Sends the rest, and waits until all tasks are on disk. If this future is dropped, [`submitted`](Self::submitted) still
-    /// says how many are known to be.
+    /// Sends the rest, and waits until all tasks are on disk.
     ///
     /// # Errors
     ///
@@ -330,8 +325,7 @@ impl BatchSubmission {
         }))
     }
 
-    /// The error of the whole submission, which ends for this reason. The chunks that are being sent are answered first:
-    /// they may be on disk, whatever the reason is.
+    /// The error of the whole submission. The chunks that are being sent are answered first: they may be on disk.
     async fn failed(&mut self, cause: TaskError) -> TaskError {
         while self.answer().await.is_some() {}
         match self.submitted > 0 || self.may_be_more {
