@@ -90,6 +90,10 @@ fn a_wrong_value_is_a_sentence_with_its_key() {
             "listen = ''",
             "listen: it is empty; give it a value, or remove the line",
         ),
+        (
+            "tag = []",
+            "tag: it is empty; give it a value, or remove the line",
+        ),
         ("internal = true", "no internal"),
         (
             "store = 'postgres:/u:secret@h/d'",
