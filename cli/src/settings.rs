@@ -227,21 +227,28 @@ pub(crate) fn is_given(given: &ArgMatches, id: &str) -> bool {
 }
 
 impl FileSettings {
-    /// The words of the settings that neither flags nor variables override.
-    pub(crate) fn words(
-        &self,
+    /// The settings that neither flags nor variables override.
+    pub(crate) fn counting(
+        mut self,
         given: &ArgMatches,
         variable: &impl Fn(&str) -> Option<OsString>,
-    ) -> Vec<OsString> {
+    ) -> Self {
         let is_given = |id: &str| is_given(given, id);
-        let counts = |setting: &&Setting| match setting.id.as_str() {
+        let counts = |setting: &Setting| match setting.id.as_str() {
             id if is_given(id) => false,
             // A token is that of its user.
             "token_file" => !is_given("user") && variable(TOKEN_VARIABLE).is_none(),
+            // A key is that of its certificate.
+            "tls_cert" | "tls_key" => !is_given("tls_cert") && !is_given("tls_key"),
             _ => true,
         };
-        let words = self.settings.iter().filter(counts);
-        let words = words.flat_map(|setting| &setting.words);
+        self.settings.retain(counts);
+        self
+    }
+
+    /// The settings as words of a command line.
+    pub(crate) fn words(&self) -> Vec<OsString> {
+        let words = self.settings.iter().flat_map(|setting| &setting.words);
         words.map(OsString::from).collect()
     }
 }

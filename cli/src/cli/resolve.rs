@@ -37,7 +37,7 @@ pub(crate) struct Resolved {
     pub(crate) matches: ArgMatches,
     /// What flags and variables alone give.
     pub(crate) given: ArgMatches,
-    /// What a file gives.
+    /// What a file gives that neither flags nor variables override.
     pub(crate) file: Option<FileSettings>,
 }
 
@@ -47,21 +47,14 @@ pub(crate) fn resolve(
     words: Vec<OsString>,
     variable: &impl Fn(&str) -> Option<OsString>,
 ) -> Result<Resolved, ParseError> {
-    // What is wrong with it is reported below, once the settings are there.
+    // What is wrong with it is reported below, once the settings are there. A request for help ends here, also
+    // without the file.
     let lenient = command.clone().ignore_errors(true);
     let given = lenient.try_get_matches_from(&words)?;
-    let file = match file_settings(&command, &given, variable) {
-        Ok(file) => file,
-        // Help is there also without the file.
-        Err(failure) => match command.try_get_matches_from(words) {
-            Err(error) if !error.use_stderr() => return Err(error.into()),
-            _ => return Err(failure.into()),
-        },
-    };
-    let settings = file.as_ref().map_or_else(Vec::new, |file| {
-        let (_, given) = leaf(&command, &given);
-        file.words(given, variable)
-    });
+    let file = file_settings(&command, &given, variable)?;
+    let (_, own) = leaf(&command, &given);
+    let file = file.map(|file| file.counting(own, variable));
+    let settings = file.as_ref().map_or_else(Vec::new, FileSettings::words);
     let matches = command.try_get_matches_from(append_flags(words, settings))?;
     Ok(Resolved {
         matches,

@@ -8,10 +8,11 @@ use crate::{
     commands::check::Health,
     failure::Failure,
     flags::ClientArguments,
-    messages::note,
+    messages::{note, one_line},
     output::{print_json, print_text},
 };
 use examine::Examined;
+use pyroxene_common::clean;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -73,7 +74,9 @@ impl Finding {
     fn line(&self) -> String {
         let mark = self.health.name().to_uppercase();
         let advice = self.advice.iter().map(|advice| format!("; {advice}"));
-        format!("{mark}: {}{}", self.message, advice.collect::<String>())
+        let text = format!("{}{}", self.message, advice.collect::<String>());
+        // A name server has written some of it.
+        format!("{mark}: {}", clean::line(&one_line(&text)))
     }
 }
 
@@ -115,5 +118,7 @@ mod tests {
         assert_eq!(finding.line(), "WARNING: w1 cannot be reached");
         let finding = finding.advice("start it");
         assert_eq!(finding.line(), "WARNING: w1 cannot be reached; start it");
+        let forged = Finding::new(Health::Critical, "store", "broken\nOK: the store answers");
+        assert_eq!(forged.line(), "CRITICAL: broken OK: the store answers");
     }
 }

@@ -36,7 +36,8 @@ use unicode_width::UnicodeWidthStr;
 /// Each of them is a separate process. Their logs go to standard error, each line with the name of its
 /// process. Tasks and topics are kept in the store, and tasks that an earlier run left there are run. Ctrl-C stops all
 /// processes, and so does any other end of this command. A process that ends by itself is started again after 200 ms,
-/// then after twice as long each time, at most 5 times in a minute; a name server keeps its address.
+/// then after twice as long each time; if it ends again after 5 restarts within a minute, it is given up, and the others
+/// go on. A name server keeps its address.
 ///
 /// --json prints one line once all are ready: {"nameservers": [{"pid", "endpoint"}], "workers": [{"name", "pid",
 /// "endpoint"}], "store", "waiting"}. "waiting" is the number of unfinished tasks of an earlier run, or null if unknown.

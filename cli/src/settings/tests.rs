@@ -90,6 +90,10 @@ fn a_wrong_value_is_a_sentence_with_its_key() {
             "listen = ''",
             "listen: it is empty; give it a value, or remove the line",
         ),
+        (
+            "tag = []",
+            "tag: it is empty; give it a value, or remove the line",
+        ),
         ("internal = true", "no internal"),
         (
             "store = 'postgres:/u:secret@h/d'",
@@ -149,6 +153,8 @@ fn flags_and_variables_override_settings_and_a_token_stays_with_its_user() {
             .arg(Arg::new("listen").long("listen"))
             .arg(Arg::new("user").long("user"))
             .arg(Arg::new("token_file").long("token-file"))
+            .arg(Arg::new("tls_cert").long("tls-cert"))
+            .arg(Arg::new("tls_key").long("tls-key"))
     };
     let setting = |id: &str, word: &str| Setting {
         id: id.to_owned(),
@@ -162,17 +168,24 @@ fn flags_and_variables_override_settings_and_a_token_stays_with_its_user() {
             setting("listen", "--listen=a"),
             setting("user", "--user=ana"),
             setting("token_file", "--token-file=ana.token"),
+            setting("tls_cert", "--tls-cert=c"),
+            setting("tls_key", "--tls-key=k"),
         ],
     };
     let words = |line: &[&str], has_token: bool| {
         let given = client().get_matches_from([&["client"], line].concat());
         let variable = |name: &str| (has_token && name == TOKEN_VARIABLE).then(|| "t".into());
-        file.words(&given, &variable)
+        file.clone().counting(&given, &variable).words()
     };
-    let all = ["--listen=a", "--user=ana", "--token-file=ana.token"];
-    assert_eq!(words(&[], false), all);
-    assert_eq!(words(&["--listen=b"], false), all[1..]);
-    assert_eq!(words(&["--user=bob"], false), all[..1]);
-    assert_eq!(words(&[], true), all[..2]);
-    assert_eq!(words(&["--token-file=x"], false), all[..2]);
+    let pair = ["--tls-cert=c", "--tls-key=k"];
+    let login = ["--listen=a", "--user=ana", "--token-file=ana.token"];
+    let with_pair = |words: &[&'static str]| [words, &pair].concat();
+    assert_eq!(words(&[], false), with_pair(&login));
+    assert_eq!(words(&["--listen=b"], false), with_pair(&login[1..]));
+    assert_eq!(words(&["--user=bob"], false), with_pair(&login[..1]));
+    assert_eq!(words(&[], true), with_pair(&login[..2]));
+    assert_eq!(words(&["--token-file=x"], false), with_pair(&login[..2]));
+    // A key is that of its certificate.
+    assert_eq!(words(&["--tls-cert=other"], false), login);
+    assert_eq!(words(&["--tls-key=other"], false), login);
 }

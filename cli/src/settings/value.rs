@@ -6,6 +6,9 @@ use pyroxene_store::StoreUrl;
 use std::any::TypeId;
 use toml::de::DeValue;
 
+/// What is wrong with a value that would count as none: the default would take its place.
+const EMPTY: &str = "it is empty; give it a value, or remove the line";
+
 /// The words that give the value to the flag, or what is wrong with it.
 pub(super) fn words(flag: &Arg, value: &DeValue<'_>) -> Result<Vec<String>, String> {
     let name = flag.get_long().unwrap_or_default();
@@ -15,6 +18,7 @@ pub(super) fn words(flag: &Arg, value: &DeValue<'_>) -> Result<Vec<String>, Stri
     match value {
         DeValue::Boolean(true) if may_be_alone => Ok(vec![format!("--{name}")]),
         DeValue::Boolean(false) if may_be_alone => Ok(Vec::new()),
+        DeValue::Array(items) if is_list && items.is_empty() => Err(EMPTY.to_owned()),
         DeValue::Array(items) if is_list => items
             .iter()
             .map(|item| word(flag, name, item.get_ref()))
@@ -27,7 +31,7 @@ pub(super) fn words(flag: &Arg, value: &DeValue<'_>) -> Result<Vec<String>, Stri
 fn word(flag: &Arg, name: &str, value: &DeValue<'_>) -> Result<String, String> {
     let text = match value {
         DeValue::String(text) if text.is_empty() => {
-            return Err("it is empty; give it a value, or remove the line".to_owned());
+            return Err(EMPTY.to_owned());
         }
         DeValue::String(text) if looks_like_token(text) => {
             return Err("it is a token; name the file that holds it with token-file".to_owned());

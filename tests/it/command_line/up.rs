@@ -4,6 +4,7 @@ use crate::harness::{
     PYROXENE, Process, Ran, eventually, start_command, start_command_with, start_program,
     write_private,
 };
+use rustix::process::Signal;
 use serde_json::Value;
 use std::{fs, path::Path};
 use tempfile::TempDir;
@@ -50,9 +51,13 @@ fn addresses(told: &Value) -> String {
 
 /// Kills a process that it told of, without a chance to say anything.
 fn kill(child: &Value) {
+    send(child, Signal::KILL);
+}
+
+fn send(child: &Value, signal: Signal) {
     let pid = i32::try_from(child["pid"].as_i64().unwrap()).unwrap();
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
 }
 
 /// Whether the process runs: one that has ended and that nobody has asked about does not.
@@ -212,6 +217,21 @@ async fn up_starts_children_again_that_end_by_themselves() {
     );
     let status = up.terminate().await;
     assert_eq!(status.code(), Some(0), "{status}: {}", up.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_is_asked_to_stop_is_not_started_again() {
+    let dir = TempDir::new().unwrap();
+    let (up, told) = up(&dir).await;
+    let worker = &told["workers"][0];
+    send(worker, Signal::TERM);
+    let begin = format!("w1 (pid {}) ended: exit status: 0; ", worker["pid"]);
+    let expected = format!("{begin}it was asked to stop, and is not started again");
+    eventually("up says that it goes on without it", || async {
+        let log = up.log();
+        log.contains(&expected).then_some(()).ok_or(log)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -172,14 +172,20 @@ impl Child {
         status
     }
 
-    /// Waits for the end of the process, and starts it again if `restarts`, until it ends too often.
+    /// Waits for the end of the process, and starts it again if `restarts`, until it ends too often or because
+    /// it was asked to stop.
     pub(super) async fn keep_running(&mut self, restarts: bool, start_timeout: StartTimeout) {
         let mut done = Restarts::default();
         loop {
-            let status = status_text(self.wait().await);
-            let ended = format!("{} (pid {}) ended{status}", self.name, self.pid);
+            let status = self.wait().await;
+            let text = status_text(status);
+            let ended = format!("{} (pid {}) ended{text}", self.name, self.pid);
             if !restarts {
                 return warn(&ended);
+            }
+            if status.is_some_and(|status| status.success()) {
+                let asked = "it was asked to stop, and is not started again";
+                return warn(&format!("{ended}; {asked}"));
             }
             let Some(pause) = done.next(Instant::now()) else {
                 return warn(&format!(

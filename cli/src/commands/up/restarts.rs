@@ -7,9 +7,8 @@ use tokio::time::Instant;
 pub(super) const MOST: usize = 5;
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// The wait before the first restart. Each further one within [`WITHIN`] waits twice as long, up to the longest.
+/// The wait before the first restart. Each further one within [`WITHIN`] waits twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The restarts of one process in the last minute.
 #[derive(Debug, Default)]
@@ -28,7 +27,7 @@ impl Restarts {
         let pauses = std::iter::successors(Some(FIRST_PAUSE), |pause| Some(*pause * 2));
         let pause = pauses.take(self.recent.len() + 1).last()?;
         self.recent.push_back(now);
-        Some(pause.min(LONGEST_PAUSE))
+        Some(pause)
     }
 }
 
