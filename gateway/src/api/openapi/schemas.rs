@@ -195,7 +195,7 @@ pub(super) fn fixed() -> Map<String, Value> {
                     "priority": {"type": "integer", "minimum": -2_147_483_648_i64, "maximum": 2_147_483_647},
                     "deadline": maybe_duration("1h"), "backoff": maybe_duration("1s"), "run_limit": maybe_duration("30m"),
                     "max_attempts": {"type": ["integer", "null"], "minimum": 1, "maximum": 1000},
-                    "worker": maybe_text(),
+                    "worker": {"type": ["string", "null"], "minLength": 1},
                 },
                 "required": ["name", "cron", "object", "method"],
                 "additionalProperties": false,
