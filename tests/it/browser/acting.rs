@@ -225,7 +225,7 @@ async fn a_schedule_is_paused_goes_on_and_runs_now() {
     window.misses("td .state", "paused").await;
     window.click("main button", "Run now").await;
     window.click(".nav a", "Tasks").await;
-    window.sees(".table", "echo.whoami").await;
+    window.sees(".rows", "echo.whoami").await;
     window.close().await;
 }
 
