@@ -1,9 +1,10 @@
 // Domain: the name servers with their store and schedules, and who I am here: user, rights, limits; logging in and out.
 
 import { html, useEffect, useState } from "../lib/html.js";
-import { get, post } from "../lib/api.js";
+import { post } from "../lib/api.js";
 import { command } from "../lib/command.js";
 import { ago, bytes, count, duration, fullTime, list, time } from "../lib/format.js";
+import { useListing } from "../lib/listing.js";
 import { live, readDomain, reconnect } from "../lib/live.js";
 import { ActionButton, Command, Notice, PageHead, ProblemNotice, Section, TableBox } from "../parts/basics.js";
 import { State } from "../parts/marks.js";
@@ -37,15 +38,8 @@ function NameServers({ live }) {
 const FIRST = 20;
 
 function Clients({ live }) {
-  const [clients, setClients] = useState(null);
-  const [problem, setProblem] = useState(null);
+  const [clients, problem] = useListing("/v1/clients", live.connection, AGAIN);
   const [all, setAll] = useState(false);
-  useEffect(() => {
-    const read = () => live.connection === "live" && get("/v1/clients").then((found) => (setClients(found), setProblem(null)), setProblem);
-    read();
-    const timer = setInterval(read, AGAIN);
-    return () => clearInterval(timer);
-  }, [live.connection]);
   const shown = all ? clients || [] : (clients || []).slice(0, FIRST);
   return html`<${Section} title="Who was here" tight><${ProblemNotice} problem=${problem} what="It is not known" /><${TableBox} label="Who was here">
     <thead><tr><th scope="col">Name</th><th scope="col">Kind</th><th scope="col">State</th><th scope="col" class="wide-only">Seen first</th><th scope="col">Seen last</th><th scope="col" class="wide-only">Where</th></tr></thead>

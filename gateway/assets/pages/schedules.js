@@ -1,9 +1,10 @@
 // Schedules: which calls become tasks at which times, as a part of the page Domain. Pauses, goes on, runs one now.
 
-import { html, useEffect, useState } from "../lib/html.js";
-import { get, path, post } from "../lib/api.js";
+import { html, useState } from "../lib/html.js";
+import { path, post } from "../lib/api.js";
 import { command } from "../lib/command.js";
 import { ago, count, fullTime } from "../lib/format.js";
+import { useListing } from "../lib/listing.js";
 import { ActionButton, Command, Name, ProblemNotice, Section, TableBox } from "../parts/basics.js";
 import { State } from "../parts/marks.js";
 
@@ -17,16 +18,8 @@ const FIRST = 20;
 const PAGE = 100;
 
 export function Schedules({ live }) {
-  const [schedules, setSchedules] = useState(null);
-  const [problem, setProblem] = useState(null);
+  const [schedules, problem, read] = useListing("/v1/schedules", live.connection, AGAIN);
   const [all, setAll] = useState(false);
-  const read = () => get("/v1/schedules").then((found) => (setSchedules(found), setProblem(null)), setProblem);
-  useEffect(() => {
-    const look = () => live.connection === "live" && read();
-    look();
-    const timer = setInterval(look, AGAIN);
-    return () => clearInterval(timer);
-  }, [live.connection]);
   // Without a store there are no schedules, and the part above says that there is none.
   if (live.checks?.store === "none") return null;
   const known = schedules || [];

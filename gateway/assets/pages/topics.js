@@ -6,6 +6,7 @@ import { get, path, post, query } from "../lib/api.js";
 import { command } from "../lib/command.js";
 import { bytes, count, duration, fullTime, plural, time } from "../lib/format.js";
 import { parse } from "../lib/json.js";
+import { useListing } from "../lib/listing.js";
 import { go, to } from "../lib/router.js";
 import { follow } from "../lib/stream.js";
 import { ActionButton, Choice, Command, Empty, Labelled, PageHead, ProblemNotice, Section } from "../parts/basics.js";
@@ -17,29 +18,8 @@ const MOST = 2000;
 const AGAIN = 4000;
 
 export function Topics({ live, parts }) {
-  const [topics, setTopics] = useState(null);
-  const [problem, setProblem] = useState(null);
+  const [topics, problem] = useListing("/v1/topics", live.connection, AGAIN);
   const chosen = parts[0];
-  useEffect(() => {
-    if (live.connection !== "live") return undefined;
-    let ended = false;
-    const read = () => get("/v1/topics").then((found) => {
-      if (ended) return;
-      setTopics(found);
-      setProblem(null);
-    }, (refused) => {
-      if (ended) return;
-      setProblem(refused);
-      // Whoever may not read them is not let in by asking again.
-      if (refused.status === 403) clearInterval(timer);
-    });
-    const timer = setInterval(read, AGAIN);
-    read();
-    return () => {
-      ended = true;
-      clearInterval(timer);
-    };
-  }, [live.connection]);
   const noStore = live.checks?.store === "none" || problem?.status === 404;
   if (noStore) return html`<${PageHead} title="Topics" /><${Empty} title="This name server keeps no topics">It was started without a store.<${Command} line="pyroxene nameserver --store sqlite:state.db" /></${Empty}>`;
   const topic = topics?.find((each) => each.name === chosen);

@@ -1,12 +1,11 @@
 //! `GET /v1/batches/{id}` and what is done with a batch of tasks.
 
-use super::{PathParts, answered, json};
+use super::{
+    PathParts, answered, json,
+    tasks::{MARGIN, wait_of},
+};
 use crate::{
-    body::EmptyBody,
-    caller::context_of,
-    extract::Caller,
-    problem::Problem,
-    query::{NoQuery, Query},
+    body::EmptyBody, caller::context_of, extract::Caller, problem::Problem, query::NoQuery,
     times::millis,
 };
 use axum::{
@@ -16,12 +15,6 @@ use axum::{
 use pyroxene_common::interfaces::batches::BatchId;
 use std::time::Duration;
 
-/// The longest wait for the end of a batch.
-const MAX_WAIT: Duration = Duration::from_secs(60);
-
-/// How much longer than its wait an answer may take.
-const MARGIN: Duration = Duration::from_secs(5);
-
 /// How long a cancellation may take. What it does not get to is cancelled by a repetition.
 const CANCEL: Duration = Duration::from_secs(30);
 
@@ -30,8 +23,7 @@ pub(crate) async fn show(
     PathParts([id]): PathParts<1>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let query = Query::read(&uri, &["wait"])?;
-    let wait = query.duration("wait", MAX_WAIT)?.unwrap_or_default();
+    let wait = wait_of(&uri)?;
     let service = caller.nameserver()?.batches();
     let status = service.wait(context_of(wait + MARGIN), BatchId(id), None, millis(wait));
     json(StatusCode::OK, &answered(status.await)??)

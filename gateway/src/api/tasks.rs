@@ -21,11 +21,17 @@ use pyroxene_common::interfaces::{
 use serde_json::json as value;
 use std::time::Duration;
 
-/// The longest wait for the end of a task.
+/// The longest wait for the end of a task or a batch.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// How much longer than its wait an answer may take.
-const MARGIN: Duration = Duration::from_secs(5);
+pub(super) const MARGIN: Duration = Duration::from_secs(5);
+
+/// How long a request wants to wait for the end of what it asks about: its `wait`, and nothing else in the query.
+pub(super) fn wait_of(uri: &Uri) -> Result<Duration, Problem> {
+    let wait = Query::read(uri, &["wait"])?.duration("wait", MAX_WAIT)?;
+    Ok(wait.unwrap_or_default())
+}
 
 /// The default and the greatest number of tasks on a page.
 const DEFAULT_LIMIT: u32 = 50;
@@ -84,8 +90,7 @@ pub(crate) async fn show(
     PathParts([id]): PathParts<1>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let query = Query::read(&uri, &["wait"])?;
-    let wait = query.duration("wait", MAX_WAIT)?.unwrap_or_default();
+    let wait = wait_of(&uri)?;
     if !wait.is_zero() {
         let service = caller.nameserver()?.tasks();
         let waiting = service.ended(context_of(wait + MARGIN), TaskId(id.clone()), millis(wait));
