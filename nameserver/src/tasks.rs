@@ -32,6 +32,8 @@ mod counters;
 mod direct_capacity;
 mod dispatcher;
 mod fair_queue;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod lease;
 mod maintenance;
 mod owned_task;

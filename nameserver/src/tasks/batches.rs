@@ -148,16 +148,8 @@ impl BatchesService {
             Ok(known) => known,
             Err(_) => {
                 let range = StoredBatchId::with_prefix(&id.0).ok_or_else(|| unknown_batch(id))?;
-                let found = self.store().first_two_batches(&range);
-                match self.0.ask(found).await?.as_slice() {
-                    [] => return Err(unknown_batch(id)),
-                    [only] => *only,
-                    _ => {
-                        return Err(invalid(format!(
-                            "several batches have ids that begin with '{id}'; give more of it"
-                        )));
-                    }
-                }
+                let found = self.0.ask(self.store().first_two_batches(&range)).await?;
+                convert::only(&found, "batches", &id.0)?.ok_or_else(|| unknown_batch(id))?
             }
         };
         self.count(known).await

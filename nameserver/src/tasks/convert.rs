@@ -119,6 +119,23 @@ pub(super) fn unknown(id: &TaskId) -> TasksError {
     TasksError::Unknown { id }
 }
 
+/// The only one of what was found by the beginning of an id, if anything was. `what` names several of its kind.
+pub(super) fn only<T: Copy>(
+    found: &[T],
+    what: &str,
+    prefix: &str,
+) -> Result<Option<T>, TasksError> {
+    match found {
+        [] => Ok(None),
+        [only] => Ok(Some(*only)),
+        _ => Err(TasksError::Invalid {
+            sentence: format!(
+                "several {what} have ids that begin with '{prefix}'; give more of it"
+            ),
+        }),
+    }
+}
+
 pub(super) fn state(state: store::StoredTaskState) -> TaskState {
     match state {
         store::StoredTaskState::Queued | store::StoredTaskState::Delayed => TaskState::Queued,
@@ -319,20 +336,16 @@ fn version(status: &TaskStatus) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tasks::fixture;
 
     fn submission() -> Submission {
         Submission {
-            object: "echo".to_owned(),
-            method: "echo".to_owned(),
             arguments: r#"{"data":"x"}"#.to_owned(),
-            key: String::new(),
             priority: 1,
             delay_ms: 4,
             deadline_ms: Some(5),
-            max_attempts: 3,
             backoff_ms: 0,
-            run_limit_ms: None,
-            worker: None,
+            ..fixture::submission("echo", "echo")
         }
     }
 

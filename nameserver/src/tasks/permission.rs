@@ -145,6 +145,7 @@ pub(crate) fn visible_submitter(caller: Option<&Identity>) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tasks::fixture;
 
     fn somebody(role: Role, allow: &[&str]) -> Identity {
         let allow: Vec<_> = allow.iter().map(|text| text.parse().unwrap()).collect();
@@ -157,17 +158,8 @@ mod tests {
 
     fn submission(object: &str, method: &str) -> Submission {
         Submission {
-            object: object.to_owned(),
-            method: method.to_owned(),
-            arguments: "{}".to_owned(),
             key: "k".to_owned(),
-            priority: 0,
-            delay_ms: 0,
-            deadline_ms: None,
-            max_attempts: 3,
-            backoff_ms: 500,
-            run_limit_ms: None,
-            worker: None,
+            ..fixture::submission(object, method)
         }
     }
 

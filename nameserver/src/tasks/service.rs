@@ -113,13 +113,8 @@ impl TasksService {
             return Ok(id);
         }
         let range = store::StoredTaskId::with_prefix(&id.0).ok_or_else(|| unknown(id))?;
-        match self.ask(self.0.store.first_two(&range)).await?.as_slice() {
-            [] => Err(unknown(id)),
-            [only] => Ok(*only),
-            _ => Err(TasksError::Invalid {
-                sentence: format!("several tasks have ids that begin with '{id}'; give more of it"),
-            }),
-        }
+        let found = self.ask(self.0.store.first_two(&range)).await?;
+        convert::only(&found, "tasks", &id.0)?.ok_or_else(|| unknown(id))
     }
 
     /// A task that the caller may change.

@@ -1,7 +1,7 @@
 //! Missed due times, overlap and jitter, with every time handed in.
 
 use super::{super::fixture, *};
-use pyroxene_common::interfaces::tasks::Submission;
+use crate::tasks::fixture::submission;
 
 /// A Monday, at midnight UTC.
 const MIDNIGHT: UnixMillis = 1_796_601_600_000;
@@ -16,19 +16,7 @@ fn definition(missed: MissedPolicy, overlap: OverlapPolicy) -> NewSchedule {
         jitter_ms: 0,
         missed,
         overlap,
-        task: Submission {
-            object: "o".to_owned(),
-            method: "m".to_owned(),
-            arguments: "{}".to_owned(),
-            key: String::new(),
-            priority: 0,
-            delay_ms: 0,
-            deadline_ms: None,
-            max_attempts: 3,
-            backoff_ms: 500,
-            run_limit_ms: None,
-            worker: None,
-        },
+        task: submission("o", "m"),
     }
 }
 

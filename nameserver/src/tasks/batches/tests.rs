@@ -1,10 +1,14 @@
 //! What calls about batches cost, and who may make them.
 
 use super::{batches::Batches as _, *};
-use crate::{limits::Limiter, tasks::TaskContext, visitors::VisitorLog};
+use crate::{
+    limits::Limiter,
+    tasks::{TaskContext, fixture::submission},
+    visitors::VisitorLog,
+};
 use pyroxene_common::{
     identity::Patterns,
-    interfaces::tasks::{Submission, TaskState},
+    interfaces::tasks::TaskState,
     limits::LimitOverrides,
     scope::{Caller, Scope},
 };
@@ -51,19 +55,7 @@ fn submit(
     service: &BatchesService,
     tasks: usize,
 ) -> impl Future<Output = Result<SubmittedChunk, BatchesError>> {
-    let task = Submission {
-        object: "echo".to_owned(),
-        method: "echo".to_owned(),
-        arguments: "{}".to_owned(),
-        key: String::new(),
-        priority: 0,
-        delay_ms: 0,
-        deadline_ms: None,
-        max_attempts: 3,
-        backoff_ms: 500,
-        run_limit_ms: None,
-        worker: None,
-    };
+    let task = submission("echo", "echo");
     let chunk = BatchChunk {
         key: "nightly".to_owned(),
         number: 0,
